@@ -1,0 +1,158 @@
+"""Makes randomly transformed copies of the training pictures of `rawdata/`, in `augmented/<class>/`.
+
+The transforms are Augmentor's, driven one by one with dice of our own, since Augmentor's are rounded to one decimal and
+cannot be repeated. Only sources on the training side of the split are copied. Same seed, same bytes.
+"""
+
+import io
+import os
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from Augmentor.Operations import BlackAndWhite, Flip, GaussianDistortion, Operation, RotateRange, Skew
+from PIL import Image
+from tqdm import tqdm
+
+import config as settings
+from config import AugmentConfig
+from files import printable, write_atomically
+from manifest import TRAIN, Picture, copy_name, source_of
+from preprocessing import decode_image, preprocess, visible_files
+
+
+def pipeline(config: AugmentConfig) -> list[tuple[float, Operation]]:
+    """The original's transforms in its order, each with the probability of its being performed."""
+    operations = [
+        (config.mirror, Flip, {"top_bottom_left_right": "LEFT_RIGHT"}),
+        (config.black_and_white, BlackAndWhite, {"threshold": config.black_and_white_threshold}),
+        (
+            config.gaussian_distortion,
+            GaussianDistortion,
+            {
+                "grid_width": config.gaussian_distortion_columns,
+                "grid_height": config.gaussian_distortion_rows,
+                "magnitude": config.gaussian_distortion_magnitude,
+                "corner": "bell",
+                "method": "in",
+                "mex": 0.5,
+                "mey": 0.5,
+                "sdx": 0.05,
+                "sdy": 0.05,
+            },
+        ),
+        (
+            config.rotate,
+            RotateRange,
+            {"max_left_rotation": -config.rotate_degrees, "max_right_rotation": config.rotate_degrees},
+        ),
+        (config.skew, Skew, {"skew_type": "RANDOM", "magnitude": config.skew_magnitude}),
+        (config.skew_tilt, Skew, {"skew_type": "TILT", "magnitude": config.skew_tilt_magnitude}),
+        (config.skew_left_right, Skew, {"skew_type": "TILT_LEFT_RIGHT", "magnitude": config.skew_left_right_magnitude}),
+    ]
+    return [(probability, kind(probability=1, **strength)) for probability, kind, strength in operations]
+
+
+def transform(image: Image.Image, operations: Sequence[tuple[float, Operation]], *, seed: str) -> Image.Image:
+    """Performs each operation with its probability.
+
+    Args:
+        image: RGB, any size.
+        operations: as from `pipeline`.
+        seed: everything random follows from it. It also sets the global generators of `random` and `numpy`, which
+            Augmentor's operations draw from.
+
+    Returns:
+        an RGB image of the same size.
+    """
+    random.seed(seed)
+    np.random.seed(random.getrandbits(32))
+    for probability, operation in operations:
+        # One throw for every operation, whether or not it can fire, so that switching one off leaves the others alone.
+        if random.random() < probability:
+            (image,) = operation.perform_operation([image])
+    return image.convert("RGB")
+
+
+def reduced(data: bytes, *, height: int, width: int) -> Image.Image:
+    """Decodes a picture, in its own proportions, down to about twice the size it is trained at.
+
+    Transforming more pixels than that costs time and changes nothing that is left at the final size.
+    """
+    pixels = decode_image(data, mode="RGB", least=(height, width))
+    rows, columns = pixels.shape[:2]
+    scale = min(1, max(2 * height / rows, 2 * width / columns))
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    return Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+
+
+@dataclass(frozen=True)
+class Task:
+    """The copies to make of one source, numbered from 0."""
+
+    picture: Picture
+    copies: int
+
+    def names(self) -> list[str]:
+        return [copy_name(self.picture.source, self.picture.sha256, number) for number in range(self.copies)]
+
+
+def plan(pictures: Sequence[Picture], sample: int) -> list[Task]:
+    """Spreads `sample` copies a class over its training sources, so that their numbers differ by one at most."""
+    classes = defaultdict(list)
+    for picture in sorted(pictures, key=lambda picture: picture.origin):
+        if picture.split == TRAIN and not picture.is_copy:
+            classes[picture.class_name].append(picture)
+    return [
+        Task(picture, sample // len(own) + (place < sample % len(own)))
+        for own in classes.values()
+        for place, picture in enumerate(own)
+    ]
+
+
+def make_copies(task: Task, config: AugmentConfig) -> int:
+    """Writes the copies of one source, in a process of its own; returns how many."""
+    image = reduced(Path(task.picture.origin).read_bytes(), height=config.height, width=config.width)
+    operations = pipeline(config)
+    for name in task.names():
+        copy = transform(image, operations, seed=f"{config.seed}/{name}")
+        data = io.BytesIO()
+        copy.save(data, format="JPEG", quality=95, subsampling=0)
+        write_atomically(Path(config.augmented, name), data.getvalue())
+    return task.copies
+
+
+def remove_former_copies(folder: Path, keep: set[str]) -> int:
+    """Deletes what a former run made and this one did not; files with other names are not ours and stay."""
+    former = [path for path in visible_files(folder) if source_of(path)[1]]
+    gone = [path for path in former if path.relative_to(folder).as_posix() not in keep]
+    for path in gone:
+        path.unlink()
+    return len(gone)
+
+
+def main(config: AugmentConfig) -> int:
+    pictures = preprocess(config)  # says which sources are readable, and which of them are trained on
+    tasks = [task for task in plan(pictures, config.sample) if task.copies]
+    total = sum(task.copies for task in tasks)
+    with (
+        ProcessPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=total, desc="augmenting", unit="img", disable=None) as progress,
+    ):
+        for copies in pool.map(partial(make_copies, config=config), tasks):
+            progress.update(copies)
+    removed = remove_former_copies(Path(config.augmented), {name for task in tasks for name in task.names()})
+    former = f", {removed} of a former run removed" if removed else ""
+    print(f"{printable(config.augmented)}/: {total} copies of {len(tasks)} training pictures{former}")
+    print("trainer.py takes them in by itself")
+    return settings.DONE
+
+
+if __name__ == "__main__":
+    settings.run(main, AugmentConfig, __doc__)

@@ -1,0 +1,146 @@
+"""What is known of every picture: where it came from, which side of the split it is on, what became of it.
+
+`data/manifest.csv` holds it, one row a file of `rawdata/` and `augmented/`.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path, PurePath, PurePosixPath
+
+from config import UserError
+from files import printable, write_atomically
+
+MANIFEST = "manifest.csv"
+TRAIN, VALIDATION = "train", "validation"
+KEPT, SKIPPED, LEFT_OUT, PENDING = "kept", "skipped", "left out", "pending"
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_COPY_NAMES = (
+    re.compile(r"(?P<source>.+)_augmented_(?P<stamp>[0-9a-f]{8})_\d+\.jpg", re.DOTALL),  # augment.py's
+    re.compile(rf".+?_original_(?P<source>.+)_{_UUID}\.\w+", re.DOTALL),  # plain Augmentor's
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One row of the manifest."""
+
+    file: str = ""  # below data_path, "" when nothing was made of it
+    class_name: str
+    source: str  # the photograph it shows, as <class>/<name>: itself, unless its name is that of a copy
+    split: str = ""  # "train" or "validation"
+    sha256: str = ""  # of the file it was made from
+    status: str = PENDING  # "kept", "skipped" (unreadable), "left out" (a copy that must not be used), "pending"
+    reason: str = ""  # why it was skipped or left out
+    origin: str  # the file it was made from
+    size: int = 0  # of that file, in bytes
+    modified: int = 0  # when that file was last changed, in nanoseconds
+    shape: str = ""  # height x width x channels
+
+    @property
+    def is_copy(self) -> bool:
+        return not f"/{self.origin}".endswith(f"/{self.source}")
+
+
+def read_manifest(path: Path) -> list[Picture]:
+    """Raises UserError where it is no manifest of ours, or names a file outside its folder."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = [{"class_name": row.pop("class"), **row} for row in csv.DictReader(file)]
+        pictures = [Picture(**{**row, "size": int(row["size"]), "modified": int(row["modified"])}) for row in rows]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise UserError(f"{printable(path)}: not a manifest of this version; move its folder away") from None
+    for picture in pictures:
+        if PurePosixPath(picture.file).is_absolute() or ".." in PurePosixPath(picture.file).parts:
+            raise UserError(f"{printable(path)}: names a file outside its folder: {printable(picture.file)}")
+    return pictures
+
+
+def write_manifest(path: Path, pictures: Sequence[Picture]) -> None:
+    text = io.StringIO(newline="")
+    names = ["class" if field.name == "class_name" else field.name for field in fields(Picture)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for picture in pictures:
+        row = asdict(picture)
+        writer.writerow({"class": row.pop("class_name"), **row})
+    write_atomically(path, text.getvalue().encode("utf-8", errors="surrogateescape"))
+
+
+def copy_name(source: str, stamp: str, number: int) -> str:
+    """The name of augment.py's copy of a picture: it tells its source, and the version of it by its sha256."""
+    return f"{source}_augmented_{stamp[:8]}_{number:04d}.jpg"
+
+
+def source_of(path: PurePath) -> tuple[str, str]:
+    """The source photograph of a file, by its name.
+
+    Args:
+        path: <class>/<name>, below `rawdata/` or `augmented/`.
+
+    Returns:
+        <class>/<name> of the source, which is the file itself unless its name is that of a copy; and the first 8 digits
+        of the source's sha256 when the copy was made, or "" where the name does not tell.
+    """
+    for pattern in _COPY_NAMES:
+        if match := pattern.fullmatch(path.name):
+            return path.with_name(match["source"]).as_posix(), match.groupdict().get("stamp", "")
+    return path.as_posix(), ""
+
+
+def validation_sources(sources: Iterable[str], *, share: float, seed: int) -> set[str]:
+    """Draws the sources of one class that are kept back from training: at least one, and never all.
+
+    Sources are ranked by a hash of the seed and their own name, so the draw does not depend on the order of listing,
+    and a new source moves at most one other to the other side.
+    """
+    ranked = sorted(set(sources), key=lambda source: hashlib.sha256(os.fsencode(f"{seed}/{source}")).digest())
+    count = min(max(round(share * len(ranked)), 1), len(ranked) - 1)
+    return set(ranked[:count])
+
+
+def assign_splits(pictures: Sequence[Picture], *, share: float, seed: int) -> list[Picture]:
+    """Puts whole sources on one side: all kept pictures of a source train, or one of them validates.
+
+    That one is the source itself, or its first copy where only copies are left; the others are left out.
+
+    Raises:
+        UserError: a class has fewer than two sources.
+    """
+    classes: dict[str, dict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
+    for picture in pictures:
+        sources = classes[picture.class_name]
+        if picture.status == KEPT:
+            sources[picture.source].append(picture)
+    faces: dict[str, str] = {}  # validation source → the origin of the one picture that stands for it
+    for class_name, sources in classes.items():
+        if len(sources) < 2:
+            raise _too_few(class_name, len(sources), pictures)
+        for source in validation_sources(sources, share=share, seed=seed):
+            faces[source] = min(sources[source], key=lambda picture: (picture.is_copy, picture.origin)).origin
+
+    def place(picture: Picture) -> Picture:
+        if picture.status != KEPT:
+            return picture
+        if picture.source not in faces:
+            return replace(picture, split=TRAIN)
+        if picture.origin == faces[picture.source]:
+            return replace(picture, split=VALIDATION)
+        return replace(picture, file="", split="", status=LEFT_OUT, reason="a copy of a validation picture")
+
+    return [place(picture) for picture in pictures]
+
+
+def _too_few(class_name: str, sources: int, pictures: Sequence[Picture]) -> UserError:
+    skipped = [picture for picture in pictures if picture.class_name == class_name and picture.status == SKIPPED]
+    why = f" ({len(skipped)} skipped, the first because: {printable(skipped[0].reason)})" if skipped else ""
+    return UserError(
+        f"class {printable(class_name)}: {sources or 'no'} usable picture{'' if sources == 1 else 's'}{why}; "
+        "at least two are needed, one to learn from and one to measure on: add pictures or remove its folder"
+    )
