@@ -127,7 +127,7 @@ class TrainConfig(PictureConfig, CheckpointConfig):
     patience: Count = 40  # Stop after so many epochs without a better validation accuracy.
     balance_classes: Switch = True  # Weigh the pictures of rare classes more, so that every class counts alike.
     scale_input: Switch = True  # Bring pixels from 0..255 to -1..1 as the network's first layer.
-    batch_normalization: Switch = True  # Normalise each convolution's output over the batch.
+    batch_normalization: Switch = True  # Normalise each pooled convolution over the batch.
     dropout: Annotated[float, Between(0, 0.95)] = 0.5  # Share of the values dropped before each fully connected layer.
     save_seconds: Annotated[float, Between(0, 86400)] = 30  # Save at most this often, and always at the end.
     max_to_keep: Count = 4  # How many of the newest checkpoints are kept; the best one is kept besides.

@@ -1,0 +1,68 @@
+"""What TensorBoard shows of a run: its curves, and the graph of the network."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+CURVES = {  # run → tag → figure of an epoch; runs that share a tag are drawn over each other
+    "train": {"cost": "cost", "accuracy": "accuracy", "learning_rate": "learning_rate"},
+    "validation": {"cost": "val_cost", "accuracy": "val_accuracy"},
+}
+
+
+class Summaries(keras.callbacks.Callback):
+    """Writes the figures of every epoch, from `checkpoints/train` and `checkpoints/validation`.
+
+    The history of the run is the truth, and these files are a view of it: they are written anew when a run goes on, so
+    that no epoch is missing or shown twice.
+    """
+
+    def __init__(self, folder: Path, history: Sequence[dict[str, float]]) -> None:
+        super().__init__()
+        self._folder = folder
+        self._history = history
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def on_train_begin(self, logs=None):
+        if self._writers:
+            return
+        for run in CURVES:
+            for former in (self._folder / run).glob("events.out.tfevents.*"):
+                former.unlink()
+            self._writers[run] = tf.summary.create_file_writer(str(self._folder / run))
+        with self._writers["train"].as_default():
+            tf.summary.graph(graph_of(self.model))
+        for epoch, figures in enumerate(self._history):
+            self.on_epoch_end(epoch, figures)
+
+    def on_epoch_end(self, epoch, logs=None):
+        for run, curves in CURVES.items():
+            with self._writers[run].as_default(step=epoch + 1):
+                for tag, figure in curves.items():
+                    tf.summary.scalar(tag, logs[figure])
+            self._writers[run].flush()
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+def graph_of(model: keras.Model) -> tf.compat.v1.GraphDef:
+    """The operations of one prediction, under the names of their layers and with their dimensions."""
+    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")
+    graph = tf.function(lambda images: model(images, training=False)).get_concrete_function(images).graph
+    definition = graph.as_graph_def(add_shapes=True)
+    # Keras opens the scope of a layer twice, once to build it, so TensorFlow numbers the one that holds its operations.
+    names = "|".join(re.escape(layer.name) for layer in [model, *model.layers])
+    for node in definition.node:
+        node.name = _without_number(node.name, names)
+        for place, source in enumerate(node.input):
+            node.input[place] = _without_number(source, names)
+    return definition
+
+
+def _without_number(path: str, names: str) -> str:
+    return re.sub(rf"(?<![^/^])({names})_1(?=/)", r"\1", path)
