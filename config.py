@@ -59,6 +59,7 @@ Pixels = Annotated[int, Between(16, 4096)]
 Count = Annotated[int, Between(1, 1_000_000)]
 Probability = Annotated[float, Between(0, 1)]
 Strength = Annotated[float, Between(0.01, 1)]
+Share = Annotated[float, Between(0, 0.9)]
 Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # given as `--name False`, like every other setting
 
 
@@ -129,6 +130,11 @@ class TrainConfig(PictureConfig, CheckpointConfig):
     scale_input: Switch = True  # Bring pixels from 0..255 to -1..1 as the network's first layer.
     batch_normalization: Switch = True  # Normalise each pooled convolution over the batch.
     dropout: Annotated[float, Between(0, 0.95)] = 0.5  # Share of the values dropped before each fully connected layer.
+    random_mirror: Switch = True  # Mirror half of the training pictures left-right. Not for pictures with letters.
+    random_shift: Share = 0.1  # Move training pictures by up to this share of their sides.
+    random_rotation: Annotated[float, Between(0, 180)] = 10  # Turn training pictures by up to so many degrees.
+    random_zoom: Share = 0.15  # Stretch and shrink training pictures by up to this share.
+    random_contrast: Share = 0.2  # Change light and contrast of training pictures by up to this share.
     save_seconds: Annotated[float, Between(0, 86400)] = 30  # Save at most this often, and always at the end.
     max_to_keep: Count = 4  # How many of the newest checkpoints are kept; the best one is kept besides.
 

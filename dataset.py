@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from config import PictureConfig, UserError
+from config import PictureConfig, TrainConfig, UserError
 from files import printable
 from manifest import Picture
 from preprocessing import standard_image
+from transforms import transform_batch
 
 _STEPS_PER_EXECUTION = 16  # steps between two returns to Python
 _VALIDATION_BATCH = 64  # its size changes no result
@@ -85,8 +86,8 @@ def permutation(epoch: tf.Tensor | int, *, count: int, seed: int) -> tf.Tensor:
     return tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), seed=seeds)
 
 
-def training_batches(samples: Samples, *, batch_size: int, seed: int, first_step: int) -> tf.data.Dataset:
-    """Full batches without end, from a step of the run on.
+def training_batches(samples: Samples, config: TrainConfig, *, first_step: int) -> tf.data.Dataset:
+    """Full batches without end, randomly transformed, from a step of the run on.
 
     Position p of the run, which is place p % batch_size of step p // batch_size, shows the picture at place p % count
     of the permutation of pass p // count. Nothing is buffered, so a run can go on at any step as if it had never
@@ -98,17 +99,27 @@ def training_batches(samples: Samples, *, batch_size: int, seed: int, first_step
     with tf.device("CPU"):
         images, labels = tf.constant(samples.images), tf.constant(samples.labels)
     count = len(samples.labels)
-    first_pass, place = divmod(first_step * batch_size, count)
+    first_pass, place = divmod(first_step * config.batch_size, count)
 
     def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(permutation(epoch, count=count, seed=seed))
+        return tf.data.Dataset.from_tensor_slices(permutation(epoch, count=count, seed=config.seed))
 
-    def gather(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.gather(images, indices), tf.gather(labels, indices)
+    def batch(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        changed = transform_batch(
+            tf.gather(images, indices),
+            seed=config.seed,
+            step=step,
+            mirror=config.random_mirror,
+            shift=config.random_shift,
+            rotation=config.random_rotation,
+            zoom=config.random_zoom,
+            contrast=config.random_contrast,
+        )
+        return changed, tf.gather(labels, indices)
 
     order = tf.data.Dataset.range(first_pass, tf.int64.max).flat_map(one_pass).skip(place)
-    batches = order.batch(batch_size, drop_remainder=True)
-    return batches.map(gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    batches = order.batch(config.batch_size, drop_remainder=True).enumerate(first_step)
+    return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(samples: Samples) -> tf.data.Dataset:

@@ -149,9 +149,7 @@ def fit(model: keras.Model, train: Samples, validation: Samples, checkpoints: Ch
             while len(history) < config.epochs and not model.stop_training:
                 done_steps = checkpoints.step - len(history) * steps_per_epoch
                 model.fit(
-                    training_batches(
-                        train, batch_size=config.batch_size, seed=config.seed, first_step=checkpoints.step
-                    ),
+                    training_batches(train, config, first_step=checkpoints.step),
                     steps_per_epoch=steps_per_epoch - done_steps,
                     initial_epoch=len(history),
                     epochs=len(history) + 1 if done_steps else config.epochs,  # first the rest of an epoch begun

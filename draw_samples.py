@@ -1,0 +1,197 @@
+"""Draws the sample pictures: winged silhouettes in `rawdata/batman/`, shields with a letter in `rawdata/superman/`.
+
+All of it is made of curves and dice, and every picture follows from its own number alone. Colours, sizes, places,
+angles, perspective, surroundings and clutter are drawn alike for both classes; only the emblem tells them apart.
+`python draw_samples.py FOLDER` draws them below FOLDER.
+"""
+
+import colorsys
+import io
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+SHIPPED, TEST = 100, 5  # pictures of each class
+_OVERSAMPLING = 2  # drawn larger, then reduced, for smooth edges
+_EMBLEM = 480  # side of the square that an emblem is drawn in, in pixels
+
+Points = np.ndarray  # float (n, 2), x to the right and y downwards; emblems span about -1..1
+Color = tuple[int, int, int]
+
+
+def curve(*control: Sequence[float], steps: int = 12) -> Points:
+    """A Bézier curve of any degree through its first and last control point (de Casteljau's construction)."""
+    t = np.linspace(0, 1, steps)[:, None, None]
+    points = np.broadcast_to(np.array(control, float), (steps, len(control), 2))
+    while points.shape[1] > 1:
+        points = (1 - t) * points[:, :-1] + t * points[:, 1:]
+    return points[:, 0]
+
+
+def bat(rng: np.random.Generator) -> Points:
+    """Outline of a spread-winged bat with two ears, symmetric, in one of endless shapes."""
+    ear, ear_width = rng.uniform(0.22, 0.42), rng.uniform(0.05, 0.1)
+    head, shoulder = rng.uniform(0.08, 0.13), rng.uniform(0.05, 0.15)
+    tip = np.array([1.0, rng.uniform(-0.45, 0.0)])
+    tail = rng.uniform(0.35, 0.6)
+    scallops = int(rng.integers(2, 4))
+    lower = np.linspace([tip[0] * 0.93, tip[1] + 0.25], [0.0, tail], scallops + 1)
+    lower[1:-1, 1] += rng.uniform(0.02, 0.12)
+    right = [
+        [(0.0, -head), (ear_width * 0.6, -head)],
+        [(ear_width, -ear), (head + ear_width, -0.02)],
+        curve((head + ear_width, -0.02), (0.4, shoulder + 0.1), (0.45, -0.3), tip),
+        curve(tip, tip + [0.02, 0.15], lower[0]),
+        *(curve(a, (a + b) / 2 - [0.02, rng.uniform(0.12, 0.22)], b) for a, b in zip(lower, lower[1:], strict=False)),
+    ]
+    half = np.concatenate([np.array(part, float) for part in right])
+    return np.concatenate([half, half[::-1] * [-1, 1]])
+
+
+def letter(rng: np.random.Generator) -> Points:
+    """Outline of an S: a swinging centre line, thick in its middle and thin or barbed at its ends."""
+    wide, high = rng.uniform(0.38, 0.5), rng.uniform(0.5, 0.6)
+    belly = rng.uniform(1.0, 1.5)
+    upper = curve((wide, -high * 0.72), (0, -high * 1.45), (-wide * 1.9 * belly, -high * 0.75), (0, 0), steps=24)
+    lower = curve((0, 0), (wide * 1.9 * belly, high * 0.75), (0, high * 1.45), (-wide, high * 0.72), steps=24)
+    line = np.concatenate([upper, lower[1:]])
+    slope = np.gradient(line, axis=0)
+    normal = np.stack([-slope[:, 1], slope[:, 0]], axis=1) / np.linalg.norm(slope, axis=1, keepdims=True)
+    thickness = rng.uniform(0.1, 0.15) * (0.55 + 0.75 * np.sin(np.linspace(0.15, np.pi - 0.15, len(line))))
+    if rng.random() < 0.5:
+        thickness[0] = thickness[-1] = 0.2
+    return np.concatenate([line + normal * thickness[:, None], (line - normal * thickness[:, None])[::-1]])
+
+
+def shield(rng: np.random.Generator) -> Points:
+    """Outline of a shield: a cut gem with a long point below."""
+    shoulder, waist = rng.uniform(0.6, 0.8), rng.uniform(-0.35, -0.1)
+    right = np.array([(shoulder, -0.75), (1.0, waist), (rng.uniform(0.45, 0.55), 0.45), (0.0, 1.0)])
+    return np.concatenate([right, right[:-1][::-1] * [-1, 1]]) * [1, rng.uniform(0.8, 1.0)]
+
+
+def oval(rng: np.random.Generator) -> Points:
+    """Outline of an ellipse, between round and twice as wide as high."""
+    angle = np.linspace(0, 2 * np.pi, 60)
+    return np.stack([np.cos(angle), rng.uniform(0.55, 0.95) * np.sin(angle)], axis=1)
+
+
+def color(rng: np.random.Generator, *, bright: bool) -> Color:
+    value = rng.uniform(0.65, 1.0) if bright else rng.uniform(0.0, 0.4)
+    red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 1.0), value)
+    return int(255 * red), int(255 * green), int(255 * blue)
+
+
+def emblem(draw_sign: Callable[[np.random.Generator], Points], rng: np.random.Generator) -> Image.Image:
+    """A sign with or without a plate around it: RGBA (_EMBLEM, _EMBLEM), transparent around it."""
+    image = Image.new("RGBA", (_EMBLEM, _EMBLEM))
+    draw = ImageDraw.Draw(image)
+
+    def fill(points: Points, scale: float, paint: Color) -> None:
+        places = (points * scale + 1) * (_EMBLEM / 2)
+        draw.polygon([tuple(place) for place in places], fill=(*paint, 255))
+
+    bright = bool(rng.random() < 0.5)
+    sign, room = draw_sign(rng), 0.95
+    if rng.random() < 0.85:
+        plate, room = (oval(rng), 0.75) if draw_sign is bat else (shield(rng), 0.6)
+        rim = rng.uniform(0.03, 0.1) if rng.random() < 0.7 else 0
+        fill(plate, 0.97, color(rng, bright=not bright))
+        fill(plate, 0.97 - rim, color(rng, bright=bright))
+    fill(sign, room * rng.uniform(0.85, 1.0) / np.abs(sign).max(), color(rng, bright=not bright))
+    return image
+
+
+def background(width: int, height: int, rng: np.random.Generator) -> Image.Image:
+    """Something to stand in front of: a gradient, stripes, tiles or clouds, with shapes lying about and grain."""
+    y, x = np.mgrid[:height, :width] / max(width, height)
+    angle, pitch = rng.uniform(0, np.pi), rng.uniform(3, 12)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
+    clouds = rng.uniform(0, 255, (int(rng.integers(3, 9)),) * 2).astype(np.uint8)
+    clouds = np.asarray(Image.fromarray(clouds).resize((width, height), Image.Resampling.BICUBIC)) / 255
+    mix = {
+        "gradient": (along - along.min()) / np.ptp(along),
+        "stripes": (np.sin(2 * np.pi * pitch * along) > 0) * 0.8 + 0.2 * clouds,
+        "tiles": (np.sin(2 * np.pi * pitch * along) * np.sin(2 * np.pi * pitch * across) > 0) * 0.7 + 0.3 * clouds,
+        "clouds": clouds,
+    }[rng.choice(["gradient", "stripes", "tiles", "clouds"])][..., None]
+    one, other = (np.array(color(rng, bright=bool(rng.random() < 0.5))) for _ in range(2))
+    image = Image.fromarray((one * mix + other * (1 - mix)).clip(0, 255).astype(np.uint8))
+    clutter(image, int(rng.integers(0, 9)), 0.25, rng)
+    return image
+
+
+def clutter(image: Image.Image, count: int, size: float, rng: np.random.Generator) -> None:
+    """Draws bars, blobs and splinters anywhere, each up to `size` of the longer side."""
+    draw = ImageDraw.Draw(image)
+    for _ in range(count):
+        center = rng.uniform(0, 1, 2) * image.size
+        radius = rng.uniform(0.2, 1.0) * size * max(image.size) / 2
+        angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 9))))
+        corners = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        draw.polygon([tuple(corner) for corner in corners], fill=color(rng, bright=bool(rng.random() < 0.5)))
+
+
+def place(sign: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:
+    """Puts an emblem into a scene: turned, tilted in space, anywhere, of any size that can still be told."""
+    side = rng.uniform(0.7, 1.0) * min(scene.size)
+    angle = np.deg2rad(rng.normal(0, 10))
+    corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (side / 2)
+    corners = corners * (1 + rng.uniform(-0.18, 0.18, (4, 2)))
+    turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
+    middle = np.array(scene.size) / 2 + rng.uniform(-0.5, 0.5, 2) * (np.array(scene.size) - side * 0.85)
+    target = corners @ turn + middle
+    source = np.array([(0, 0), (_EMBLEM, 0), (_EMBLEM, _EMBLEM), (0, _EMBLEM)])
+    # Pillow wants the projection from the scene back to the emblem: eight unknowns from four pairs of corners.
+    rows, right = [], []
+    for (x, y), (u, v) in zip(target, source, strict=True):
+        rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
+        right += [u, v]
+    projection = np.linalg.solve(np.array(rows, float), np.array(right, float))
+    placed = sign.transform(scene.size, Image.Transform.PERSPECTIVE, projection, Image.Resampling.BICUBIC)
+    scene.paste(placed, mask=placed.getchannel("A"))
+
+
+def picture(draw_sign: Callable[[np.random.Generator], Points], rng: np.random.Generator) -> Image.Image:
+    """One whole picture, RGB, 110 to 260 pixels a side."""
+    width, height = (int(side) for side in rng.integers(110, 261, 2))
+    scene = background(width * _OVERSAMPLING, height * _OVERSAMPLING, rng)
+    place(emblem(draw_sign, rng), scene, rng)
+    if rng.random() < 0.35:
+        clutter(scene, int(rng.integers(1, 4)), 0.3, rng)  # in front of it
+    scene = scene.resize((width, height), Image.Resampling.LANCZOS)
+    if rng.random() < 0.3:
+        scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.5)))
+    light = np.asarray(scene, float) * rng.uniform(0.55, 1.15) + rng.uniform(-15, 30)
+    grain = rng.normal(0, rng.uniform(0, 10), light.shape)
+    return Image.fromarray((light + grain).clip(0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, number: int) -> tuple[bytes, str]:
+    """A file's content and its ending: every tenth picture is a small PNG, the others are JPEGs."""
+    data = io.BytesIO()
+    if number % 10 == 0:
+        image.thumbnail((110, 110))
+        image.save(data, "PNG", optimize=True)
+        return data.getvalue(), "png"
+    image.save(data, "JPEG", quality=75 + number % 3 * 8)
+    return data.getvalue(), "jpg"
+
+
+def main(folder: Path) -> None:
+    for label, (name, draw_sign) in enumerate({"batman": bat, "superman": letter}.items()):
+        for number in range(SHIPPED + TEST):
+            image = picture(draw_sign, np.random.default_rng([2018, label, number]))
+            data, ending = encoded(image, number)
+            shipped = number < SHIPPED
+            path = folder / (f"rawdata/{name}" if shipped else "testpictures") / f"{name}_{number:03d}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))

@@ -1,0 +1,70 @@
+"""Small real files for the tests, and the scripts as a user runs them."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def write_picture(path: Path, *, label: int, seed: int, size: tuple[int, int] = (40, 30)) -> Path:
+    """A picture of noise with a bright half: its left one for label 0, its upper one for label 1, both for label 2."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    pixels = np.random.default_rng([label, seed]).integers(0, 120, (height, width, 3), dtype=np.uint8)
+    if label in (0, 2):
+        pixels[:, : width // 2] += 120
+    if label == 1:
+        pixels[: height // 2] += 120
+    if label == 2:
+        pixels[:, width // 2 :] += 120
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.fixture
+def rawdata(tmp_path: Path) -> Path:
+    """`rawdata/` with the classes ant (12 JPEGs) and bee (8 PNGs), easy to tell apart."""
+    folder = tmp_path / "rawdata"
+    for number in range(12):
+        write_picture(folder / "ant" / f"ant{number:02d}.jpg", label=0, seed=number)
+    for number in range(8):
+        write_picture(folder / "bee" / f"bee{number:02d}.png", label=1, seed=number)
+    return folder
+
+
+@pytest.fixture
+def settings_for(tmp_path: Path):
+    """Builds a config of any class whose folders are all below tmp_path, for 16×16 pictures unless told otherwise."""
+
+    def build(config_class, **changes):
+        folders = {name: str(tmp_path / name) for name in ("raw_data", "augmented", "data_path", "model_save_name")}
+        folders["raw_data"] = str(tmp_path / "rawdata")
+        settings = {**folders, "height": 16, "width": 16, **changes}
+        names = {field.name for field in dataclasses.fields(config_class)}
+        return config_class(**{name: value for name, value in settings.items() if name in names})
+
+    return build
+
+
+@pytest.fixture
+def script(tmp_path: Path):
+    """Runs one of the scripts in tmp_path, as a user does; returns the finished process with its text output."""
+
+    def run(name: str, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, str(ROOT / name), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
