@@ -1,7 +1,8 @@
 """Draws the sample pictures: winged silhouettes in `rawdata/batman/`, shields with a letter in `rawdata/superman/`.
 
-All of it is made of curves and dice, and every picture follows from its own number alone. Colours, sizes, places,
-angles, perspective, surroundings and clutter are drawn alike for both classes; only the emblem tells them apart.
+All of it is made of curves and dice, and every picture follows from its own number alone. Sizes, places, angles,
+perspective, surroundings and clutter are drawn alike for both classes; the emblems have their known colours more often
+than not.
 `python draw_samples.py FOLDER` draws them below FOLDER.
 """
 
@@ -14,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SHIPPED, TEST = 100, 5  # pictures of each class
+SHIPPED, TEST = 120, 5  # pictures of each class
+RED, YELLOW, BLUE = 0.0, 0.14, 0.62  # hues
+_KNOWN_COLORS = 0.75  # share of the emblems in the colours one knows them in: dark on yellow, red on yellow or blue
 _OVERSAMPLING = 2  # drawn larger, then reduced, for smooth edges
 _EMBLEM = 480  # side of the square that an emblem is drawn in, in pixels
 
@@ -79,9 +82,11 @@ def oval(rng: np.random.Generator) -> Points:
     return np.stack([np.cos(angle), rng.uniform(0.55, 0.95) * np.sin(angle)], axis=1)
 
 
-def color(rng: np.random.Generator, *, bright: bool) -> Color:
+def color(rng: np.random.Generator, *, bright: bool, hue: float | None = None) -> Color:
+    """Any bright or dark colour, or one of about the given hue (0..1 around the colour circle)."""
     value = rng.uniform(0.65, 1.0) if bright else rng.uniform(0.0, 0.4)
-    red, green, blue = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 1.0), value)
+    hue, saturation = (rng.random(), rng.uniform(0.1, 1.0)) if hue is None else (rng.normal(hue, 0.02), 0.85)
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, value)
     return int(255 * red), int(255 * green), int(255 * blue)
 
 
@@ -94,14 +99,18 @@ def emblem(draw_sign: Callable[[np.random.Generator], Points], rng: np.random.Ge
         places = (points * scale + 1) * (_EMBLEM / 2)
         draw.polygon([tuple(place) for place in places], fill=(*paint, 255))
 
-    bright = bool(rng.random() < 0.5)
+    known = rng.random() < _KNOWN_COLORS  # else any colours, and now and then a bright sign on a dark plate
+    bright = bool(known or rng.random() < 0.7)
+    sign_hue, plate_hue = (None, YELLOW) if draw_sign is bat else (RED, rng.choice([YELLOW, BLUE]))
+    sign_hue, plate_hue = (sign_hue, plate_hue) if known else (None, None)
     sign, room = draw_sign(rng), 0.95
-    if rng.random() < 0.85:
+    if rng.random() < 0.9:
         plate, room = (oval(rng), 0.75) if draw_sign is bat else (shield(rng), 0.6)
         rim = rng.uniform(0.03, 0.1) if rng.random() < 0.7 else 0
-        fill(plate, 0.97, color(rng, bright=not bright))
-        fill(plate, 0.97 - rim, color(rng, bright=bright))
-    fill(sign, room * rng.uniform(0.85, 1.0) / np.abs(sign).max(), color(rng, bright=not bright))
+        fill(plate, 0.97, color(rng, bright=not bright, hue=sign_hue))
+        fill(plate, 0.97 - rim, color(rng, bright=bright, hue=plate_hue))
+    sign_bright = bool(known and draw_sign is letter) or not bright
+    fill(sign, room * rng.uniform(0.85, 1.0) / np.abs(sign).max(), color(rng, bright=sign_bright, hue=sign_hue))
     return image
 
 
@@ -120,6 +129,7 @@ def background(width: int, height: int, rng: np.random.Generator) -> Image.Image
         "clouds": clouds,
     }[rng.choice(["gradient", "stripes", "tiles", "clouds"])][..., None]
     one, other = (np.array(color(rng, bright=bool(rng.random() < 0.5))) for _ in range(2))
+    other = one + (other - one) * rng.uniform(0.2, 0.7)  # surroundings are quieter than what stands in them
     image = Image.fromarray((one * mix + other * (1 - mix)).clip(0, 255).astype(np.uint8))
     clutter(image, int(rng.integers(0, 9)), 0.25, rng)
     return image
@@ -138,12 +148,12 @@ def clutter(image: Image.Image, count: int, size: float, rng: np.random.Generato
 
 def place(sign: Image.Image, scene: Image.Image, rng: np.random.Generator) -> None:
     """Puts an emblem into a scene: turned, tilted in space, anywhere, of any size that can still be told."""
-    side = rng.uniform(0.7, 1.0) * min(scene.size)
-    angle = np.deg2rad(rng.normal(0, 10))
+    side = rng.uniform(0.85, 1.1) * min(scene.size)
+    angle = np.deg2rad(rng.normal(0, 9))
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * (side / 2)
-    corners = corners * (1 + rng.uniform(-0.18, 0.18, (4, 2)))
+    corners = corners * (1 + rng.uniform(-0.13, 0.13, (4, 2)))
     turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
-    middle = np.array(scene.size) / 2 + rng.uniform(-0.5, 0.5, 2) * (np.array(scene.size) - side * 0.85)
+    middle = np.array(scene.size) / 2 + rng.uniform(-0.5, 0.5, 2) * (np.array(scene.size) - side * 0.8)
     target = corners @ turn + middle
     source = np.array([(0, 0), (_EMBLEM, 0), (_EMBLEM, _EMBLEM), (0, _EMBLEM)])
     # Pillow wants the projection from the scene back to the emblem: eight unknowns from four pairs of corners.
@@ -157,16 +167,17 @@ def place(sign: Image.Image, scene: Image.Image, rng: np.random.Generator) -> No
 
 
 def picture(draw_sign: Callable[[np.random.Generator], Points], rng: np.random.Generator) -> Image.Image:
-    """One whole picture, RGB, 110 to 260 pixels a side."""
-    width, height = (int(side) for side in rng.integers(110, 261, 2))
+    """One whole picture, RGB, 110 to 240 pixels wide, upright or across."""
+    width = int(rng.integers(110, 241))
+    height = int(width * rng.uniform(0.75, 1.33))
     scene = background(width * _OVERSAMPLING, height * _OVERSAMPLING, rng)
     place(emblem(draw_sign, rng), scene, rng)
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         clutter(scene, int(rng.integers(1, 4)), 0.3, rng)  # in front of it
     scene = scene.resize((width, height), Image.Resampling.LANCZOS)
     if rng.random() < 0.3:
         scene = scene.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.5)))
-    light = np.asarray(scene, float) * rng.uniform(0.55, 1.15) + rng.uniform(-15, 30)
+    light = np.asarray(scene, float) * rng.uniform(0.7, 1.15) + rng.uniform(-15, 30)
     grain = rng.normal(0, rng.uniform(0, 10), light.shape)
     return Image.fromarray((light + grain).clip(0, 255).astype(np.uint8))
 
