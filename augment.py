@@ -5,6 +5,7 @@ cannot be repeated. Only sources on the training side of the split are copied. S
 """
 
 import io
+import multiprocessing
 import os
 import random
 from collections import defaultdict
@@ -25,6 +26,8 @@ from config import AugmentConfig
 from files import printable, write_atomically
 from manifest import TRAIN, Picture, copy_name, source_of
 from preprocessing import decode_image, preprocess, visible_files
+
+_LEAST_SIDE = 32  # pixels
 
 
 def pipeline(config: AugmentConfig) -> list[tuple[float, Operation]]:
@@ -71,10 +74,9 @@ def transform(image: Image.Image, operations: Sequence[tuple[float, Operation]],
     Returns:
         an RGB image of the same size.
     """
-    random.seed(seed)
-    np.random.seed(random.getrandbits(32))
-    for probability, operation in operations:
-        # One throw for every operation, whether or not it can fire, so that switching one off leaves the others alone.
+    for place, (probability, operation) in enumerate(operations):
+        random.seed(f"{seed}/{place}")  # anew for each, so that switching one off leaves the others alone
+        np.random.seed(random.getrandbits(32))
         if random.random() < probability:
             (image,) = operation.perform_operation([image])
     return image.convert("RGB")
@@ -83,12 +85,15 @@ def transform(image: Image.Image, operations: Sequence[tuple[float, Operation]],
 def reduced(data: bytes, *, height: int, width: int) -> Image.Image:
     """Decodes a picture, in its own proportions, down to about twice the size it is trained at.
 
-    Transforming more pixels than that costs time and changes nothing that is left at the final size.
+    Transforming more pixels than that costs time and changes nothing that is left at the final size. Augmentor's
+    operations fail on pictures that are tiny or narrower than about 1 to 3, so those are stretched, as they will be in
+    the end anyway.
     """
     pixels = decode_image(data, mode="RGB", least=(height, width))
     rows, columns = pixels.shape[:2]
     scale = min(1, max(2 * height / rows, 2 * width / columns))
-    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    rows, columns = rows * scale, columns * scale
+    size = round(max(columns, rows / 3, _LEAST_SIDE)), round(max(rows, columns / 3, _LEAST_SIDE))
     return Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
@@ -142,7 +147,8 @@ def main(config: AugmentConfig) -> int:
     tasks = [task for task in plan(pictures, config.sample) if task.copies]
     total = sum(task.copies for task in tasks)
     with (
-        ProcessPoolExecutor(os.cpu_count()) as pool,
+        # Processes of their own from the start: forking one that has run threads may hang.
+        ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool,
         tqdm(total=total, desc="augmenting", unit="img", disable=None) as progress,
     ):
         for copies in pool.map(partial(make_copies, config=config), tasks):

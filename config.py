@@ -14,6 +14,7 @@ import io
 import math
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ Count = Annotated[int, Between(1, 1_000_000)]
 Probability = Annotated[float, Between(0, 1)]
 Strength = Annotated[float, Between(0.01, 1)]
 Share = Annotated[float, Between(0, 0.9)]
+ValidationShare = Annotated[float, Between(0.01, 0.9)]
 Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # given as `--name False`, like every other setting
 
 
@@ -73,9 +75,7 @@ class PictureConfig:
     height: Pixels = 100  # Height in pixels that every picture is brought to.
     width: Pixels = 100  # Width in pixels that every picture is brought to.
     color_channels: Annotated[int, OneOf((1, 3))] = 3  # 3 for colour (RGB), 1 for grey.
-    validation_split: Annotated[float, Between(0.01, 0.9)] = (
-        0.2  # Share of a class's photographs kept back to validate.
-    )
+    validation_split: ValidationShare = 0.2  # Share of each class's photographs kept back to validate.
     seed: Annotated[int, Between(0, 2**31 - 1)] = 1  # Decides the split, the copies, the first weights and the order.
 
     def __post_init__(self) -> None:
@@ -99,7 +99,7 @@ class AugmentConfig(PictureConfig):
     gaussian_distortion_rows: Annotated[int, Between(2, 16)] = 6  # Rows of its grid.
     gaussian_distortion_magnitude: Annotated[int, Between(1, 100)] = 6  # Shift of its grid points, in half pixels.
     rotate: Probability = 0.3  # Probability of a rotation.
-    rotate_degrees: Annotated[int, Between(1, 25)] = 10  # Largest rotation, in degrees to either side.
+    rotate_degrees: Annotated[int, Between(1, 15)] = 10  # Largest rotation, in degrees to either side.
     skew: Probability = 0.4  # Probability of a perspective skew to any side or corner.
     skew_magnitude: Strength = 0.5  # Largest shift of a corner, as a share of the longer side.
     skew_tilt: Probability = 0.6  # Probability of a tilt forwards, backwards, left or right.
@@ -134,7 +134,7 @@ class TrainConfig(PictureConfig, CheckpointConfig):
     random_shift: Share = 0.1  # Move training pictures by up to this share of their sides.
     random_rotation: Annotated[float, Between(0, 180)] = 10  # Turn training pictures by up to so many degrees.
     random_zoom: Share = 0.15  # Stretch and shrink training pictures by up to this share.
-    random_contrast: Share = 0.2  # Change light and contrast of training pictures by up to this share.
+    random_contrast: Share = 0.4  # Change light and contrast of each colour by up to this share.
     save_seconds: Annotated[float, Between(0, 86400)] = 30  # Save at most this often, and always at the end.
     max_to_keep: Count = 4  # How many of the newest checkpoints are kept; the best one is kept besides.
 
@@ -202,6 +202,7 @@ def _one_line(boxed: str) -> str:
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", boxed).split())
     text = re.sub(r"^.*?(Error parsing (\w+: )?|(?=Unrecognized options: |Missing value|Required options))", "", text)
     text = re.sub(r" Argument helptext: .*| For full helptext, .*", "", text)
+    text = text.replace("Invalid choice invalid choice", "invalid choice")
     text = re.sub(r"invalid literal for int\(\) with base 10: (\S+)", r"\1 is not a whole number", text)
     text = re.sub(r"could not convert string to float: (\S+)", r"\1 is not a number", text)
     text = re.sub(r" Perhaps you meant: (--\S+).*", r" - perhaps you meant \1?", text)
@@ -215,8 +216,9 @@ def run(main: Callable[[ConfigT], int], config_class: type[ConfigT], description
     its file by itself. Ctrl-C ends with 130. Anything else is a defect of ours and keeps its traceback.
     """
     script = Path(sys.argv[0]).name
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on oddities of files that can be read all the same
     try:
-        code = main(read_command_line(config_class, (description or "").strip().splitlines()[0]))
+        code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
     except (UserError, OSError) as error:
         print(f"{script}: {error}", file=sys.stderr)
         code = REFUSED

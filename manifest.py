@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from config import UserError
 from files import printable, write_atomically
@@ -52,12 +52,17 @@ def read_manifest(path: Path) -> list[Picture]:
     """Raises UserError where it is no manifest of ours, or names a file outside its folder."""
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [{"class_name": row.pop("class"), **row} for row in csv.DictReader(file)]
+            reader = csv.DictReader(file)
+            if "class" not in (reader.fieldnames or ()):
+                raise ValueError("no header")
+            rows = [{"class_name": row.pop("class"), **row} for row in reader]
         pictures = [Picture(**{**row, "size": int(row["size"]), "modified": int(row["modified"])}) for row in rows]
     except (KeyError, TypeError, ValueError, csv.Error):
         raise UserError(f"{printable(path)}: not a manifest of this version; move its folder away") from None
     for picture in pictures:
-        if PurePosixPath(picture.file).is_absolute() or ".." in PurePosixPath(picture.file).parts:
+        if any(
+            kind(picture.file).anchor or ".." in kind(picture.file).parts for kind in (PurePosixPath, PureWindowsPath)
+        ):
             raise UserError(f"{printable(path)}: names a file outside its folder: {printable(picture.file)}")
     return pictures
 
@@ -65,7 +70,7 @@ def read_manifest(path: Path) -> list[Picture]:
 def write_manifest(path: Path, pictures: Sequence[Picture]) -> None:
     text = io.StringIO(newline="")
     names = ["class" if field.name == "class_name" else field.name for field in fields(Picture)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, names)  # its own line ends: only with them are names that hold any quoted
     writer.writeheader()
     for picture in pictures:
         row = asdict(picture)

@@ -39,6 +39,7 @@ from manifest import (
 )
 
 _BACKGROUND = (255, 255, 255)  # what shows through transparent pixels: white, as on a page
+_LONGEST_NAME = 200  # bytes; what is made of it has a longer one, and systems take 255
 _NOT_PICTURES = {"thumbs.db", "desktop.ini"}
 
 
@@ -119,19 +120,10 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
-    """Class names, sorted, and their folders.
-
-    Raises:
-        UserError: the folder is missing or holds fewer than two sub-folders.
-    """
-    mend = "put your pictures into one sub-folder a class"
+    """Class names, sorted, and their folders; none where there is no such folder."""
     if not folder.is_dir():
-        raise UserError(f"{printable(folder)}: no such folder; make it and {mend}")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if len(names) < 2:
-        found = ", ".join(map(printable, names)) or "none"
-        raise UserError(f"{printable(folder)}: at least two classes are needed, found {found}; {mend}")
-    return {name: folder / name for name in names}
+        return {}
+    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
@@ -147,27 +139,43 @@ def visible_files(folder: Path) -> Iterator[Path]:
 
 
 def list_pictures(folder: Path, config: PictureConfig) -> list[Picture]:
-    """All files in the class folders of a folder, as rows of a manifest that are still to be made.
-
-    Raises:
-        UserError: as `class_folders`.
-    """
+    """All files in the class folders of a folder, as rows of a manifest that are still to be made."""
     pictures = []
     for class_name, class_folder in class_folders(folder).items():
         for path in visible_files(class_folder):
             name = path.relative_to(folder)
             status = path.stat() if path.exists() else path.lstat()
-            pictures.append(
-                Picture(
-                    class_name=class_name,
-                    source=source_of(name)[0],
-                    file=f"{name.as_posix()}.png",  # appended, so that a.png and a.jpg do not meet
-                    origin=path.as_posix(),
-                    size=status.st_size,
-                    modified=status.st_mtime_ns,
-                    shape=f"{config.height}x{config.width}x{config.color_channels}",
-                )
+            picture = Picture(
+                class_name=class_name,
+                source=source_of(name)[0],
+                file=f"{name.as_posix()}.png",  # appended, so that a.png and a.jpg do not meet
+                origin=path.as_posix(),
+                size=status.st_size,
+                modified=status.st_mtime_ns,
+                shape=f"{config.height}x{config.width}x{config.color_channels}",
             )
+            if len(os.fsencode(path.name)) > _LONGEST_NAME:
+                picture = replace(picture, file="", status=SKIPPED, reason="its name is too long")
+            pictures.append(picture)
+    return pictures
+
+
+def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
+    """As `list_pictures`, for a folder that classes are learnt from.
+
+    Raises:
+        UserError: it is missing, holds fewer than two class folders, or one of them is empty.
+    """
+    mend = "put your pictures into one sub-folder a class"
+    if not folder.is_dir():
+        raise UserError(f"{printable(folder)}: no such folder; make it and {mend}")
+    names = list(class_folders(folder))
+    if len(names) < 2:
+        found = ", ".join(map(printable, names)) or "none"
+        raise UserError(f"{printable(folder)}: at least two classes are needed, found {found}; {mend}")
+    pictures = list_pictures(folder, config)
+    for name in sorted(set(names) - {picture.class_name for picture in pictures}):
+        raise UserError(f"class {printable(name)}: no pictures in {printable(folder / name)}; add some or remove it")
     return pictures
 
 
@@ -185,7 +193,7 @@ def prepare(config: PictureConfig) -> list[Picture]:
     data = Path(config.data_path)
     if _ready_made(data):
         print(f"{printable(data)}/ has no {MANIFEST}: it was made elsewhere and is used as it is")
-        found = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) for p in list_pictures(data, config)]
+        found = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) for p in list_classes(data, config)]
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
         print(f"{printable(config.raw_data)}/ is missing: {printable(data)}/ is used as it is")
         found = read_manifest(data / MANIFEST)
@@ -208,12 +216,12 @@ def preprocess(config: PictureConfig) -> list[Picture]:
     Raises:
         UserError: a folder is missing, `data/` is not ours to write to, or a class is left with fewer than two sources.
     """
-    data, augmented = Path(config.data_path), Path(config.augmented)
+    data = Path(config.data_path)
     if _ready_made(data):
         raise UserError(f"{printable(data)}: holds files but no {MANIFEST}, so is not ours; name another --data_path")
     before = {p.origin: p for p in read_manifest(data / MANIFEST)} if (data / MANIFEST).exists() else {}
-    originals = list_pictures(Path(config.raw_data), config)
-    copies = list_pictures(augmented, config) if augmented.is_dir() and any(augmented.iterdir()) else []
+    originals = list_classes(Path(config.raw_data), config)
+    copies = list_pictures(Path(config.augmented), config)
     _refuse_same_names([*originals, *copies])
 
     # Should this run be cut off, the manifest on disk names every file that it may have left behind.
@@ -225,8 +233,8 @@ def preprocess(config: PictureConfig) -> list[Picture]:
 
     originals = assign_splits(_make(originals, before, config), share=config.validation_split, seed=config.seed)
     pictures = [*originals, *_make(_usable_copies(copies, originals), before, config)]
-    for file in {picture.file for picture in plan} - {picture.file for picture in pictures}:
-        _remove(data / file)
+    for file in {picture.file for picture in plan} - {picture.file for picture in pictures} - {""}:
+        _remove(data / file, data)
     write_manifest(data / MANIFEST, pictures)
     _report(pictures, before, data)
     return [picture for picture in pictures if picture.status == KEPT]
@@ -238,9 +246,9 @@ def _ready_made(data: Path) -> bool:
 
 def _refuse_same_names(pictures: Sequence[Picture]) -> None:
     """Only where `augmented/` repeats a name of `rawdata/` could two pictures be stored under one name."""
-    origins = {picture.file: picture.origin for picture in pictures}
+    origins = {picture.file: picture.origin for picture in pictures if picture.file}
     for picture in pictures:
-        if origins[picture.file] != picture.origin:
+        if picture.file and origins[picture.file] != picture.origin:
             other = printable(origins[picture.file])
             raise UserError(f"{printable(picture.origin)}: {other} has the same class and name; remove or rename one")
 
@@ -297,6 +305,8 @@ def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> l
     sources = {picture.source: picture for picture in originals if picture.status == KEPT and not picture.is_copy}
 
     def judge(copy: Picture) -> Picture:
+        if copy.status != PENDING:
+            return copy
         source = sources.get(copy.source)
         if source is None or not copy.is_copy:
             reason = "its source is not among the pictures of its class"
@@ -311,10 +321,13 @@ def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> l
     return [judge(copy) for copy in copies]
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, top: Path) -> None:
+    """Deletes a file and the folders that it leaves empty."""
     path.unlink(missing_ok=True)
-    if path.parent.is_dir() and not any(path.parent.iterdir()):
-        path.parent.rmdir()
+    for folder in path.parents:
+        if folder == top or not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()
 
 
 def _report(pictures: Sequence[Picture], before: dict[str, Picture], data: Path) -> None:

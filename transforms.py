@@ -29,14 +29,14 @@ def transform_batch(
         shift: how far they may be moved, as a share of the width and of the height, to either side.
         rotation: how far they may be turned, in degrees to either side.
         zoom: how much larger or smaller they may become: by a factor from 1 / (1 + zoom) to 1 + zoom, for each axis.
-        contrast: by how much light and contrast may change: factors from 1 - contrast to 1 + contrast.
+        contrast: by how much light and contrast of each colour may change: factors from 1 - contrast to 1 + contrast.
 
     Returns:
         as images. What comes in over an edge is the picture reflected.
     """
     batch, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     seeds = tf.stack([tf.constant(seed, tf.int64), step])
-    draws = tf.unstack(tf.random.stateless_uniform((8, batch), seed=seeds, minval=-1.0), num=8)
+    draws = tf.unstack(tf.random.stateless_uniform((6, batch), seed=seeds, minval=-1.0))
 
     angle = draws[0] * (rotation * math.pi / 180)
     across = (1 + zoom) ** draws[1]
@@ -54,8 +54,10 @@ def transform_batch(
     )
 
     pixels = tf.cast(moved, tf.float32)
-    mean = tf.reduce_mean(pixels, axis=(1, 2, 3), keepdims=True)
-    gain, light = (tf.reshape(1 + contrast * draw, (-1, 1, 1, 1)) for draw in draws[6:])
+    mean = tf.reduce_mean(pixels, axis=(1, 2), keepdims=True)
+    # Each colour for itself, so that what is learnt does not hang on a hue.
+    draws = tf.random.stateless_uniform((2, batch, 1, 1, images.shape[3]), seed=seeds + 1, minval=-1.0)
+    gain, light = tf.unstack(1 + contrast * draws)
     lit = (pixels - mean) * gain + mean * light
     return tf.cast(tf.clip_by_value(tf.round(lit), 0, 255), tf.uint8)
 

@@ -1,0 +1,296 @@
+"""From the bytes of a picture file to standard pixels: the one way in, for training and for prediction."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from preprocessing import decode_image, encode_png, standard_image
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+def file_of(image: Image.Image | np.ndarray, kind: str = "PNG", **options) -> bytes:
+    data = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(data, kind, **options)
+    return data.getvalue()
+
+
+def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def block(color, height: int = 16, width: int = 16) -> np.ndarray:
+    return np.full((height, width, 3), color, np.uint8)
+
+
+def decoded(data: bytes, mode: str = "RGB") -> np.ndarray:
+    return decode_image(data, mode=mode, least=(16, 16))
+
+
+def standard(data: bytes, height: int, width: int, channels: int = 3) -> np.ndarray:
+    return standard_image(data, height=height, width=width, color_channels=channels)
+
+
+# ---- sizes ----
+
+
+def test_a_picture_of_the_right_size_keeps_its_very_pixels():
+    pixels = noise(20, 30)
+    assert np.array_equal(standard(file_of(pixels), 20, 30), pixels)
+
+
+def test_a_grey_picture_of_the_right_size_keeps_its_very_pixels():
+    pixels = noise(20, 30, 1)
+    result = standard(file_of(pixels[..., 0]), 20, 30, channels=1)
+    assert result.dtype == np.uint8
+    assert np.array_equal(result, pixels)
+
+
+def test_shrinking_averages_areas():
+    # Blocks of 3×3, of which interpolation would take only the one in the middle.
+    pixels = np.zeros((6, 6), np.uint8)
+    pixels[:3, :3] = [[0, 0, 0], [0, 90, 0], [0, 0, 0]]  # 90 / 9 = 10
+    pixels[:3, 3:] = [[9, 18, 27], [36, 45, 54], [63, 72, 81]]  # 405 / 9 = 45
+    pixels[3:, :3] = [[180, 180, 180], [180, 0, 180], [180, 180, 180]]  # 1440 / 9 = 160
+    pixels[3:, 3:] = 255
+    assert standard(file_of(pixels), 2, 2, channels=1)[..., 0].tolist() == [[10, 45], [160, 255]]
+
+
+def test_shrinking_shares_out_the_pixels_between_two_areas():
+    # Three columns become two of one and a half: (0 + 90 / 2) / 1.5 = 30 and (90 / 2 + 180) / 1.5 = 150.
+    pixels = np.array([[0, 90, 180]] * 2, np.uint8)
+    assert standard(file_of(pixels), 2, 2, channels=1)[..., 0].tolist() == [[30, 150]] * 2
+
+
+def test_enlarging_interpolates():
+    # Centres of the four new columns lie at -1/4, 1/4, 3/4 and 5/4 of the old ones: 0, a quarter, three quarters, 200.
+    pixels = np.array([[0, 200]] * 2, np.uint8)
+    assert standard(file_of(pixels), 2, 4, channels=1)[..., 0].tolist() == [[0, 50, 150, 200]] * 2
+
+
+def test_each_axis_is_shrunk_or_enlarged_by_itself():
+    pixels = np.array([[0, 90, 0, 255, 255, 255]], np.uint8)  # one row of six
+    assert standard(file_of(pixels), 3, 2, channels=1)[..., 0].tolist() == [[30, 255]] * 3
+
+
+def test_height_and_width_are_not_swapped():
+    pixels = block(RED, 40, 50)
+    pixels[:20] = BLUE
+    result = standard(file_of(pixels), 20, 30)
+    assert result.shape == (20, 30, 3)
+    assert (result[:10] == BLUE).all() and (result[10:] == RED).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
+def test_a_picture_of_any_proportions_will_do(size):
+    assert (standard(file_of(block(RED, *size)), 16, 24) == RED).all()
+
+
+# ---- colours ----
+
+
+@pytest.mark.parametrize(("color", "name"), [(RED, "red"), (GREEN, "green"), (BLUE, "blue")])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "JPEG", "WEBP"])
+def test_colours_stay_what_they_are(kind, color, name):
+    result = standard(file_of(block(color), kind), 16, 16).astype(int)
+    assert np.abs(result - color).max() <= (3 if kind in ("JPEG", "WEBP") else 0)
+
+
+def test_grey_weighs_colours_as_the_eye_does():
+    grey = [standard(file_of(block(color)), 16, 16, channels=1)[0, 0, 0] for color in (RED, GREEN, BLUE, WHITE)]
+    assert grey == [76, 150, 29, 255]  # 0.299, 0.587 and 0.114 of 255
+
+
+def test_a_grey_picture_in_colour_has_three_equal_channels():
+    result = standard(file_of(np.full((16, 16), 77, np.uint8)), 16, 16)
+    assert (result == 77).all() and result.shape == (16, 16, 3)
+
+
+def test_pixels_survive_their_own_png_in_colour_and_in_grey():
+    for channels in (3, 1):
+        pixels = noise(20, 30, channels)
+        data = encode_png(pixels)
+        assert data.startswith(b"\x89PNG")
+        assert np.array_equal(standard(data, 20, 30, channels), pixels)
+        # Pillow, too, sees red as red.
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))).reshape(pixels.shape), pixels)
+
+
+def test_transparent_parts_are_white():
+    pixels = np.zeros((1, 3, 4), np.uint8)
+    pixels[0] = [(255, 0, 0, 255), (255, 0, 0, 0), (255, 0, 0, 51)]  # 51 / 255 = 1/5 red on 4/5 white
+    assert decoded(file_of(pixels)).tolist() == [[[255, 0, 0], [255, 255, 255], [255, 204, 204]]]
+    grey = np.array([[(0, 255), (0, 0), (0, 51)]], np.uint8)
+    assert decoded(file_of(Image.fromarray(grey, "LA")), "L").tolist() == [[0, 255, 204]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_palette_with_a_transparent_colour_is_decoded(kind):
+    image = Image.new("P", (2, 1))
+    image.putpalette([0, 0, 255, 0, 255, 0])
+    image.putdata([0, 1])
+    assert decoded(file_of(image, kind)).tolist() == [[[0, 0, 255], [0, 255, 0]]]
+    assert decoded(file_of(image, kind, transparency=0)).tolist() == [[[255, 255, 255], [0, 255, 0]]]
+
+
+def test_black_and_white_pictures_of_one_bit_are_decoded():
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    assert decoded(file_of(image), "L").tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_grey_of_16_bits_is_scaled_and_not_clipped(kind, mode):
+    pixels = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    grey = [0, 0, 1, 128, 255]  # 256 fine levels to a coarse one
+    expected = [grey] if mode == "L" else [[[level] * 3 for level in grey]]
+    assert decoded(file_of(pixels, kind), mode).tolist() == expected
+
+
+def test_printers_colours_are_decoded():
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # magenta and yellow ink make red
+    assert (decoded(file_of(image, "TIFF")) == RED).all()
+    assert np.abs(decoded(file_of(image, "JPEG", quality=95)).astype(int) - RED).max() <= 6
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    frames = [Image.fromarray(block(color)) for color in (RED, GREEN, BLUE)]
+    data = file_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.n_frames == 3
+    assert (decoded(data) == RED).all()
+
+
+# ---- EXIF ----
+
+STORED = {  # how a camera held in each of the eight ways stores an upright picture
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: np.rot90(upright, 2).swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_picture_stands_upright_however_the_camera_was_held(orientation):
+    upright = noise(4, 6)
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    assert np.array_equal(decoded(file_of(stored, exif=turned(orientation))), upright)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_photograph_stands_upright_when_it_is_decoded_at_reduced_size_too(orientation):
+    upright = block(RED, 400, 640)
+    upright[:200, :320] = BLUE  # upper left
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    result = standard(file_of(stored, "JPEG", quality=95, exif=turned(orientation)), 20, 32).astype(int)
+    assert np.abs(result[1:9, 1:15] - BLUE).max() <= 6
+    assert np.abs(result[11:] - RED).max() <= 6 and np.abs(result[:, 17:] - RED).max() <= 6
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's; what a user sees is in test_preprocessing.py
+@pytest.mark.parametrize(
+    "block_of_bytes",
+    [b"", b"garbage", b"II*\x00", b"II*\x00\xff\xff\xff\xff", b"MM\x00*\x00\x00\x00\x08\xff\xff\x01\x12"],
+)
+def test_a_broken_exif_block_costs_nothing_but_itself(block_of_bytes):
+    pixels = noise(24, 32)
+    whole = decoded(file_of(pixels, "JPEG"))
+    assert np.array_equal(decoded(file_of(pixels, "JPEG", exif=b"Exif\x00\x00" + block_of_bytes)), whole)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_is_passed_over(orientation):
+    pixels = noise(4, 6)
+    assert np.array_equal(decoded(file_of(pixels, exif=turned(orientation))), pixels)
+
+
+# ---- damage ----
+
+
+def damaged() -> dict[str, tuple[bytes, str]]:
+    """Files that must be refused, and a part of what is said of them."""
+    jpeg, progressive, png = (
+        file_of(noise(40, 50), "JPEG"),
+        file_of(noise(40, 50), "JPEG", progressive=True),
+        file_of(noise(40, 50)),
+    )
+    cuts = {
+        f"{name} without its last {count} bytes": (data[:-count], "truncated")
+        for name, data, counts in (
+            ("JPEG", jpeg, (1, 2, 10, len(jpeg) // 2)),
+            ("progressive JPEG", progressive, (1, 2, 10, len(progressive) // 2)),
+            ("PNG", png, (40, len(png) // 2)),  # its last 20 bytes hold no pixels
+        )
+        for count in counts
+    }
+    return cuts | {
+        "nothing": (b"", "the file is empty"),
+        "zeros": (bytes(1000), "not a picture"),
+        "text": (b"a letter, not a picture\n" * 20, "not a picture"),
+        "a page": (b"<!DOCTYPE html><html><body>404 Not found</body></html>", "not a picture"),
+        "the head of a JPEG": (jpeg[:20], "not a picture|cannot be decoded"),
+        "the head of a PNG": (png[:8], "not a picture|cannot be decoded"),
+        "a WebP cut off": (file_of(noise(40, 50), "WEBP")[:-100], "cannot be decoded"),
+    }
+
+
+@pytest.mark.parametrize("name", damaged())
+def test_a_damaged_file_is_refused_in_one_line(name):
+    data, reason = damaged()[name]
+    with pytest.raises(ValueError, match=reason) as refusal:
+        standard(data, 16, 16)
+    assert str(refusal.value).isprintable()
+
+
+# ---- reduced decoding ----
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "expected"),
+    [
+        ((800, 800), (50, 50), (100, 100)),  # an eighth, which is twice as much as asked for
+        ((792, 792), (50, 50), (198, 198)),  # an eighth would be 99
+        ((1200, 800), (50, 50), (150, 100)),
+        ((800, 800), (50, 100), (200, 200)),  # the longer side decides, as the picture may have to be turned
+        ((800, 800), (100, 50), (200, 200)),
+        ((80, 60), (50, 50), (80, 60)),  # never less than there is
+    ],
+)
+def test_large_jpegs_are_decoded_at_a_fraction_but_never_below_twice_the_size(size, least, expected):
+    data = file_of(block(RED, *size), "JPEG")
+    assert decode_image(data, mode="RGB", least=least).shape[:2] == expected
+
+
+def test_a_photograph_to_be_turned_is_not_reduced_too_far():
+    # Stored 400 wide and 800 high, shown 800 wide and 400 high: a quarter would leave a height of only 100.
+    data = file_of(block(RED, 800, 400), "JPEG", exif=turned(6))
+    assert decode_image(data, mode="RGB", least=(100, 25)).shape == (200, 400, 3)
+
+
+def test_reduced_decoding_is_hardly_seen_in_the_result():
+    # A scene such as cameras take: soft shapes, hard edges and fine grain.
+    grain = np.random.default_rng(1)
+    scene = cv2.resize(noise(9, 12), (1600, 1200), interpolation=cv2.INTER_CUBIC).astype(int)
+    scene[300:700, 500:900] += 80
+    scene = (scene + grain.normal(0, 8, scene.shape)).clip(0, 255).astype(np.uint8)
+    data = file_of(scene, "JPEG", quality=90)
+    with Image.open(io.BytesIO(data)) as image:
+        whole = cv2.resize(np.asarray(image), (100, 80), interpolation=cv2.INTER_AREA)
+    assert decoded(data).shape != scene.shape
+    assert np.abs(standard(data, 80, 100).astype(int) - whole).mean() < 1  # of 255 levels

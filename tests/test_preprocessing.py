@@ -1,0 +1,329 @@
+"""Making `data/` from `rawdata/`: what is kept, what is skipped, and what is done again."""
+
+import hashlib
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import write_picture
+from PIL import Image
+
+import preprocessing
+from config import PictureConfig, UserError
+from manifest import KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, read_manifest
+from preprocessing import prepare, preprocess, standard_image
+
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+
+
+@pytest.fixture
+def config(settings_for) -> PictureConfig:
+    return settings_for(PictureConfig)
+
+
+def rows(config: PictureConfig) -> dict:
+    """The manifest, by the names that files have below rawdata/."""
+    pictures = read_manifest(Path(config.data_path, "manifest.csv"))
+    table = {Path(picture.origin).relative_to(config.raw_data).as_posix(): picture for picture in pictures}
+    assert len(table) == len(pictures)
+    return table
+
+
+def contents(folder: str | Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def outputs(config: PictureConfig) -> dict[str, tuple[int, int]]:
+    """Changes for every picture that is written anew, be its content the same."""
+    found = Path(config.data_path).rglob("*.png")
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+
+def sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def later(path: Path, seconds: int = 10) -> None:
+    """Makes a file look changed; clocks of file systems are too coarse to rely on."""
+    changed = path.stat().st_mtime_ns + seconds * 10**9
+    os.utime(path, ns=(changed, changed))
+
+
+# ---- what is made ----
+
+
+def test_the_manifest_tells_what_became_of_every_file(config, tmp_path, capsys):
+    ant, bee = tmp_path / "rawdata" / "ant", tmp_path / "rawdata" / "bee"
+    for number, path in enumerate([ant / "good1.png", ant / "good2.jpg", bee / "good3.jpg", bee / "good4.png"]):
+        write_picture(path, label=2, seed=number)
+    whole = (ant / "good2.jpg").read_bytes()
+    (ant / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (ant / "text.jpg").write_bytes(b"no picture at all")
+    (ant / "empty.png").write_bytes(b"")
+    kept = preprocess(config)
+    table = rows(config)
+    assert list(table) == [f"ant/{n}" for n in ("cut.jpg", "empty.png", "good1.png", "good2.jpg", "text.jpg")] + [
+        "bee/good3.jpg",
+        "bee/good4.png",
+    ]
+    for name, picture in table.items():
+        assert (picture.class_name, picture.source) == (name.split("/")[0], name)
+        assert picture.sha256 == sha256(tmp_path / "rawdata" / name)
+        if "good" in name:
+            assert (picture.status, picture.reason, picture.file) == (KEPT, "", f"{name}.png")
+        else:
+            assert (picture.status, picture.split, picture.file) == (SKIPPED, "", "")
+    assert "truncated" in table["ant/cut.jpg"].reason
+    assert "not a picture" in table["ant/text.jpg"].reason
+    assert table["ant/empty.png"].reason == "the file is empty"
+    for name in ("ant", "bee"):  # of two usable pictures, one on either side
+        assert sorted(p.split for p in kept if p.class_name == name) == [TRAIN, VALIDATION]
+    assert kept == [picture for picture in table.values() if picture.status == KEPT]
+    said = capsys.readouterr().out
+    assert said.splitlines()[1].split() == ["ant", "2", "1", "1", "0", "3", "0"]
+    assert said.splitlines()[2].split() == ["bee", "2", "1", "1", "0", "0", "0"]
+    for name, picture in table.items():
+        assert (f"skipped {(tmp_path / 'rawdata' / name).as_posix()}: {picture.reason}" in said) == ("good" not in name)
+
+
+def test_pictures_are_stored_as_they_are_standardised(rawdata, settings_for):
+    for changes in ({"height": 16, "width": 24}, {"height": 24, "width": 16, "color_channels": 1}):
+        config = settings_for(PictureConfig, **changes)
+        preprocess(config)
+        stored = list(Path(config.data_path).rglob("*.png"))
+        assert len(stored) == 20
+        for path in stored:
+            source = rawdata / path.parent.name / path.stem  # ant00.jpg.png was ant00.jpg
+            size = (config.height, config.width, config.color_channels)
+            expected = standard_image(source.read_bytes(), height=size[0], width=size[1], color_channels=size[2])
+            with Image.open(path) as image:
+                assert image.format == "PNG"
+                assert np.array_equal(np.asarray(image).reshape(size), expected)
+
+
+def test_files_of_one_name_but_several_kinds_are_all_kept(config, rawdata):
+    shutil.copy(rawdata / "bee" / "bee00.png", rawdata / "bee" / "twin.png")
+    cv2.imwrite(str(rawdata / "bee" / "twin.jpg"), np.zeros((30, 40, 3), np.uint8))
+    shutil.copy(rawdata / "ant" / "ant00.jpg", rawdata / "bee" / "misnamed.png")  # its content counts, not its name
+    preprocess(config)
+    twins = Path(config.data_path, "bee")
+    assert (twins / "twin.png.png").read_bytes() != (twins / "twin.jpg.png").read_bytes()
+    ant = Path(config.data_path, "ant", "ant00.jpg.png")
+    assert (twins / "misnamed.png.png").read_bytes() == ant.read_bytes()
+
+
+def test_hidden_files_and_what_systems_leave_behind_are_passed_over(config, rawdata):
+    for name in (".DS_Store", ".hidden.jpg", "Thumbs.db", "thumbs.DB", "desktop.ini", ".git/a.jpg"):
+        path = rawdata / "ant" / name
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(rawdata / "ant" / "ant00.jpg", path)
+    (rawdata / ".cache").mkdir()  # no class either
+    (rawdata / "readme.txt").write_text("mine")
+    preprocess(config)
+    assert len(rows(config)) == 20
+    assert {picture.class_name for picture in rows(config).values()} == {"ant", "bee"}
+
+
+def test_folders_inside_a_class_belong_to_it(config, rawdata):
+    deep = write_picture(rawdata / "ant" / "garden" / "2018" / "ant00.jpg", label=0, seed=99)
+    preprocess(config)
+    picture = rows(config)["ant/garden/2018/ant00.jpg"]
+    assert (picture.class_name, picture.source) == ("ant", "ant/garden/2018/ant00.jpg")
+    assert picture.sha256 == sha256(deep)
+    assert Path(config.data_path, "ant/garden/2018/ant00.jpg.png").exists()
+
+
+@not_on_windows
+def test_what_is_no_regular_file_is_skipped_and_named(config, rawdata, capsys):
+    os.mkfifo(rawdata / "ant" / "pipe.jpg")  # whoever reads it waits for ever
+    (rawdata / "ant" / "nowhere.jpg").symlink_to("gone.jpg")
+    (rawdata / "ant" / "loop").symlink_to(rawdata, target_is_directory=True)
+    preprocess(config)
+    table = rows(config)
+    assert len(table) == 22
+    assert (table["ant/pipe.jpg"].status, table["ant/pipe.jpg"].reason) == (SKIPPED, "not a regular file")
+    assert (table["ant/nowhere.jpg"].status, table["ant/nowhere.jpg"].reason) == (SKIPPED, "No such file or directory")
+    said = capsys.readouterr().out
+    assert "pipe.jpg: not a regular file" in said and "nowhere.jpg: No such file" in said
+    preprocess(config)
+    assert "nothing has changed" in capsys.readouterr().out
+
+
+@not_on_windows
+@pytest.mark.parametrize("name", [b"latin\xe9.jpg", b'two\nlines,"quoted".jpg', b"return\r.jpg", b"x" * 251 + b".jpg"])
+def test_a_file_may_have_any_name(name, config, rawdata, capsys):
+    path = Path(os.fsdecode(os.fsencode(rawdata / "ant") + b"/" + name))
+    shutil.copy(rawdata / "ant" / "ant00.jpg", path)
+    preprocess(config)
+    assert sum(picture.origin == path.as_posix() for picture in rows(config).values()) == 1
+    capsys.readouterr()
+    preprocess(config)
+    assert "nothing has changed" in capsys.readouterr().out
+
+
+# ---- running it again ----
+
+
+def test_running_again_changes_nothing_and_says_so(config, rawdata, capsys):
+    (rawdata / "ant" / "text.jpg").write_text("no picture")
+    preprocess(config)
+    assert "21 new, 0 changed, 0 gone" in capsys.readouterr().out
+    made, manifest = outputs(config), contents(config.data_path)["manifest.csv"]
+    assert len(made) == 20
+    kept = preprocess(config)
+    assert len(kept) == 20
+    assert "20 pictures; nothing has changed" in capsys.readouterr().out
+    assert (outputs(config), contents(config.data_path)["manifest.csv"]) == (made, manifest)
+
+
+def test_only_what_changed_is_done_again(config, rawdata, capsys):
+    write_picture(rawdata / "bee" / "size.bmp", label=1, seed=70)
+    preprocess(config)
+    before = outputs(config)
+    capsys.readouterr()
+    write_picture(rawdata / "ant" / "new.jpg", label=0, seed=77)
+    write_picture(rawdata / "ant" / "ant01.jpg", label=0, seed=78)
+    later(rawdata / "ant" / "ant01.jpg")
+    write_picture(rawdata / "bee" / "size.bmp", label=1, seed=71)  # BMP files of one size are of one length
+    later(rawdata / "bee" / "size.bmp")
+    (rawdata / "ant" / "ant02.jpg").unlink()
+    later(rawdata / "ant" / "ant03.jpg")  # only touched
+    preprocess(config)
+    assert "1 new, 2 changed, 1 gone" in capsys.readouterr().out
+    after = outputs(config)
+    assert after.keys() - before.keys() == {"new.jpg.png"}
+    assert before.keys() - after.keys() == {"ant02.jpg.png"}
+    redone = {name for name in after.keys() & before.keys() if after[name] != before[name]}
+    assert redone == {"ant01.jpg.png", "size.bmp.png"}
+    table = rows(config)
+    assert "ant/ant02.jpg" not in table
+    for name in ("ant/new.jpg", "ant/ant01.jpg", "ant/ant03.jpg", "bee/size.bmp"):
+        assert table[name].sha256 == sha256(rawdata / name)
+
+
+def test_touched_pictures_are_no_news(config, rawdata, capsys):
+    preprocess(config)
+    before = outputs(config)
+    later(rawdata / "bee" / "bee00.png")
+    capsys.readouterr()
+    preprocess(config)
+    assert "nothing has changed" in capsys.readouterr().out
+    assert outputs(config) == before
+    # Else it would be read again in every run to come.
+    assert rows(config)["bee/bee00.png"].modified == (rawdata / "bee" / "bee00.png").stat().st_mtime_ns
+
+
+def test_other_sizes_are_made_anew(settings_for, rawdata, capsys):
+    preprocess(settings_for(PictureConfig))
+    wide = settings_for(PictureConfig, width=32)
+    capsys.readouterr()
+    preprocess(wide)
+    assert "0 new, 20 changed, 0 gone" in capsys.readouterr().out
+    for path in Path(wide.data_path).rglob("*.png"):
+        with Image.open(path) as image:
+            assert image.size == (32, 16)
+
+
+def test_a_picture_that_is_mended_is_taken_in_and_one_that_breaks_is_dropped(config, rawdata):
+    path = rawdata / "ant" / "ant00.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(b"broken")
+    preprocess(config)
+    assert rows(config)["ant/ant00.jpg"].status == SKIPPED
+    path.write_bytes(whole)
+    preprocess(config)
+    assert rows(config)["ant/ant00.jpg"].status == KEPT
+    path.write_bytes(b"broken")
+    preprocess(config)
+    assert rows(config)["ant/ant00.jpg"].status == SKIPPED
+    assert "ant00.jpg.png" not in outputs(config)
+
+
+def test_a_skipped_file_may_be_deleted(config, rawdata, capsys):
+    (rawdata / "ant" / "text.jpg").write_text("no picture")
+    preprocess(config)
+    (rawdata / "ant" / "text.jpg").unlink()
+    preprocess(config)
+    assert "0 new, 0 changed, 1 gone" in capsys.readouterr().out
+    assert len(rows(config)) == 20
+
+
+def test_a_class_that_is_gone_leaves_no_folder(config, rawdata):
+    for number in range(3):
+        write_picture(rawdata / "cat" / "deep" / f"{number}.jpg", label=2, seed=number)
+    preprocess(config)
+    assert Path(config.data_path, "cat", "deep").is_dir()
+    shutil.rmtree(rawdata / "cat")
+    preprocess(config)
+    assert sorted(entry.name for entry in Path(config.data_path).iterdir()) == ["ant", "bee", "manifest.csv"]
+
+
+def test_a_stored_picture_that_was_lost_is_made_again(config, rawdata):
+    preprocess(config)
+    whole = contents(config.data_path)
+    Path(config.data_path, "ant", "ant00.jpg.png").unlink()
+    preprocess(config)
+    assert contents(config.data_path) == whole
+
+
+def test_rawdata_is_only_ever_read(config, rawdata):
+    (rawdata / "ant" / "text.jpg").write_text("no picture")
+    before = contents(rawdata), {path: path.stat().st_mtime_ns for path in rawdata.rglob("*")}
+    preprocess(config)
+    prepare(config)
+    assert (contents(rawdata), {path: path.stat().st_mtime_ns for path in rawdata.rglob("*")}) == before
+
+
+# ---- a run that is cut off ----
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 7, 19])
+def test_a_half_made_folder_is_finished_as_if_nothing_had_happened(pictures, config, rawdata, monkeypatch):
+    preprocess(config)
+    clean = contents(config.data_path)
+    shutil.rmtree(config.data_path)
+    cut_off(config, monkeypatch, after=pictures)
+    assert any(picture.status == PENDING for picture in rows(config).values())
+    prepare(config)
+    assert contents(config.data_path) == clean
+
+
+def test_a_cut_off_change_is_finished_too(config, rawdata, monkeypatch):
+    write_picture(rawdata / "ant" / "old.jpg", label=0, seed=50)
+    preprocess(config)
+    (rawdata / "ant" / "old.jpg").unlink()
+    for number in range(5):
+        write_picture(rawdata / "ant" / f"ant{number:02d}.jpg", label=0, seed=60 + number)
+        later(rawdata / "ant" / f"ant{number:02d}.jpg")
+    cut_off(config, monkeypatch, after=2)
+    preprocess(config)
+    finished = contents(config.data_path)
+    shutil.rmtree(config.data_path)
+    preprocess(config)
+    assert finished == contents(config.data_path)
+
+
+def test_a_half_made_folder_without_rawdata_is_refused(config, rawdata, monkeypatch):
+    cut_off(config, monkeypatch, after=3)
+    rawdata.rename(rawdata.with_name("elsewhere"))
+    with pytest.raises(UserError, match="half made; bring back .*rawdata"):
+        prepare(config)
+
+
+def cut_off(config: PictureConfig, monkeypatch, *, after: int) -> None:
+    """Lets a run die after it stored some pictures, as by Ctrl-C or a power cut."""
+    stored, write = itertools.count(), preprocessing.write_atomically
+
+    def write_some(path, data):
+        if next(stored) >= after:
+            raise KeyboardInterrupt
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preprocessing, "write_atomically", write_some)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(config)

@@ -1,0 +1,219 @@
+"""Going on with a run: as if it had never stopped, only with what it began with, and never from broken weights."""
+
+import dataclasses
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT, write_picture
+from runs import BY_STEPS, STEPS, files, history, stop_at, stored
+
+import trainer
+from checkpoint import Checkpoints, Keeper, load_classifier
+from config import TrainConfig, UserError
+
+
+def assert_same_to_the_bit(folder: str, other: str) -> None:
+    found, wanted = stored(folder), stored(other)
+    assert found.keys() == wanted.keys()
+    assert len(found) > 50
+    for name, value in wanted.items():
+        assert np.array_equal(found[name], value), name
+
+
+def run_in(folder: Path, config: TrainConfig, **changes) -> TrainConfig:
+    """The same run, with its checkpoints elsewhere."""
+    return dataclasses.replace(config, model_save_name=str(folder), **changes)
+
+
+def crash() -> None:
+    raise RuntimeError("power cut")
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory) -> TrainConfig:
+    """An uninterrupted run of 4 epochs over pictures that every test may read."""
+    folder = tmp_path_factory.mktemp("whole")
+    for number in range(12):
+        write_picture(folder / "rawdata" / "ant" / f"{number}.jpg", label=0, seed=number)
+    for number in range(8):
+        write_picture(folder / "rawdata" / "bee" / f"{number}.png", label=1, seed=number)
+    config = TrainConfig(
+        raw_data=str(folder / "rawdata"),
+        augmented=str(folder / "augmented"),
+        data_path=str(folder / "data"),
+        model_save_name=str(folder / "checkpoints"),
+        height=16,
+        width=16,
+        epochs=4,
+        **BY_STEPS,
+    )
+    assert trainer.main(config) == 0
+    return config
+
+
+def test_two_epochs_and_two_more_equal_four_to_the_bit(whole_run, tmp_path):
+    config = run_in(tmp_path, whole_run)
+    assert trainer.main(run_in(tmp_path, whole_run, epochs=2)) == 0
+    assert len(history(config.model_save_name)) == 2
+    assert trainer.main(config) == 0
+    assert len(history(config.model_save_name)) == 4
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+    best, wanted = (load_classifier(Path(c.model_save_name))[0].get_weights() for c in (config, whole_run))
+    assert all(np.array_equal(one, other) for one, other in zip(best, wanted, strict=True))
+
+
+@pytest.mark.parametrize("step", [9, STEPS + 9, 2 * STEPS], ids=["first epoch", "second epoch", "end of an epoch"])
+def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
+    whole_run, tmp_path, monkeypatch, capsys, step
+):
+    config = run_in(tmp_path, whole_run)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
+        assert trainer.main(config) == 143
+    assert f"stopped and saved after step {step}" in capsys.readouterr().out
+    assert tf.train.latest_checkpoint(config.model_save_name).endswith(f"ckpt-{step}")
+    assert trainer.main(config) == 0
+    assert f"going on after epoch {step // STEPS}, step {step}" in capsys.readouterr().out
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def test_a_run_that_is_cut_off_without_warning_goes_on_from_its_last_save_as_if_nothing_had_been(
+    whole_run, tmp_path, monkeypatch
+):
+    config = run_in(tmp_path, whole_run, save_seconds=0)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2 * STEPS + 18, crash)
+        with pytest.raises(RuntimeError, match="power cut"):
+            trainer.main(config)
+    assert tf.train.latest_checkpoint(config.model_save_name).endswith(f"ckpt-{2 * STEPS + 9}")
+    assert trainer.main(config) == 0
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def arguments(config: TrainConfig, **changes) -> list[str]:
+    """A config as a command line."""
+    given = {"height": 16, "width": 16, **changes}
+    for name in ("raw_data", "augmented", "data_path", "model_save_name"):
+        given[name] = getattr(config, name)
+    return [part for name, value in given.items() for part in (f"--{name}", str(value))]
+
+
+def test_ctrl_c_saves_and_ends_and_the_same_command_goes_on(rawdata, settings_for, tmp_path, capsys):
+    config = settings_for(TrainConfig)
+    options = arguments(config, epochs=1_000_000, patience=1_000_000, save_seconds=0)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "trainer.py"), *options],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        deadline = time.monotonic() + 120
+        while not tf.train.latest_checkpoint(config.model_save_name):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped and saved after step" in out
+    assert err == ""
+    done = len(history(config.model_save_name))
+    assert trainer.main(dataclasses.replace(config, epochs=done + 1, patience=1_000_000)) == 0
+    assert f"going on after epoch {done}, " in capsys.readouterr().out
+    assert len(history(config.model_save_name)) == done + 1
+
+
+def test_after_a_run_signals_do_again_what_they_did_before(whole_run, tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert trainer.main(run_in(tmp_path, whole_run, epochs=1)) == 0
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_without_a_due_save_only_the_end_is_stored(whole_run):
+    names = sorted(path.name for path in Path(whole_run.model_save_name).glob("ckpt-*.index"))
+    assert names == [f"ckpt-{4 * STEPS}.index"]
+
+
+def test_a_finished_run_says_so_and_how_to_go_on_and_changes_nothing(whole_run, capsys):
+    before = files(whole_run.model_save_name)
+    assert trainer.main(whole_run) == 0
+    out = capsys.readouterr().out
+    assert "this run is finished" in out
+    assert "--epochs 8" in out
+    assert "--model_save_name" in out
+    assert "best validation accuracy" in out
+    assert files(whole_run.model_save_name) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "both"),
+    [
+        ({"seed": 2}, "--seed 1, not 2"),
+        ({"height": 32}, "--height 16, not 32"),
+        ({"dropout": 0}, "--dropout 0.5, not 0"),
+    ],
+    ids=["seed", "height", "dropout"],
+)
+def test_going_on_with_other_settings_is_refused_and_touches_no_checkpoint(whole_run, tmp_path, change, both):
+    before = files(whole_run.model_save_name)
+    # data/ is made for these settings elsewhere, since other tests read the shared one
+    config = dataclasses.replace(whole_run, data_path=str(tmp_path / "data"), **change)
+    with pytest.raises(UserError, match=both):
+        trainer.main(config)
+    assert files(whole_run.model_save_name) == before
+
+
+def test_settings_that_do_not_decide_the_result_so_far_may_change(whole_run, tmp_path, capsys):
+    shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
+    config = run_in(tmp_path / "copy", whole_run, epochs=5, learning_rate=0.0005, patience=50, save_seconds=1)
+    assert trainer.main(config) == 0
+    rates = [figures["learning_rate"] for figures in history(config.model_save_name)]
+    assert rates[:4] == [figures["learning_rate"] for figures in history(whole_run.model_save_name)]
+    assert len(rates) == 5
+    assert rates[4] < rates[0]
+
+
+def test_a_cost_that_is_not_finite_ends_the_run_in_one_line_and_leaves_the_checkpoints(
+    whole_run, tmp_path, monkeypatch
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole_run.model_save_name, folder)
+    restore = Checkpoints.restore
+
+    def poisoned(self):
+        found = restore(self)
+        self._weights[-1].assign(np.full(2, math.nan))
+        return found
+
+    monkeypatch.setattr(Checkpoints, "restore", poisoned)
+    before = {path: content for path, content in files(folder).items() if "events" not in path.name}
+    with pytest.raises(UserError, match=f"the cost is nan at step {4 * STEPS + 9}.*--learning_rate") as ended:
+        trainer.main(run_in(folder, whole_run, epochs=6, save_seconds=0))
+    assert "\n" not in str(ended.value)
+    assert {path: content for path, content in files(folder).items() if "events" not in path.name} == before
+
+
+def test_weights_that_stop_being_finite_at_the_end_of_an_epoch_are_not_saved(whole_run, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole_run.model_save_name, folder)
+    former = Keeper.on_test_begin
+
+    def poison(self, logs=None):
+        self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
+        former(self, logs)
+
+    monkeypatch.setattr(Keeper, "on_test_begin", poison)
+    with pytest.raises(UserError, match="nan"):
+        trainer.main(run_in(folder, whole_run, epochs=5, save_seconds=0))
+    monkeypatch.undo()
+    trainer.main(run_in(folder, whole_run, epochs=5))
+    assert all(np.isfinite(weights).all() for weights in load_classifier(folder)[0].get_weights())
