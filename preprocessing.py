@@ -175,7 +175,7 @@ def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
         raise UserError(f"{printable(folder)}: at least two classes are needed, found {found}; {mend}")
     pictures = list_pictures(folder, config)
     for name in sorted(set(names) - {picture.class_name for picture in pictures}):
-        raise UserError(f"class {printable(name)}: no pictures in {printable(folder / name)}; add some or remove it")
+        raise UserError(f"class {printable(name)}: no pictures in it; add some or remove its folder")
     return pictures
 
 

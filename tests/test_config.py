@@ -218,7 +218,7 @@ def test_help_carries_the_comment_beside_every_setting(kind, capsys):
 @pytest.mark.parametrize(
     ("kind", "comment"),
     [
-        (PictureConfig, "Share of a class's photographs kept back to validate."),
+        (PictureConfig, "Share of each class's photographs kept back to validate."),
         (AugmentConfig, "Probability of mirroring left-right. Set it to 0 where pictures carry letters."),
         (TrainConfig, "Stop after so many epochs without a better validation accuracy."),
         (PredictConfig, "Show the raw magnitudes instead of the scores."),
