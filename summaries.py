@@ -54,15 +54,19 @@ def graph_of(model: keras.Model) -> tf.compat.v1.GraphDef:
     """The operations of one prediction, under the names of their layers and with their dimensions."""
     images = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="images")
     graph = tf.function(lambda images: model(images, training=False)).get_concrete_function(images).graph
-    definition = graph.as_graph_def(add_shapes=True)
-    # Keras opens the scope of a layer twice, once to build it, so TensorFlow numbers the one that holds its operations.
-    names = "|".join(re.escape(layer.name) for layer in [model, *model.layers])
-    for node in definition.node:
-        node.name = _without_number(node.name, names)
-        for place, source in enumerate(node.input):
-            node.input[place] = _without_number(source, names)
+    # The scope of the whole model says nothing; and Keras opens that of a layer twice, first to build it, so TensorFlow
+    # numbers the one that holds its operations.
+    layers = "|".join(re.escape(layer.name) for layer in model.layers)
+    whole, numbered = re.compile(rf"^{model.name}(_\d+)?/"), re.compile(rf"^({layers})_\d+(?=/)")
+
+    def layer_name(path: str) -> str:
+        return numbered.sub(r"\1", whole.sub("", path))
+
+    definition = tf.compat.v1.GraphDef()
+    for node in graph.as_graph_def(add_shapes=True).node:
+        if node.op != "NoOp":  # it only holds the order of side effects, of which there are none
+            copy = definition.node.add()
+            copy.CopyFrom(node)
+            copy.name = layer_name(node.name)
+            copy.input[:] = [layer_name(source) for source in node.input if not source.startswith("^")]
     return definition
-
-
-def _without_number(path: str, names: str) -> str:
-    return re.sub(rf"(?<![^/^])({names})_1(?=/)", r"\1", path)
