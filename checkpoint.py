@@ -10,6 +10,7 @@ Files of weights are TensorFlow's, which carry checksums; nothing in them is eve
 
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -147,6 +148,7 @@ class Checkpoints:
             weights=weights, optimizer=[v.value for v in model.optimizer.variables], progress=self.progress
         )
         best = tf.train.Checkpoint(weights=self._best_weights)
+        self._new_best = 0  # the epoch, from 1, whose weights are the best and not yet written
         self._newest = tf.train.CheckpointManager(run, str(folder), max_to_keep)
         self._best = tf.train.CheckpointManager(best, str(folder / "best"), max_to_keep=1)
 
@@ -163,17 +165,17 @@ class Checkpoints:
         """
         if not self._newest.checkpoints:
             return False
-        _restore_newest(self._newest)
-        if self._best.checkpoints:
-            _restore_newest(self._best)
+        if not _restore_newest(self._newest):
+            raise UserError(f"{printable(self.folder)}: every checkpoint is damaged; train to another folder")
+        if not _restore_newest(self._best):
+            self._keep_as_best()
         return True
 
     def save(self) -> None:
         """Writes the best weights, if they are new, and then the run."""
-        if self.progress.history:
-            epoch = best_epoch(self.progress.history) + 1
-            if not (self._best.latest_checkpoint or "").endswith(f"-{epoch}"):
-                self._best.save(checkpoint_number=epoch)
+        if self._new_best:
+            self._best.save(checkpoint_number=self._new_best)
+            self._new_best = 0
         self._newest.save(checkpoint_number=self.step)
 
     def add_epoch(self, figures: dict[str, float]) -> None:
@@ -181,8 +183,12 @@ class Checkpoints:
         self.progress.history.append(figures)
         self.progress.metrics = []
         if best_epoch(self.progress.history) == len(self.progress.history) - 1:
-            for kept, variable in zip(self._best_weights, self._weights, strict=True):
-                kept.assign(variable)
+            self._new_best = len(self.progress.history)
+            self._keep_as_best()
+
+    def _keep_as_best(self) -> None:
+        for kept, variable in zip(self._best_weights, self._weights, strict=True):
+            kept.assign(variable)
 
 
 class Stopped(Exception):  # noqa: N818 - no error
@@ -204,23 +210,28 @@ class Keeper(keras.callbacks.Callback):
         self.stop_signal = 0  # the number of the signal that asks for the end
 
     def on_epoch_begin(self, epoch, logs=None):
-        for variable, value in zip(self.model.metrics_variables, self._checkpoints.progress.metrics, strict=False):
-            variable.assign(value)
+        if sums := self._checkpoints.progress.metrics:
+            for variable, value in zip(self.model.metrics_variables, sums, strict=True):
+                variable.assign(value)
 
     def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["cost"]):
-            raise UserError(
-                f"the cost is {logs['cost']} at step {self._checkpoints.step}, so training cannot go on; "
-                "the checkpoints before are whole: try a smaller --learning_rate"
-            )
+        self._refuse_if_not_finite(logs["cost"])
         if batch + 1 < self.params["steps"] and self._due():
             self._checkpoints.progress.metrics = [float(variable) for variable in self.model.metrics_variables]
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._refuse_if_not_finite(logs["val_cost"])  # the last step may have broken what its own cost did not show
         self._checkpoints.add_epoch({name: float(logs[name]) for name in FIGURES})
         if self._due():
             self._save()
+
+    def _refuse_if_not_finite(self, cost: float) -> None:
+        if not math.isfinite(cost):
+            raise UserError(
+                f"the cost is {cost} at step {self._checkpoints.step}, so training cannot go on; "
+                "the checkpoints before are whole: try a smaller --learning_rate"
+            )
 
     def _due(self) -> bool:
         return bool(self.stop_signal) or time.monotonic() - self._saved >= self._save_seconds
@@ -241,11 +252,13 @@ def load_classifier(folder: Path) -> tuple[keras.Model, Description]:
     description = read_description(folder)
     model = description.network()
     weights = tf.train.Checkpoint(weights=_variables(model))
-    for place in (folder / "best", folder):
-        manager = tf.train.CheckpointManager(weights, str(place), max_to_keep=None)
-        if manager.checkpoints:
-            _restore_newest(manager)
-            return model, description
+    managers = [
+        tf.train.CheckpointManager(weights, str(place), max_to_keep=None) for place in (folder / "best", folder)
+    ]
+    if any(_restore_newest(manager) for manager in managers):
+        return model, description
+    if any(manager.checkpoints for manager in managers):
+        raise UserError(f"{printable(folder)}: every checkpoint is damaged; train to another folder")
     raise UserError(f"{printable(folder)}: training has not saved any weights yet; run trainer.py to its end")
 
 
@@ -254,16 +267,12 @@ def _variables(model: keras.Model) -> list[tf.Variable]:
     return [variable.value for variable in model.variables]
 
 
-def _restore_newest(manager: tf.train.CheckpointManager) -> None:
-    """Restores the newest checkpoint that is whole, and names those that are not.
-
-    Raises:
-        UserError: none is.
-    """
+def _restore_newest(manager: tf.train.CheckpointManager) -> bool:
+    """Restores the newest checkpoint that is whole, and names those that are not; False where none is."""
     for path in reversed(manager.checkpoints):
         try:
             manager.checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
-            return
-        except (tf.errors.OpError, ValueError, AssertionError) as error:
-            print(f"{printable(path)}: damaged ({type(error).__name__}); trying the one before")
-    raise UserError(f"{printable(manager.directory)}: every checkpoint is damaged; train again to another folder")
+            return True
+        except (tf.errors.OpError, LookupError, ValueError, AssertionError) as error:  # whatever TensorFlow makes of it
+            print(f"{printable(path)}: damaged ({type(error).__name__}) and passed over", file=sys.stderr)
+    return False

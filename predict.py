@@ -39,7 +39,8 @@ def find_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
     missing = []
     for name in names:
         path = Path(name)
-        if path.exists():  # before patterns, since a file may be called photo[1].jpg
+        if os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that no file can have
+            # before patterns, since a file may be called photo[1].jpg
             paths = _files(path)
         else:
             matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns

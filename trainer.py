@@ -105,6 +105,9 @@ def compile_model(model: keras.Model, config: TrainConfig, *, steps_per_executio
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # it halves the speed of a CPU
     )
     model.optimizer.build(model.trainable_variables)
+    # Keras makes the sums of a metric with its first batch; a resumed epoch needs them before.
+    model.compute_metrics(None, tf.zeros(1, tf.int32), tf.zeros((1, *model.output_shape[1:])))
+    model.reset_metrics()
 
 
 def fingerprint(*parts: Samples) -> str:

@@ -44,8 +44,8 @@ def transform_batch(
         across *= tf.sign(draws[2])
     down = (1 + zoom) ** draws[3]
     moves = draws[4] * shift * width, draws[5] * shift * height
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
+    pixels = tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),  # of whole numbers it would cut off the fractions
         transforms=_around_middle(angle, across, down, moves, height=height, width=width),
         output_shape=(height, width),
         interpolation="BILINEAR",
@@ -53,7 +53,6 @@ def transform_batch(
         fill_value=0.0,
     )
 
-    pixels = tf.cast(moved, tf.float32)
     mean = tf.reduce_mean(pixels, axis=(1, 2), keepdims=True)
     # Each colour for itself, so that what is learnt does not hang on a hue.
     draws = tf.random.stateless_uniform((2, batch, 1, 1, images.shape[3]), seed=seeds + 1, minval=-1.0)

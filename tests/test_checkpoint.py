@@ -291,7 +291,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(tmp_pat
     model, checkpoints = new_run(tmp_path)
     assert checkpoints.restore()
     assert (epoch_of(model), checkpoints.step, len(checkpoints.progress.history)) == (2, 20, 2)
-    (line,) = capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path / "ckpt-30") in line
     assert "damaged" in line
 
@@ -318,7 +318,7 @@ def test_a_damaged_best_checkpoint_does_not_keep_a_whole_run_from_answering(tmp_
     truncate(weights_file(tmp_path / "best", 1))
     model, _ = load_classifier(tmp_path)
     assert epoch_of(model) == 2
-    assert str(tmp_path / "best" / "ckpt-1") in capsys.readouterr().out
+    assert str(tmp_path / "best" / "ckpt-1") in capsys.readouterr().err
 
 
 def test_a_run_that_fell_back_does_not_keep_untrained_weights_as_its_best(tmp_path):

@@ -85,6 +85,21 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
 
 
+def test_the_figures_of_a_resumed_epoch_cover_all_of_its_steps(whole_run, tmp_path, monkeypatch):
+    config = run_in(tmp_path, whole_run, epochs=1)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 9, lambda: signal.raise_signal(signal.SIGTERM))
+        assert trainer.main(config) == 143
+    counts = []
+
+    def count(self, logs=None):
+        counts.append([float(variable) for variable in self.model.metrics_variables if variable.name == "count"])
+
+    monkeypatch.setattr(Keeper, "on_test_begin", count)
+    assert trainer.main(config) == 0
+    assert counts == [[STEPS, STEPS]]  # of the cost and of the accuracy
+
+
 def test_a_run_that_is_cut_off_without_warning_goes_on_from_its_last_save_as_if_nothing_had_been(
     whole_run, tmp_path, monkeypatch
 ):
