@@ -6,7 +6,6 @@ cannot be repeated. Only sources on the training side of the split are copied. S
 
 import io
 import multiprocessing
-import os
 import random
 from collections import defaultdict
 from collections.abc import Sequence
@@ -146,17 +145,18 @@ def main(config: AugmentConfig) -> int:
     pictures = preprocess(config)  # says which sources are readable, and which of them are trained on
     tasks = [task for task in plan(pictures, config.sample) if task.copies]
     total = sum(task.copies for task in tasks)
-    with (
-        # Processes of their own from the start: forking one that has run threads may hang.
-        ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool,
-        tqdm(total=total, desc="augmenting", unit="img", disable=None) as progress,
-    ):
-        for copies in pool.map(partial(make_copies, config=config), tasks):
-            progress.update(copies)
+    # Processes of their own from the start: forking one that has run threads may hang.
+    pool = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))
+    try:
+        with tqdm(total=total, desc="augmenting", unit="img", disable=None) as progress:
+            for copies in pool.map(partial(make_copies, config=config), tasks):
+                progress.update(copies)
+    finally:
+        pool.shutdown(cancel_futures=True)
     removed = remove_former_copies(Path(config.augmented), {name for task in tasks for name in task.names()})
     former = f", {removed} of a former run removed" if removed else ""
     print(f"{printable(config.augmented)}/: {total} copies of {len(tasks)} training pictures{former}")
-    print("trainer.py takes them in by itself")
+    print("trainer.py takes them in by itself; a run begun without them cannot go on, so name a new --model_save_name")
     return settings.DONE
 
 

@@ -9,9 +9,7 @@ Files of weights are TensorFlow's, which carry checksums; nothing in them is eve
 """
 
 import json
-import math
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ from files import printable, write_atomically
 from model import generate_model
 
 DESCRIPTION = "model.json"
-FIGURES = ("cost", "accuracy", "val_cost", "val_accuracy", "learning_rate")  # what is kept of every epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +37,7 @@ class Description:
     dropout: float
     batch_size: int
     seed: int
+    validation_split: float
     pictures: str  # sha256 over the training and validation pictures and their labels
 
     def network(self) -> keras.Model:
@@ -108,7 +106,7 @@ class Progress(tf.train.experimental.PythonState):
     """What a run has to remember besides its variables; stored in the checkpoint as JSON."""
 
     def __init__(self) -> None:
-        self.history: list[dict[str, float]] = []  # the FIGURES of every finished epoch
+        self.history: list[dict[str, float]] = []  # the figures of every finished epoch
         self.metrics: list[float] = []  # Keras's running sums in the middle of an epoch, else empty
 
     def serialize(self) -> str:
@@ -160,6 +158,8 @@ class Checkpoints:
     def restore(self) -> bool:
         """Puts weights, optimizer and progress back to the newest whole checkpoint; False where there is none.
 
+        The best weights stay in their file until an epoch surpasses them.
+
         Raises:
             UserError: there are checkpoints, but all are damaged.
         """
@@ -167,8 +167,6 @@ class Checkpoints:
             return False
         if not _restore_newest(self._newest):
             raise UserError(f"{printable(self.folder)}: every checkpoint is damaged; train to another folder")
-        if not _restore_newest(self._best):
-            self._keep_as_best()
         return True
 
     def save(self) -> None:
@@ -184,63 +182,8 @@ class Checkpoints:
         self.progress.metrics = []
         if best_epoch(self.progress.history) == len(self.progress.history) - 1:
             self._new_best = len(self.progress.history)
-            self._keep_as_best()
-
-    def _keep_as_best(self) -> None:
-        for kept, variable in zip(self._best_weights, self._weights, strict=True):
-            kept.assign(variable)
-
-
-class Stopped(Exception):  # noqa: N818 - no error
-    """Ends a run at the next moment at which it can be saved, because of a signal."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.signal_number = signal_number
-
-
-class Keeper(keras.callbacks.Callback):
-    """Notes every epoch and saves the run: every `save_seconds`, in mid-epoch too, and when it is told to stop."""
-
-    def __init__(self, checkpoints: Checkpoints, *, save_seconds: float) -> None:
-        super().__init__()
-        self._checkpoints = checkpoints
-        self._save_seconds = save_seconds
-        self._saved = time.monotonic()
-        self.stop_signal = 0  # the number of the signal that asks for the end
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if sums := self._checkpoints.progress.metrics:
-            for variable, value in zip(self.model.metrics_variables, sums, strict=True):
-                variable.assign(value)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._refuse_if_not_finite(logs["cost"])
-        if batch + 1 < self.params["steps"] and self._due():
-            self._checkpoints.progress.metrics = [float(variable) for variable in self.model.metrics_variables]
-            self._save()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._refuse_if_not_finite(logs["val_cost"])  # the last step may have broken what its own cost did not show
-        self._checkpoints.add_epoch({name: float(logs[name]) for name in FIGURES})
-        if self._due():
-            self._save()
-
-    def _refuse_if_not_finite(self, cost: float) -> None:
-        if not math.isfinite(cost):
-            raise UserError(
-                f"the cost is {cost} at step {self._checkpoints.step}, so training cannot go on; "
-                "the checkpoints before are whole: try a smaller --learning_rate"
-            )
-
-    def _due(self) -> bool:
-        return bool(self.stop_signal) or time.monotonic() - self._saved >= self._save_seconds
-
-    def _save(self) -> None:
-        self._checkpoints.save()
-        self._saved = time.monotonic()
-        if self.stop_signal:
-            raise Stopped(self.stop_signal)
+            for kept, variable in zip(self._best_weights, self._weights, strict=True):
+                kept.assign(variable)
 
 
 def load_classifier(folder: Path) -> tuple[keras.Model, Description]:

@@ -12,10 +12,11 @@ also its `--help` text. A script accepts the settings it uses and no others:
 import contextlib
 import io
 import math
+import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -66,7 +67,15 @@ Switch = Annotated[bool, tyro.conf.FlagConversionOff]  # given as `--name False`
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureConfig:
+class Checked:
+    """Refuses impossible values, whoever builds it."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureConfig(Checked):
     """Which pictures, and what is made of them."""
 
     raw_data: str = "rawdata"  # Folder of your pictures, one sub-folder a class. It is only ever read.
@@ -77,9 +86,6 @@ class PictureConfig:
     color_channels: Annotated[int, OneOf((1, 3))] = 3  # 3 for colour (RGB), 1 for grey.
     validation_split: ValidationShare = 0.2  # Share of each class's photographs kept back to validate.
     seed: Annotated[int, Between(0, 2**31 - 1)] = 1  # Decides the split, the copies, the first weights and the order.
-
-    def __post_init__(self) -> None:
-        _check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +115,10 @@ class AugmentConfig(PictureConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
+class CheckpointConfig(Checked):
     """Where trained networks are kept."""
 
     model_save_name: str = "checkpoints"  # Folder of the checkpoints and of what TensorBoard shows.
-
-    def __post_init__(self) -> None:
-        _check(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +147,7 @@ class PredictConfig(CheckpointConfig):
     """What to ask a trained network."""
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()  # Pictures, folders of pictures or patterns such as *.jpg.
-    raw: bool = False  # Show the raw magnitudes instead of the scores.
+    raw: bool = False  # Show the raw magnitudes instead of the scores; given without a value.
 
 
 _FOLDERS = ("raw_data", "augmented", "data_path", "model_save_name")
@@ -166,6 +169,8 @@ def _check(config: Any) -> None:
     for name, folder in folders.items():
         if not folder:
             raise UserError(f"--{name} '': must name a folder")
+        if name == "model_save_name" and set(folder) & set("*?[]"):
+            raise UserError(f"--{name} {folder}: must not contain any of * ? [ ], which TensorFlow takes for a pattern")
         for other, outer in folders.items():
             if name != other and Path(folder).resolve().is_relative_to(Path(outer).resolve()):
                 raise UserError(f"--{name} {folder}: must not be --{other} ({outer}) or lie inside it")
@@ -182,30 +187,50 @@ def read_command_line(config_class: type[ConfigT], description: str, arguments: 
         SystemExit: with code 0, after printing `--help`.
     """
     messages = io.StringIO()
+
+    def parse() -> ConfigT:
+        return tyro.cli(
+            config_class,
+            description=description,
+            args=arguments,
+            use_underscores=True,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.cli(
-                config_class,
-                description=description,
-                args=arguments,
-                use_underscores=True,
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
+            return parse()
     except SystemExit as stop:
         if stop.code in (None, 0):
             raise
-        raise UserError(_one_line(messages.getvalue())) from None
+    # The message was cut to the width of the terminal: have it once more, on lines that are long enough.
+    messages = io.StringIO()
+    with contextlib.redirect_stderr(messages), contextlib.suppress(SystemExit), _columns(10_000):
+        parse()
+    raise UserError(_one_line(messages.getvalue()))
+
+
+@contextlib.contextmanager
+def _columns(width: int) -> Iterator[None]:
+    former = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(width)
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        os.environ.update({"COLUMNS": former} if former else {})
 
 
 def _one_line(boxed: str) -> str:
-    """What tyro says, without its frame and the help text it repeats: what went wrong, and the name that was meant."""
+    """tyro's message without its frame and the help text it repeats: what went wrong, and which names were meant."""
     text = " ".join(re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─]", " ", boxed).split())
     text = re.sub(r"^.*?(Error parsing (\w+: )?|(?=Unrecognized options: |Missing value|Required options))", "", text)
     text = re.sub(r" Argument helptext: .*| For full helptext, .*", "", text)
     text = text.replace("Invalid choice invalid choice", "invalid choice")
     text = re.sub(r"invalid literal for int\(\) with base 10: (\S+)", r"\1 is not a whole number", text)
     text = re.sub(r"could not convert string to float: (\S+)", r"\1 is not a number", text)
-    text = re.sub(r" Perhaps you meant: (--\S+).*", r" - perhaps you meant \1?", text)
+    meant = re.findall(r"(?:Perhaps you meant|Arguments similar to --\S+): (--\S+)", text)
+    text = re.sub(r" (Perhaps you meant|Arguments similar to).*", f" - perhaps you meant {' and '.join(sorted(meant))}?", text)
     return f"{text} (--help lists every setting)"
 
 
@@ -216,6 +241,8 @@ def run(main: Callable[[ConfigT], int], config_class: type[ConfigT], description
     its file by itself. Ctrl-C ends with 130. Anything else is a defect of ours and keeps its traceback.
     """
     script = Path(sys.argv[0]).name
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names may have letters that the terminal has not
     warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on oddities of files that can be read all the same
     try:
         code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))

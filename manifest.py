@@ -22,8 +22,10 @@ KEPT, SKIPPED, LEFT_OUT, PENDING = "kept", "skipped", "left out", "pending"
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _COPY_NAMES = (
-    re.compile(r"(?P<source>.+)_augmented_(?P<stamp>[0-9a-f]{8})_\d+\.jpg", re.DOTALL),  # augment.py's
-    re.compile(rf".+?_original_(?P<source>.+)_{_UUID}\.\w+", re.DOTALL),  # plain Augmentor's
+    re.compile(
+        r"(?P<source>.+)_augmented_(?P<stamp>[0-9a-f]{8})_\d+\.jpg(?P<stored>\.png)?", re.DOTALL
+    ),  # augment.py's
+    re.compile(rf".+?_original_(?P<source>.+)_{_UUID}\.\w+?(?P<stored>\.png)?", re.DOTALL),  # plain Augmentor's
 )
 
 
@@ -95,7 +97,8 @@ def source_of(path: PurePath) -> tuple[str, str]:
     """
     for pattern in _COPY_NAMES:
         if match := pattern.fullmatch(path.name):
-            return path.with_name(match["source"]).as_posix(), match.groupdict().get("stamp", "")
+            source = match["source"] + (match["stored"] or "")  # in data/ every name has .png appended
+            return path.with_name(source).as_posix(), match.groupdict().get("stamp", "")
     return path.as_posix(), ""
 
 

@@ -103,9 +103,7 @@ def main(config: PredictConfig) -> int:
         raise UserError("name at least one picture, folder or pattern: python predict.py picture.jpg")
     model, description = load_classifier(Path(config.model_save_name))
     paths, missing = find_pictures(config.images)
-    failures = [
-        f"{printable(name)}: no such file or folder, and no pattern that matches; check the name" for name in missing
-    ]
+    failures = [f"{printable(name)}: no such file, no pictures in it, or no match; check the name" for name in missing]
     bar = tqdm(predict(model, description, paths), total=len(paths), unit="img", leave=False, disable=_bar_off(paths))
     for path, answer in bar:
         if isinstance(answer, str):

@@ -39,7 +39,8 @@ from manifest import (
 )
 
 _BACKGROUND = (255, 255, 255)  # what shows through transparent pixels: white, as on a page
-_LONGEST_NAME = 200  # bytes; what is made of it has a longer one, and systems take 255
+_LONGEST_NAME = 170  # bytes; what is made of it has a longer one, and systems take 255
+_SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
 _NOT_PICTURES = {"thumbs.db", "desktop.ini"}
 
 
@@ -152,12 +153,16 @@ def list_pictures(folder: Path, config: PictureConfig) -> list[Picture]:
                 origin=path.as_posix(),
                 size=status.st_size,
                 modified=status.st_mtime_ns,
-                shape=f"{config.height}x{config.width}x{config.color_channels}",
+                shape=_shape(config),
             )
-            if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            if len(os.fsencode(PurePosixPath(picture.source).name)) > _LONGEST_NAME:
                 picture = replace(picture, file="", status=SKIPPED, reason="its name is too long")
             pictures.append(picture)
     return pictures
+
+
+def _shape(config: PictureConfig) -> str:
+    return f"{config.height}x{config.width}x{config.color_channels}"
 
 
 def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
@@ -173,6 +178,11 @@ def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
     if len(names) < 2:
         found = ", ".join(map(printable, names)) or "none"
         raise UserError(f"{printable(folder)}: at least two classes are needed, found {found}; {mend}")
+    if _SPLIT_NAMES.issuperset(name.lower() for name in names):
+        raise UserError(f"{printable(folder)}: {' and '.join(names)} are no classes; give one of them as --raw_data")
+    loose = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    if loose and MANIFEST not in {path.name for path in loose}:
+        print(f"{printable(folder)}: {len(loose)} files are in no class folder and are passed over")
     pictures = list_pictures(folder, config)
     for name in sorted(set(names) - {picture.class_name for picture in pictures}):
         raise UserError(f"class {printable(name)}: no pictures in it; add some or remove its folder")
@@ -195,16 +205,25 @@ def prepare(config: PictureConfig) -> list[Picture]:
         print(f"{printable(data)}/ has no {MANIFEST}: it was made elsewhere and is used as it is")
         found = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) for p in list_classes(data, config)]
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
-        print(f"{printable(config.raw_data)}/ is missing: {printable(data)}/ is used as it is")
-        found = read_manifest(data / MANIFEST)
-        if any(picture.status == PENDING for picture in found):
-            raise UserError(
-                f"{printable(data)}: half made; bring back {printable(config.raw_data)}/ and run this again"
-            )
+        found = _made_before(data, config)
     else:
         return preprocess(config)
     found = assign_splits(found, share=config.validation_split, seed=config.seed)
     return [picture for picture in found if picture.status == KEPT]
+
+
+def _made_before(data: Path, config: PictureConfig) -> list[Picture]:
+    """What a former run made of a `rawdata/` that is gone."""
+    raw, shape = printable(config.raw_data), _shape(config)
+    found = read_manifest(data / MANIFEST)
+    if not any(Path(picture.origin).is_relative_to(config.raw_data) for picture in found):
+        raise UserError(f"{raw}: no such folder, and {printable(data)} was made from another one")
+    if any(picture.status == PENDING for picture in found):
+        raise UserError(f"{printable(data)}: half made; bring back {raw}/ and run this again")
+    if found[0].shape != shape:
+        raise UserError(f"{printable(data)}: holds pictures of {found[0].shape}, not {shape}, and {raw}/ is missing")
+    print(f"{raw}/ is missing: {printable(data)}/ is used as it is")
+    return found
 
 
 def preprocess(config: PictureConfig) -> list[Picture]:
@@ -257,7 +276,8 @@ def _reusable(old: Picture | None, shape: str, data: Path) -> bool:
     """Whether what a former run made of a file still stands, should the file be the same."""
     if old is None or old.shape != shape:
         return False
-    return old.status == SKIPPED or (old.status == KEPT and (data / old.file).exists())
+    # What could not even be opened has no sha256, and is tried again.
+    return (old.status == SKIPPED and bool(old.sha256)) or (old.status == KEPT and (data / old.file).exists())
 
 
 def _same_file(picture: Picture, old: Picture | None, data: Path) -> bool:

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,16 +21,8 @@ with quiet_import():
     import tensorflow as tf
 
 import config as settings
-from checkpoint import (
-    Checkpoints,
-    Description,
-    Keeper,
-    Stopped,
-    best_epoch,
-    read_description,
-    refuse_others,
-    write_description,
-)
+from callbacks import Keeper, Saturation, Stopped, Vocabulary
+from checkpoint import Checkpoints, Description, best_epoch, read_description, refuse_others, write_description
 from config import TrainConfig, UserError
 from dataset import Samples, class_names, class_weights, epoch_steps, load, training_batches, validation_batches
 from manifest import TRAIN, VALIDATION
@@ -40,46 +31,7 @@ from preprocessing import prepare
 from summaries import Summaries
 
 
-class Vocabulary(keras.callbacks.Callback):
-    """Calls the loss the cost, as the original does, and adds the learning rate and the images per second.
-
-    Keras hands one dict of figures from callback to callback, so what stands first speaks for all.
-    """
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__()
-        self._batch_size = batch_size
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.perf_counter()
-        self._rate = 0.0
-
-    def on_train_batch_end(self, batch, logs=None):
-        logs["cost"] = logs.pop("loss")
-        self._rate = (batch + 1) * self._batch_size / (time.perf_counter() - self._began)
-        logs["images_per_second"] = round(self._rate)
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs["cost"] = logs.pop("loss")
-        logs["val_cost"] = logs.pop("val_loss")
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        logs["images_per_second"] = round(self._rate)
-
-
-class Saturation(keras.callbacks.EarlyStopping):
-    """Keras's early stopping, which also counts the epochs before the run was resumed."""
-
-    def __init__(self, history: list[dict[str, float]], *, patience: int) -> None:
-        super().__init__(monitor="val_accuracy", mode="max", patience=patience)
-        self._history = history
-
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        for epoch, figures in enumerate(self._history):
-            self.on_epoch_end(epoch, figures)
-
-
-def device_in_use() -> str:
+def set_up_device() -> str:
     """Lets TensorFlow take GPU memory as it needs it, and says what it computes on."""
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
@@ -167,19 +119,17 @@ def fit(model: keras.Model, train: Samples, validation: Samples, checkpoints: Ch
     checkpoints.save()
 
 
-def is_saturated(model: keras.Model, history: list[dict[str, float]], patience: int) -> bool:
-    """Whether the epochs so far end the run."""
-    saturation = Saturation(history, patience=patience)
-    saturation.set_model(model)
-    saturation.on_train_begin()
-    return model.stop_training
+def is_saturated(history: list[dict[str, float]], patience: int) -> bool:
+    """Whether the epochs so far end the run: what `Saturation` would say of them."""
+    accuracies = [figures["val_accuracy"] for figures in history]
+    return bool(accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
 
 
 def report(history: list[dict[str, float]], config: TrainConfig) -> None:
     """What came out of the run, and what to do with it."""
     best = best_epoch(history)
     folder = shlex.quote(config.model_save_name)
-    option = "" if config.model_save_name == "checkpoints" else f" --model_save_name {folder}"
+    option = "" if config.model_save_name == TrainConfig.model_save_name else f" --model_save_name {folder}"
     print(
         f"best validation accuracy {history[best]['val_accuracy']:.4f} (cost {history[best]['val_cost']:.4f}), "
         f"after epoch {best + 1} of {len(history)}\n"
@@ -199,15 +149,23 @@ def main(config: TrainConfig) -> int:
     )
     print(f"classes: {', '.join(map(printable, names))}")
     print(f"training on {len(train.labels)} pictures, validating on {len(validation.labels)}")
-    print(f"device: {device_in_use()}")
+    print(f"device: {set_up_device()}")
 
     folder = Path(config.model_save_name)
     description = Description(
         class_names=names,
+        height=config.height,
+        width=config.width,
+        color_channels=config.color_channels,
+        scale_input=config.scale_input,
+        batch_normalization=config.batch_normalization,
+        dropout=config.dropout,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        validation_split=config.validation_split,
         pictures=fingerprint(train, validation),
-        **{name: getattr(config, name) for name in Description.__annotations__ if hasattr(config, name)},
     )
-    if (folder / "model.json").exists():
+    if tf.train.latest_checkpoint(str(folder)):
         refuse_others(folder, read_description(folder), description)
 
     keras.utils.set_random_seed(config.seed)
@@ -223,19 +181,17 @@ def main(config: TrainConfig) -> int:
         write_description(folder, description)
 
     history = checkpoints.progress.history
-    finished = len(history) >= config.epochs or is_saturated(model, history, config.patience)
+    longer = [f"--patience {2 * config.patience}"] if is_saturated(history, config.patience) else []
+    longer += [f"--epochs {len(history) + config.epochs}"] if len(history) >= config.epochs else []
     try:
-        if not finished:
+        if not longer:
             fit(model, train, validation, checkpoints, config)
     except Stopped as stop:
         print(f"\nstopped and saved after step {checkpoints.step}; the same command goes on from here")
         return 128 + stop.signal_number
     report(history, config)
-    if finished:
-        longer = (
-            f"--epochs {2 * len(history)}" if len(history) >= config.epochs else f"--patience {2 * config.patience}"
-        )
-        print(f"this run is finished: train longer with {longer}, or afresh with another --model_save_name")
+    if longer:
+        print(f"this run is finished: train longer with {' '.join(longer)}, or afresh with another --model_save_name")
     return settings.DONE
 
 

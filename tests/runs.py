@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from checkpoint import Keeper
+from callbacks import Keeper
 
 # 18 training pictures and one step for each: an epoch is two executions of 9 steps, so it has a middle to stop in.
 STEPS = 18

@@ -19,6 +19,7 @@ from checkpoint import (
 from config import UserError
 
 FIELDS = {
+    "validation_split": 0.2,
     "class_names": ["ant", "bee"],
     "height": 16,
     "width": 16,

@@ -221,7 +221,7 @@ def test_help_carries_the_comment_beside_every_setting(kind, capsys):
         (PictureConfig, "Share of each class's photographs kept back to validate."),
         (AugmentConfig, "Probability of mirroring left-right. Set it to 0 where pictures carry letters."),
         (TrainConfig, "Stop after so many epochs without a better validation accuracy."),
-        (PredictConfig, "Show the raw magnitudes instead of the scores."),
+        (PredictConfig, "Show the raw magnitudes instead of the scores; given without a value."),
     ],
 )
 def test_help_quotes_the_comment_word_for_word(kind, comment, capsys):
@@ -298,3 +298,23 @@ def test_scripts_refuse_a_misspelt_setting_before_any_work(name, script, tmp_pat
     assert done.stderr.startswith(f"{name}: ") and done.stderr.count("\n") == 1
     assert "--raw_dta" in done.stderr and "perhaps you meant --raw_data?" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_misspelt_names_are_answered_with_the_two_that_were_meant():
+    with pytest.raises(UserError) as refused:
+        read_command_line(TrainConfig, "", ["--heigth", "20", "--widht", "30"])
+    assert str(refused.value) == (
+        "Unrecognized options: --heigth, 20, --widht, 30 - perhaps you meant --height and --width? "
+        "(--help lists every setting)"
+    )
+
+
+def test_a_long_wrong_value_is_shown_whole():
+    with pytest.raises(UserError, match=f"'{'a' * 150}' is not a whole number"):
+        read_command_line(TrainConfig, "", ["--height", "a" * 150])
+
+
+@pytest.mark.parametrize("name", ["runs*", "run?", "run[1]"])
+def test_a_folder_of_checkpoints_that_tensorflow_would_take_for_a_pattern_is_refused(name):
+    with pytest.raises(UserError, match="pattern"):
+        TrainConfig(model_save_name=name)

@@ -46,6 +46,10 @@ MISTAKES = {  # what a user did, and what the one line says of it
     "no usable picture": (lambda raw: break_all_but(0, raw / "bee"), ["class bee: no usable pictures", "8 skipped"]),
     "one usable picture": (lambda raw: break_all_but(1, raw / "bee"), ["class bee: 1 usable picture ", "add pictures"]),
     "an empty class": (lambda raw: (raw / "cat").mkdir(), ["cat", "remove its folder"]),
+    "the parts of a split": (
+        lambda raw: [(raw / "ant").rename(raw / "train"), (raw / "bee").rename(raw / "Test")],
+        ["Test and train are no classes", "--raw_data"],
+    ),
     "an emptied class": (lambda raw: [path.unlink() for path in (raw / "bee").iterdir()], ["bee", "remove its folder"]),
 }
 
@@ -265,3 +269,32 @@ def test_one_name_in_rawdata_and_augmented_is_refused(config, rawdata):
     with pytest.raises(UserError, match="ant00.jpg has the same class and name; remove or rename one"):
         preprocess(config)
     assert not Path(config.data_path).exists()
+
+
+def test_a_misspelt_rawdata_is_not_answered_with_pictures_of_another(rawdata, settings_for, tmp_path):
+    prepare(settings_for(PictureConfig))
+    with pytest.raises(UserError, match="no such folder, and .*data_path was made from another one"):
+        prepare(settings_for(PictureConfig, raw_data=str(tmp_path / "rawdat")))
+
+
+def test_without_rawdata_other_sizes_are_refused(rawdata, settings_for):
+    prepare(settings_for(PictureConfig))
+    shutil.rmtree(rawdata)
+    with pytest.raises(UserError, match="holds pictures of 16x16x3, not 20x16x3"):
+        prepare(settings_for(PictureConfig, height=20))
+
+
+def test_data_that_lost_its_manifest_still_knows_its_copies(rawdata, settings_for, tmp_path):
+    config = settings_for(PictureConfig)
+    pictures = prepare(config)
+    stamp = next(picture.sha256 for picture in pictures if picture.source == "ant/ant00.jpg")[:8]
+    copy = tmp_path / "data_path" / "ant" / f"ant00.jpg_augmented_{stamp}_0000.jpg.png"
+    shutil.copy(tmp_path / "data_path" / "ant" / "ant00.jpg.png", copy)
+    (tmp_path / "data_path" / "manifest.csv").unlink()
+    found = {Path(picture.origin).name: picture for picture in prepare(config)}
+    original = found["ant00.jpg.png"]
+    if original.split == "train":
+        assert found[copy.name].split == "train"
+    else:
+        assert copy.name not in found
+    assert sum(picture.source == original.source for picture in found.values()) == 1 + (original.split == "train")

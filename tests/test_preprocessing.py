@@ -327,3 +327,25 @@ def cut_off(config: PictureConfig, monkeypatch, *, after: int) -> None:
         patch.setattr(preprocessing, "write_atomically", write_some)
         with pytest.raises(KeyboardInterrupt):
             preprocess(config)
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(rawdata, settings_for, monkeypatch):
+    config = settings_for(PictureConfig)
+    former = Path.read_bytes
+
+    def refuse(path):
+        if path.name == "ant03.jpg":
+            raise PermissionError(13, "Permission denied")
+        return former(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        assert len(preprocess(config)) == 19
+    assert len(preprocess(config)) == 20
+
+
+def test_files_outside_the_class_folders_are_counted(rawdata, settings_for, capsys):
+    (rawdata / "notes.txt").write_text("no class")
+    (rawdata / ".hidden").write_text("not counted")
+    preprocess(settings_for(PictureConfig))
+    assert "rawdata: 1 files are in no class folder and are passed over" in capsys.readouterr().out

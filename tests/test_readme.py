@@ -34,8 +34,8 @@ def test_continuous_integration_runs_the_test_command_and_the_linter():
 
 def test_powershell_runs_the_same_steps():
     plain = [line for line in commands("sh") if "-m venv" in line]
-    translated = [line.replace("python3", "py").replace(" &&", ";").replace("/bin/", "\\Scripts\\") for line in plain]
-    assert commands("powershell") == translated
+    translated = [line.replace("python3", "py").replace("/bin/", "\\Scripts\\").split(" && ") for line in plain]
+    assert commands("powershell") == [f"{make}; {install}; if ($?) {{ {act} }}" for make, install, act in translated]
 
 
 def test_the_table_has_every_setting_with_its_default_its_scripts_and_its_comment():

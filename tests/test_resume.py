@@ -16,7 +16,8 @@ from conftest import ROOT, write_picture
 from runs import BY_STEPS, STEPS, files, history, stop_at, stored
 
 import trainer
-from checkpoint import Checkpoints, Keeper, load_classifier
+from callbacks import Keeper
+from checkpoint import Checkpoints, load_classifier
 from config import TrainConfig, UserError
 
 

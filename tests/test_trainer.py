@@ -161,14 +161,14 @@ def test_an_nvidia_gpu_that_cannot_be_used_is_told_with_the_command_that_mends_i
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert trainer.device_in_use().endswith("-m pip install -r requirements-cuda.txt")
+    assert trainer.set_up_device().endswith("-m pip install -r requirements-cuda.txt")
 
 
 @no_gpu
 @pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="there is an NVIDIA GPU")
 def test_without_an_nvidia_gpu_none_is_mentioned(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert trainer.device_in_use() == f"CPU with {os.cpu_count()} cores"
+    assert trainer.set_up_device() == f"CPU with {os.cpu_count()} cores"
 
 
 def test_the_script_names_a_missing_folder_in_one_line(script):

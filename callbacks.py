@@ -1,0 +1,102 @@
+"""What happens between the steps of a training run: naming its figures, saving it, ending it."""
+
+import math
+import time
+
+import keras
+
+from checkpoint import Checkpoints
+from config import UserError
+
+FIGURES = ("cost", "accuracy", "val_cost", "val_accuracy", "learning_rate")  # what is kept of every epoch
+
+
+class Vocabulary(keras.callbacks.Callback):
+    """Calls the loss the cost, as the original does, and adds the learning rate and the images per second.
+
+    Keras hands one dict of figures from callback to callback, so what stands first speaks for all.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self._batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+        self._rate = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        logs["cost"] = logs.pop("loss")
+        self._rate = (batch + 1) * self._batch_size / (time.perf_counter() - self._began)
+        logs["images_per_second"] = round(self._rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["cost"] = logs.pop("loss")
+        logs["val_cost"] = logs.pop("val_loss")
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["images_per_second"] = round(self._rate)
+
+
+class Saturation(keras.callbacks.EarlyStopping):
+    """Keras's early stopping, which also counts the epochs before the run was resumed."""
+
+    def __init__(self, history: list[dict[str, float]], *, patience: int) -> None:
+        super().__init__(monitor="val_accuracy", mode="max", patience=patience)
+        self._history = history
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        for epoch, figures in enumerate(self._history):
+            self.on_epoch_end(epoch, figures)
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """Ends a run at the next moment at which it can be saved, because of a signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+class Keeper(keras.callbacks.Callback):
+    """Notes every epoch and saves the run: every `save_seconds`, in mid-epoch too, and when it is told to stop."""
+
+    def __init__(self, checkpoints: Checkpoints, *, save_seconds: float) -> None:
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._save_seconds = save_seconds
+        self._saved = time.monotonic()
+        self.stop_signal = 0  # the number of the signal that asks for the end
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if sums := self._checkpoints.progress.metrics:
+            for variable, value in zip(self.model.metrics_variables, sums, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._refuse_if_not_finite(logs["cost"])
+        if batch + 1 < self.params["steps"] and self._due():
+            self._checkpoints.progress.metrics = [float(variable) for variable in self.model.metrics_variables]
+            self._save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._refuse_if_not_finite(logs["val_cost"])  # the last step may have broken what its own cost did not show
+        self._checkpoints.add_epoch({name: float(logs[name]) for name in FIGURES})
+        if self._due():
+            self._save()
+
+    def _refuse_if_not_finite(self, cost: float) -> None:
+        if not math.isfinite(cost):
+            raise UserError(
+                f"the cost is {cost} at step {self._checkpoints.step}, so training cannot go on; "
+                "the checkpoints before are whole: try a smaller --learning_rate"
+            )
+
+    def _due(self) -> bool:
+        return bool(self.stop_signal) or time.monotonic() - self._saved >= self._save_seconds
+
+    def _save(self) -> None:
+        self._checkpoints.save()
+        self._saved = time.monotonic()
+        if self.stop_signal:
+            raise Stopped(self.stop_signal)
