@@ -229,8 +229,8 @@ def _one_line(boxed: str) -> str:
     text = text.replace("Invalid choice invalid choice", "invalid choice")
     text = re.sub(r"invalid literal for int\(\) with base 10: (\S+)", r"\1 is not a whole number", text)
     text = re.sub(r"could not convert string to float: (\S+)", r"\1 is not a number", text)
-    meant = re.findall(r"(?:Perhaps you meant|Arguments similar to --\S+): (--\S+)", text)
-    text = re.sub(r" (Perhaps you meant|Arguments similar to).*", f" - perhaps you meant {' and '.join(sorted(meant))}?", text)
+    meant = " and ".join(sorted(re.findall(r"(?:Perhaps you meant|Arguments similar to --\S+): (--\S+)", text)))
+    text = re.sub(r" (Perhaps you meant|Arguments similar to).*", f" - perhaps you meant {meant}?", text)
     return f"{text} (--help lists every setting)"
 
 
