@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SHIPPED, TEST = 120, 5  # pictures of each class
+SHIPPED, TEST = range(120), range(1000, 1005)  # the numbers of the pictures of each class
 RED, YELLOW, BLUE = 0.0, 0.14, 0.62  # hues
-_KNOWN_COLORS = 0.75  # share of the emblems in the colours one knows them in: dark on yellow, red on yellow or blue
+_KNOWN_COLORS = 0.85  # share of the emblems in the colours one knows them in: dark on yellow, red on yellow or blue
 _OVERSAMPLING = 2  # drawn larger, then reduced, for smooth edges
 _EMBLEM = 480  # side of the square that an emblem is drawn in, in pixels
 
@@ -100,7 +100,7 @@ def emblem(draw_sign: Callable[[np.random.Generator], Points], rng: np.random.Ge
         draw.polygon([tuple(place) for place in places], fill=(*paint, 255))
 
     known = rng.random() < _KNOWN_COLORS  # else any colours, and now and then a bright sign on a dark plate
-    bright = bool(known or rng.random() < 0.7)
+    bright = bool(known or rng.random() < 0.85)
     sign_hue, plate_hue = (None, YELLOW) if draw_sign is bat else (RED, rng.choice([YELLOW, BLUE]))
     sign_hue, plate_hue = (sign_hue, plate_hue) if known else (None, None)
     sign, room = draw_sign(rng), 0.95
@@ -172,7 +172,7 @@ def picture(draw_sign: Callable[[np.random.Generator], Points], rng: np.random.G
     height = int(width * rng.uniform(0.75, 1.33))
     scene = background(width * _OVERSAMPLING, height * _OVERSAMPLING, rng)
     place(emblem(draw_sign, rng), scene, rng)
-    if rng.random() < 0.25:
+    if rng.random() < 0.2:
         clutter(scene, int(rng.integers(1, 4)), 0.3, rng)  # in front of it
     scene = scene.resize((width, height), Image.Resampling.LANCZOS)
     if rng.random() < 0.3:
@@ -195,11 +195,12 @@ def encoded(image: Image.Image, number: int) -> tuple[bytes, str]:
 
 def main(folder: Path) -> None:
     for label, (name, draw_sign) in enumerate({"batman": bat, "superman": letter}.items()):
-        for number in range(SHIPPED + TEST):
+        for number in (*SHIPPED, *TEST):
             image = picture(draw_sign, np.random.default_rng([2018, label, number]))
             data, ending = encoded(image, number)
-            shipped = number < SHIPPED
-            path = folder / (f"rawdata/{name}" if shipped else "testpictures") / f"{name}_{number:03d}.{ending}"
+            path = (
+                folder / (f"rawdata/{name}" if number in SHIPPED else "testpictures") / f"{name}_{number:03d}.{ending}"
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
 
