@@ -128,7 +128,7 @@ class TrainConfig(PictureConfig, CheckpointConfig):
     epochs: Count = 300  # Upper bound: passes over the training pictures.
     batch_size: Annotated[int, Between(1, 65536)] = 10  # Pictures per training step.
     learning_rate: Annotated[float, Between(1e-8, 10)] = 0.001  # Adam's step size.
-    patience: Count = 40  # Stop after so many epochs without a better validation accuracy.
+    patience: Count = 30  # Stop after so many epochs without a better validation accuracy.
     balance_classes: Switch = True  # Weigh the pictures of rare classes more, so that every class counts alike.
     scale_input: Switch = True  # Bring pixels from 0..255 to -1..1 as the network's first layer.
     batch_normalization: Switch = True  # Normalise each pooled convolution over the batch.
