@@ -39,13 +39,12 @@ def load(pictures: Sequence[Picture], config: PictureConfig) -> Samples:
         UserError: files that cannot be read, all of them named.
     """
     labels = {name: label for label, name in enumerate(class_names(pictures))}
-    shape = config.height, config.width, config.color_channels
-    images = np.empty((len(pictures), *shape), np.uint8)
+    size = {"height": config.height, "width": config.width, "color_channels": config.color_channels}
+    images = np.empty((len(pictures), *size.values()), np.uint8)
 
     def read(place: int) -> str | None:
         path = Path(config.data_path, pictures[place].file)
         try:
-            size = dict(zip(("height", "width", "color_channels"), shape, strict=True))
             images[place] = standard_image(path.read_bytes(), **size)
         except (ValueError, OSError) as error:
             return f"{printable(path)} ({printable(str(error))})"

@@ -38,13 +38,11 @@ def find_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
     found: dict[Path, None] = {}
     missing = []
     for name in names:
-        path = Path(name)
-        if os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that no file can have
-            # before patterns, since a file may be called photo[1].jpg
-            paths = _files(path)
-        else:
+        matches = [name]
+        # As a name before as a pattern, since a file may be called photo[1].jpg.
+        if not os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that no file can have
             matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
-            paths = [path for match in matches for path in _files(Path(match))]
+        paths = [path for match in matches for path in _files(Path(match))]
         if not paths:
             missing.append(name)
         found.update(dict.fromkeys(paths))
