@@ -85,6 +85,7 @@ class PictureConfig(Checked):
     width: Pixels = 100  # Width in pixels that every picture is brought to.
     color_channels: Annotated[int, OneOf((1, 3))] = 3  # 3 for colour (RGB), 1 for grey.
     validation_split: ValidationShare = 0.2  # Share of each class's photographs kept back to validate.
+    near_duplicate_bits: Annotated[int, Between(0, 16)] = 8  # Pictures count as one if this few of 64 hash bits differ.
     seed: Annotated[int, Between(0, 2**31 - 1)] = 1  # Decides the split, the copies, the first weights and the order.
 
 

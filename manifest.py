@@ -36,8 +36,10 @@ class Picture:
     file: str = ""  # below data_path, "" when nothing was made of it
     class_name: str
     source: str  # the photograph it shows, as <class>/<name>: itself, unless its name is that of a copy
+    group: str = ""  # the first of the sources that show the same photograph; they stand on one side of the split
     split: str = ""  # "train" or "validation"
     sha256: str = ""  # of the file it was made from
+    perceptual_hash: str = ""  # of its pixels; near-duplicates share nearly all of its 64 bits
     status: str = PENDING  # "kept", "skipped" (unreadable), "left out" (a copy that must not be used), "pending"
     reason: str = ""  # why it was skipped or left out
     origin: str  # the file it was made from
@@ -103,9 +105,9 @@ def source_of(path: PurePath) -> tuple[str, str]:
 
 
 def validation_sources(sources: Iterable[str], *, share: float, seed: int) -> set[str]:
-    """Draws the sources of one class that are kept back from training: at least one, and never all.
+    """Draws the sources (or groups, by their names) of one class that are kept back: at least one, and never all.
 
-    Sources are ranked by a hash of the seed and their own name, so the draw does not depend on the order of listing,
+    They are ranked by a hash of the seed and their own name, so the draw does not depend on the order of listing,
     and a new source moves at most one other to the other side.
     """
     ranked = sorted(set(sources), key=lambda source: hashlib.sha256(os.fsencode(f"{seed}/{source}")).digest())
@@ -114,41 +116,50 @@ def validation_sources(sources: Iterable[str], *, share: float, seed: int) -> se
 
 
 def assign_splits(pictures: Sequence[Picture], *, share: float, seed: int) -> list[Picture]:
-    """Puts whole sources on one side: all kept pictures of a source train, or one of them validates.
+    """Puts whole groups on one side: all kept pictures of a group train, or one of them validates.
 
-    That one is the source itself, or its first copy where only copies are left; the others are left out.
+    That one is a source itself, or the first copy where only copies are left; the others are left out, so that every
+    validation picture counts as one measurement. A group with pictures of several classes trains: its labels
+    contradict each other, so nothing could be measured on it.
 
     Raises:
-        UserError: a class has fewer than two sources.
+        UserError: a class has fewer than two groups of its own.
     """
-    classes: dict[str, dict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
+    classes: dict[str, dict[str, list[Picture]]] = {picture.class_name: defaultdict(list) for picture in pictures}
+    homes = defaultdict(set)
     for picture in pictures:
-        sources = classes[picture.class_name]
         if picture.status == KEPT:
-            sources[picture.source].append(picture)
-    faces: dict[str, str] = {}  # validation source → the origin of the one picture that stands for it
-    for class_name, sources in classes.items():
-        if len(sources) < 2:
-            raise _too_few(class_name, len(sources), pictures)
-        for source in validation_sources(sources, share=share, seed=seed):
-            faces[source] = min(sources[source], key=lambda picture: (picture.is_copy, picture.origin)).origin
+            classes[picture.class_name][picture.group].append(picture)
+            homes[picture.group].add(picture.class_name)
+    faces: dict[str, str] = {}  # validation group → the origin of the one picture that stands for it
+    for class_name, groups in classes.items():
+        own = [group for group in groups if len(homes[group]) == 1]
+        if len(own) < 2:
+            raise _too_few(class_name, len(own), pictures)
+        for group in validation_sources(own, share=share, seed=seed):
+            faces[group] = min(groups[group], key=lambda picture: (picture.is_copy, picture.origin)).origin
 
     def place(picture: Picture) -> Picture:
         if picture.status != KEPT:
             return picture
-        if picture.source not in faces:
+        if picture.group not in faces:
             return replace(picture, split=TRAIN)
-        if picture.origin == faces[picture.source]:
+        face = faces[picture.group]
+        if picture.origin == face:
             return replace(picture, split=VALIDATION)
-        return replace(picture, file="", split="", status=LEFT_OUT, reason="a copy of a validation picture")
+        reason = f"shows the same as {face}, which validates"
+        return replace(picture, file="", split="", status=LEFT_OUT, reason=reason)
 
     return [place(picture) for picture in pictures]
 
 
-def _too_few(class_name: str, sources: int, pictures: Sequence[Picture]) -> UserError:
-    skipped = [picture for picture in pictures if picture.class_name == class_name and picture.status == SKIPPED]
+def _too_few(class_name: str, photographs: int, pictures: Sequence[Picture]) -> UserError:
+    own = [picture for picture in pictures if picture.class_name == class_name]
+    skipped = [picture for picture in own if picture.status == SKIPPED]
+    same = sum(picture.status == KEPT for picture in own) - photographs
     why = f" ({len(skipped)} skipped, the first because: {printable(skipped[0].reason)})" if skipped else ""
+    why += f" ({same} more show the same as others)" if same > 0 else ""
     return UserError(
-        f"class {printable(class_name)}: {sources or 'no'} usable picture{'' if sources == 1 else 's'}{why}; "
+        f"class {printable(class_name)}: {photographs or 'no'} usable picture{'' if photographs == 1 else 's'}{why}; "
         "at least two are needed, one to learn from and one to measure on: add pictures or remove its folder"
     )

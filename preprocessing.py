@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 import config as settings
 from config import PictureConfig, UserError
+from duplicates import assign_groups, mixed_groups, perceptual_hash
 from files import printable, write_atomically
 from manifest import (
     KEPT,
@@ -161,8 +162,12 @@ def list_pictures(folder: Path, config: PictureConfig) -> list[Picture]:
     return pictures
 
 
+def _size(config: PictureConfig) -> dict[str, int]:
+    return {"height": config.height, "width": config.width, "color_channels": config.color_channels}
+
+
 def _shape(config: PictureConfig) -> str:
-    return f"{config.height}x{config.width}x{config.color_channels}"
+    return "x".join(map(str, _size(config).values()))
 
 
 def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
@@ -204,6 +209,7 @@ def prepare(config: PictureConfig) -> list[Picture]:
     if _ready_made(data):
         print(f"{printable(data)}/ has no {MANIFEST}: it was made elsewhere and is used as it is")
         found = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) for p in list_classes(data, config)]
+        found = _grouped(_hashed(found, config), config)
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
         found = _made_before(data, config)
     else:
@@ -218,7 +224,7 @@ def _made_before(data: Path, config: PictureConfig) -> list[Picture]:
     found = read_manifest(data / MANIFEST)
     if not any(Path(picture.origin).is_relative_to(config.raw_data) for picture in found):
         raise UserError(f"{raw}: no such folder, and {printable(data)} was made from another one")
-    if any(picture.status == PENDING for picture in found):
+    if any(picture.status == PENDING or (picture.status == KEPT and not picture.group) for picture in found):
         raise UserError(f"{printable(data)}: half made; bring back {raw}/ and run this again")
     if found[0].shape != shape:
         raise UserError(f"{printable(data)}: holds pictures of {found[0].shape}, not {shape}, and {raw}/ is missing")
@@ -250,7 +256,8 @@ def preprocess(config: PictureConfig) -> list[Picture]:
     if any(picture.status == PENDING for picture in interim):
         write_manifest(data / MANIFEST, interim)
 
-    originals = assign_splits(_make(originals, before, config), share=config.validation_split, seed=config.seed)
+    originals = _grouped(_make(originals, before, config), config)
+    originals = assign_splits(originals, share=config.validation_split, seed=config.seed)
     pictures = [*originals, *_make(_usable_copies(copies, originals), before, config)]
     for file in {picture.file for picture in plan} - {picture.file for picture in pictures} - {""}:
         _remove(data / file, data)
@@ -277,7 +284,9 @@ def _reusable(old: Picture | None, shape: str, data: Path) -> bool:
     if old is None or old.shape != shape:
         return False
     # What could not even be opened has no sha256, and is tried again.
-    return (old.status == SKIPPED and bool(old.sha256)) or (old.status == KEPT and (data / old.file).exists())
+    return (old.status == SKIPPED and bool(old.sha256)) or (
+        old.status == KEPT and bool(old.perceptual_hash) and (data / old.file).exists()
+    )
 
 
 def _same_file(picture: Picture, old: Picture | None, data: Path) -> bool:
@@ -311,13 +320,44 @@ def _make_one(picture: Picture, old: Picture | None, config: PictureConfig) -> P
         picture = replace(picture, sha256=hashlib.sha256(content).hexdigest())
         if _reusable(old, picture.shape, data) and old.sha256 == picture.sha256:
             return replace(old, modified=picture.modified)
-        size = {"height": config.height, "width": config.width, "color_channels": config.color_channels}
-        pixels = standard_image(content, **size)
+        pixels = standard_image(content, **_size(config))
     except (ValueError, FileNotFoundError, PermissionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return replace(picture, file="", status=SKIPPED, reason=reason)
     write_atomically(data / picture.file, encode_png(pixels))
-    return replace(picture, status=KEPT)
+    return replace(picture, status=KEPT, perceptual_hash=perceptual_hash(pixels))
+
+
+def _hashed(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
+    """Reads what tells duplicates from files of `data/` itself; what is damaged is left to be named when it is read."""
+
+    def read(picture: Picture) -> Picture:
+        try:
+            content = Path(picture.origin).read_bytes()
+            pixels = standard_image(content, **_size(config))
+        except (ValueError, OSError):
+            return picture
+        digest = hashlib.sha256(content).hexdigest()
+        return replace(picture, sha256=digest, perceptual_hash=perceptual_hash(pixels))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = tqdm(
+            pool.map(read, pictures), total=len(pictures), desc="comparing", unit="img", leave=False, disable=None
+        )
+        return list(bar)
+
+
+def _grouped(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
+    """Fills in which pictures show the same, and names those that can't all be in the right class folder."""
+
+    def pixels_of(picture: Picture) -> np.ndarray:
+        return standard_image(Path(config.data_path, picture.file).read_bytes(), **_size(config))
+
+    pictures = assign_groups(pictures, most_bits=config.near_duplicate_bits, pixels_of=pixels_of)
+    for group in mixed_groups(pictures):
+        names = " and ".join(printable(picture.origin) for picture in group)
+        print(f"probably mislabelled: {names} show the same picture")
+    return pictures
 
 
 def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> list[Picture]:
@@ -335,7 +375,7 @@ def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> l
         elif not source.sha256.startswith(source_of(PurePosixPath(copy.origin))[1]):
             reason = "its source has changed since: run augment.py again"
         else:
-            return replace(copy, split=TRAIN)
+            return replace(copy, group=source.group, split=TRAIN)
         return replace(copy, file="", status=LEFT_OUT, reason=reason)
 
     return [judge(copy) for copy in copies]

@@ -36,6 +36,7 @@ LIMITS = [  # a setting's lowest and highest value, and the nearest ones outside
     (PictureConfig, "width", 16, 4096, 15, 4097),
     (PictureConfig, "color_channels", 1, 3, 0, 4),
     (PictureConfig, "validation_split", 0.01, 0.9, 0.0099, 0.901),
+    (PictureConfig, "near_duplicate_bits", 0, 16, -1, 17),
     (PictureConfig, "seed", 0, 2147483647, -1, 2147483648),
     (AugmentConfig, "sample", 1, 1_000_000, 0, 1_000_001),
     (AugmentConfig, "mirror", 0, 1, -0.01, 1.01),

@@ -29,9 +29,11 @@ UUID = "123e4567-e89b-12d3-a456-426614174000"
 
 
 def kept(name: str, folder: str = "rawdata") -> Picture:
+    source = source_of(PurePosixPath(name))[0]
     return Picture(
         class_name=name.split("/")[0],
-        source=source_of(PurePosixPath(name))[0],
+        source=source,
+        group=source,
         file=f"{name}.png",
         origin=f"{folder}/{name}",
         status=KEPT,
@@ -117,7 +119,7 @@ def test_copies_follow_their_source_and_never_validate_beside_it():
             assert picture.split == (VALIDATION if picture.source in validating else TRAIN)
         elif picture.source in validating:
             assert (picture.status, picture.split, picture.file) == (LEFT_OUT, "", "")
-            assert picture.reason == "a copy of a validation picture"
+            assert picture.reason == f"shows the same as rawdata/{picture.source}, which validates"
         else:
             assert (picture.status, picture.split) == (KEPT, TRAIN)
 
@@ -150,7 +152,10 @@ def test_a_class_with_one_usable_source_is_refused_with_the_reason():
     skipped = replace(kept("bee/bad.jpg"), status=SKIPPED, reason="the file is empty")
     others = [kept("ant/a.jpg"), kept("ant/b.jpg")]
     copies = [kept(copy_name("bee/a.jpg", STAMP, number)) for number in range(3)]  # of one source, so one source
-    with pytest.raises(UserError, match="^class bee: 1 usable picture .1 skipped.*the file is empty.; at least two"):
+    with pytest.raises(
+        UserError,
+        match="^class bee: 1 usable picture .1 skipped.*the file is empty. .3 more show the same.*at least two",
+    ):
         assign_splits([*others, kept("bee/a.jpg"), *copies, skipped], share=0.2, seed=1)
     with pytest.raises(UserError, match="^class bee: no usable pictures .1 skipped.*add pictures or remove"):
         assign_splits([*others, skipped], share=0.2, seed=1)
@@ -237,8 +242,8 @@ def test_a_manifest_is_a_table_with_the_promised_columns(tmp_path):
     path = tmp_path / "manifest.csv"
     write_manifest(path, [replace(kept("ant/a.jpg"), split=TRAIN, sha256="ab12", size=5, modified=6)])
     head, row = path.read_text(encoding="utf-8").splitlines()
-    assert head.split(",")[:7] == ["file", "class", "source", "split", "sha256", "status", "reason"]
-    assert row.split(",")[:7] == ["ant/a.jpg.png", "ant", "ant/a.jpg", "train", "ab12", "kept", ""]
+    assert head.split(",")[:7] == ["file", "class", "source", "group", "split", "sha256", "perceptual_hash"]
+    assert row.split(",")[:7] == ["ant/a.jpg.png", "ant", "ant/a.jpg", "ant/a.jpg", "train", "ab12", ""]
 
 
 @pytest.mark.parametrize("file", ["../outside.png", "ant/../../outside.png", "/etc/outside.png", "ant/.."])

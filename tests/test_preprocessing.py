@@ -106,14 +106,14 @@ def test_pictures_are_stored_as_they_are_standardised(rawdata, settings_for):
 
 
 def test_files_of_one_name_but_several_kinds_are_all_kept(config, rawdata):
-    shutil.copy(rawdata / "bee" / "bee00.png", rawdata / "bee" / "twin.png")
-    cv2.imwrite(str(rawdata / "bee" / "twin.jpg"), np.zeros((30, 40, 3), np.uint8))
-    shutil.copy(rawdata / "ant" / "ant00.jpg", rawdata / "bee" / "misnamed.png")  # its content counts, not its name
+    write_picture(rawdata / "bee" / "twin.png", label=1, seed=50)
+    jpeg = write_picture(rawdata / "bee" / "twin.jpg", label=1, seed=51)
+    jpeg.with_name("misnamed.png").write_bytes(write_picture(rawdata / "spare.jpg", label=1, seed=52).read_bytes())
     preprocess(config)
-    twins = Path(config.data_path, "bee")
-    assert (twins / "twin.png.png").read_bytes() != (twins / "twin.jpg.png").read_bytes()
-    ant = Path(config.data_path, "ant", "ant00.jpg.png")
-    assert (twins / "misnamed.png.png").read_bytes() == ant.read_bytes()
+    twins = [Path(config.data_path, "bee", name) for name in ("twin.png.png", "twin.jpg.png", "misnamed.png.png")]
+    assert len({twin.read_bytes() for twin in twins}) == 3
+    expected = standard_image((rawdata / "spare.jpg").read_bytes(), height=16, width=16, color_channels=3)
+    assert np.array_equal(cv2.imread(str(twins[2]))[..., ::-1], expected)  # the content counts, not the ending
 
 
 def test_hidden_files_and_what_systems_leave_behind_are_passed_over(config, rawdata):
