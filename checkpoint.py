@@ -1,9 +1,10 @@
 """Saving, verifying and restoring: a training run and its `checkpoints/`.
 
-    checkpoints/model.json        what the network was made for; with it and the weights, predict.py needs nothing else
-    checkpoints/ckpt-<step>.*     the newest runs: weights, optimizer, position, figures of every epoch
-    checkpoints/best/ckpt-<step>.*  the weights of the best epoch
-    checkpoints/train, validation   what TensorBoard shows
+    checkpoints/model.json       what the network was made for; with it and best/, predict.py needs nothing else
+    checkpoints/ckpt-<step>.*    the newest runs: weights, their average, optimizer, position, figures of every epoch
+    checkpoints/best/            the weights of the best epoch, and their calibration
+    checkpoints/train, validation  what TensorBoard shows
+    checkpoints/report.txt       how right the best epoch is on the validation pictures
 
 Files of weights are TensorFlow's, which carry checksums; nothing in them is ever executed.
 """
@@ -17,7 +18,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from config import UserError
+from classifier import Classifier
+from config import LOSSES, UserError
 from files import printable, write_atomically
 from model import generate_model
 
@@ -35,6 +37,8 @@ class Description:
     scale_input: bool
     batch_normalization: bool
     dropout: float
+    loss: str  # "softmax" or "sigmoid"
+    random_mirror: bool
     batch_size: int
     seed: int
     validation_split: float
@@ -50,7 +54,12 @@ class Description:
             scale_input=self.scale_input,
             batch_normalization=self.batch_normalization,
             dropout=self.dropout,
+            random_mirror=self.random_mirror,
         )
+
+    def classifier(self) -> Classifier:
+        """The same, as it is asked; not calibrated yet."""
+        return Classifier(self.network(), loss=self.loss, random_mirror=self.random_mirror)
 
 
 def write_description(folder: Path, description: Description) -> None:
@@ -87,6 +96,8 @@ def _check(description: Description) -> None:
             raise ValueError(f"{name} is {getattr(description, name)}")
     if not 2 <= len(names) <= 1000 or description.color_channels not in (1, 3):
         raise ValueError(f"{len(names)} classes, {description.color_channels} channels")
+    if description.loss not in LOSSES:
+        raise ValueError(f"loss is {description.loss}")
 
 
 def refuse_others(folder: Path, saved: Description, wanted: Description) -> None:
@@ -100,6 +111,13 @@ def refuse_others(folder: Path, saved: Description, wanted: Description) -> None
             if name == "pictures":
                 what = "other pictures than there are now"
             raise UserError(f"{printable(folder)}: was trained with {printable(what)}; {mend}")
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The figures of every finished epoch of a run, read from its newest checkpoint."""
+    reader = tf.train.load_checkpoint(str(folder))
+    (name,) = (name for name in reader.get_variable_to_shape_map() if name.startswith("progress/"))
+    return json.loads(reader.get_tensor(name))["history"]
 
 
 class Progress(tf.train.experimental.PythonState):
@@ -135,19 +153,22 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, model: keras.Model, *, max_to_keep: int) -> None:
-        weights = _variables(model)
         self.folder = folder
         self.progress = Progress()
-        self._weights = weights
+        # The average of the weights over the last epochs, which is what validates and predicts.
+        self.average = [tf.Variable(weight.value) for weight in model.weights]
         self._iterations = model.optimizer.iterations
-        with tf.device("CPU"):
-            self._best_weights = [tf.Variable(variable) for variable in weights]
         run = tf.train.Checkpoint(
-            weights=weights, optimizer=[v.value for v in model.optimizer.variables], progress=self.progress
+            weights=[v.value for v in model.variables],  # the state of the random generators too
+            average=self.average,
+            optimizer=[v.value for v in model.optimizer.variables],
+            progress=self.progress,
         )
-        best = tf.train.Checkpoint(weights=self._best_weights)
+        with tf.device("CPU"):
+            self._best_weights = [tf.Variable(weight.value) for weight in model.weights]
         self._new_best = 0  # the epoch, from 1, whose weights are the best and not yet written
         self._newest = tf.train.CheckpointManager(run, str(folder), max_to_keep)
+        best = tf.train.Checkpoint(weights=self._best_weights)
         self._best = tf.train.CheckpointManager(best, str(folder / "best"), max_to_keep=1)
 
     @property
@@ -182,32 +203,53 @@ class Checkpoints:
         self.progress.metrics = []
         if best_epoch(self.progress.history) == len(self.progress.history) - 1:
             self._new_best = len(self.progress.history)
-            for kept, variable in zip(self._best_weights, self._weights, strict=True):
-                kept.assign(variable)
+            for kept, average in zip(self._best_weights, self.average, strict=True):
+                kept.assign(average)
 
 
-def load_classifier(folder: Path) -> tuple[keras.Model, Description]:
-    """The trained network with the weights of its best epoch, or of the newest checkpoint where none is over yet.
+def load_classifier(folder: Path) -> tuple[Classifier, Description]:
+    """The trained network of the best epoch, or of the newest checkpoint where no epoch is over yet.
+
+    It is calibrated if the run came to its end.
 
     Raises:
         UserError: there is no checkpoint, or it is damaged.
     """
     description = read_description(folder)
-    model = description.network()
-    weights = tf.train.Checkpoint(weights=_variables(model))
+    classifier = description.classifier()
+    best = tf.train.Checkpoint(weights=classifier.weights)
+    newest = tf.train.Checkpoint(average=classifier.weights)
     managers = [
-        tf.train.CheckpointManager(weights, str(place), max_to_keep=None) for place in (folder / "best", folder)
+        tf.train.CheckpointManager(what, str(place), max_to_keep=None)
+        for what, place in ((best, folder / "best"), (newest, folder))
     ]
-    if any(_restore_newest(manager) for manager in managers):
-        return model, description
+    if _restore_newest(managers[0]):
+        calibrations = _calibrations(folder, classifier)
+        if _number(calibrations) == _number(managers[0]):  # else it is of other weights
+            _restore_newest(calibrations)
+        return classifier, description
+    if _restore_newest(managers[1]):
+        return classifier, description
     if any(manager.checkpoints for manager in managers):
         raise UserError(f"{printable(folder)}: every checkpoint is damaged; train to another folder")
     raise UserError(f"{printable(folder)}: training has not saved any weights yet; run trainer.py to its end")
 
 
-def _variables(model: keras.Model) -> list[tf.Variable]:
-    """Weights, moving averages and the state of the random generators, in the order of the layers."""
-    return [variable.value for variable in model.variables]
+def save_calibration(folder: Path, classifier: Classifier) -> None:
+    """Writes the calibration of the network of the best epoch beside its weights."""
+    best = tf.train.CheckpointManager(tf.train.Checkpoint(), str(folder / "best"), max_to_keep=None)
+    if number := _number(best):
+        _calibrations(folder, classifier).save(checkpoint_number=number)
+
+
+def _calibrations(folder: Path, classifier: Classifier) -> tf.train.CheckpointManager:
+    calibration = tf.train.Checkpoint(**classifier.calibration._asdict())
+    return tf.train.CheckpointManager(calibration, str(folder / "best" / "calibration"), max_to_keep=1)
+
+
+def _number(manager: tf.train.CheckpointManager) -> int:
+    """The number in the name of the newest checkpoint; 0 where there is none."""
+    return int((manager.latest_checkpoint or "-0").rpartition("-")[2])
 
 
 def _restore_newest(manager: tf.train.CheckpointManager) -> bool:

@@ -57,6 +57,8 @@ class OneOf(tuple):
         return " or ".join(map(str, self))
 
 
+LOSSES = "softmax", "sigmoid"
+
 Pixels = Annotated[int, Between(16, 4096)]
 Count = Annotated[int, Between(1, 1_000_000)]
 Probability = Annotated[float, Between(0, 1)]
@@ -85,7 +87,7 @@ class PictureConfig(Checked):
     width: Pixels = 100  # Width in pixels that every picture is brought to.
     color_channels: Annotated[int, OneOf((1, 3))] = 3  # 3 for colour (RGB), 1 for grey.
     validation_split: ValidationShare = 0.2  # Share of each class's photographs kept back to validate.
-    near_duplicate_bits: Annotated[int, Between(0, 16)] = 8  # Pictures count as one if this few of 64 hash bits differ.
+    near_duplicate_bits: Annotated[int, Between(0, 16)] = 8  # Bits, of 64, by which hashes of near-duplicates differ.
     seed: Annotated[int, Between(0, 2**31 - 1)] = 1  # Decides the split, the copies, the first weights and the order.
 
 
@@ -130,15 +132,18 @@ class TrainConfig(PictureConfig, CheckpointConfig):
     batch_size: Annotated[int, Between(1, 65536)] = 10  # Pictures per training step.
     learning_rate: Annotated[float, Between(1e-8, 10)] = 0.001  # Adam's step size.
     patience: Count = 30  # Stop after so many epochs without a better validation accuracy.
-    balance_classes: Switch = True  # Weigh the pictures of rare classes more, so that every class counts alike.
+    balance_classes: Switch = True  # Let pictures of rare classes count more, so that every class counts alike.
     scale_input: Switch = True  # Bring pixels from 0..255 to -1..1 as the network's first layer.
     batch_normalization: Switch = True  # Normalise each pooled convolution over the batch.
+    loss: Annotated[str, OneOf(LOSSES)] = "softmax"  # Weighs classes against each other; sigmoid judges each by itself.
     dropout: Annotated[float, Between(0, 0.95)] = 0.5  # Share of the values dropped before each fully connected layer.
-    random_mirror: Switch = True  # Mirror half of the training pictures left-right. Not for pictures with letters.
+    random_mirror: Switch = True  # Train on mirror images too, and average the answers to both. Not for letters.
     random_shift: Share = 0.1  # Move training pictures by up to this share of their sides.
     random_rotation: Annotated[float, Between(0, 180)] = 10  # Turn training pictures by up to so many degrees.
     random_zoom: Share = 0.15  # Stretch and shrink training pictures by up to this share.
     random_contrast: Share = 0.4  # Change light and contrast of each colour by up to this share.
+    average_weights: Switch = True  # Validate and keep the average of the weights over the last tenth of the run.
+    unknown_rate: Annotated[float, Between(0, 0.5)] = 0.05  # Share of ordinary pictures that may be called unknown.
     save_seconds: Annotated[float, Between(0, 86400)] = 30  # Save at most this often, and always at the end.
     max_to_keep: Count = 4  # How many of the newest checkpoints are kept; the best one is kept besides.
 
@@ -149,6 +154,9 @@ class PredictConfig(CheckpointConfig):
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()  # Pictures, folders of pictures or patterns such as *.jpg.
     raw: bool = False  # Show the raw magnitudes instead of the scores; given without a value.
+    evaluate: str = ""  # Instead: say how right the network is on this folder, which has one sub-folder a class.
+    json: str = ""  # File to write every prediction to, as JSON. It must not exist yet.
+    csv: str = ""  # File to write every prediction to, as a table. It must not exist yet.
 
 
 _FOLDERS = ("raw_data", "augmented", "data_path", "model_save_name")

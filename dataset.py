@@ -121,13 +121,20 @@ def training_batches(samples: Samples, config: TrainConfig, *, first_step: int) 
     return batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def validation_batches(samples: Samples) -> tf.data.Dataset:
-    """Every picture once, in order; the last batch may be smaller. Yields as `training_batches`."""
+def validation_batches(samples: Samples, weights: dict[int, float]) -> tf.data.Dataset:
+    """Every picture once, in order; the last batch may be smaller.
+
+    Yields:
+        (uint8 (batch, height, width, color_channels), int32 (batch,), float32 (batch,) by which each picture counts).
+    """
+    own = np.array([weights[label] for label in samples.labels.tolist()], np.float32)
     with tf.device("CPU"):
-        return tf.data.Dataset.from_tensor_slices(tuple(samples)).batch(_VALIDATION_BATCH).prefetch(tf.data.AUTOTUNE)
+        return tf.data.Dataset.from_tensor_slices((*samples, own)).batch(_VALIDATION_BATCH).prefetch(tf.data.AUTOTUNE)
 
 
-def class_weights(labels: np.ndarray) -> dict[int, float]:
-    """Label → weight of its pictures, such that all classes weigh the same and the mean weight is 1."""
+def class_weights(labels: np.ndarray, *, balance: bool) -> dict[int, float]:
+    """Label → weight of its pictures: 1, or such that all classes weigh the same and the mean weight is 1."""
     counts = np.bincount(labels)
+    if not balance:
+        return dict.fromkeys(range(len(counts)), 1.0)
     return {label: len(labels) / (len(counts) * count) for label, count in enumerate(counts.tolist())}

@@ -32,6 +32,20 @@ def fully_connected_layer(x, *, units: int, name: str):
     return keras.layers.Dense(units, kernel_initializer="he_normal", name=name)(x)
 
 
+class BothSides(keras.layers.Layer):
+    """Outside training: the pictures, then their mirror images: (batch, h, w, c) → (2 · batch, h, w, c)."""
+
+    def call(self, images, training=False):
+        return images if training else keras.ops.concatenate([images, keras.ops.flip(images, axis=2)])
+
+
+class MeanOfSides(keras.layers.Layer):
+    """Outside training: the mean of the values of pictures and of their mirror images: (2 · batch, n) → (batch, n)."""
+
+    def call(self, values, training=False):
+        return values if training else keras.ops.mean(keras.ops.stack(keras.ops.split(values, 2)), axis=0)
+
+
 def generate_model(
     *,
     height: int,
@@ -41,8 +55,9 @@ def generate_model(
     scale_input: bool,
     batch_normalization: bool,
     dropout: float,
+    random_mirror: bool,
 ) -> keras.Model:
-    """The original's three convolutions and two fully connected layers; the last three arguments are additions.
+    """The original's three convolutions and two fully connected layers; the last four arguments are additions.
 
     Args:
         height: of a picture, at least 16.
@@ -54,6 +69,8 @@ def generate_model(
             https://arxiv.org/abs/1502.03167).
         dropout: share of the values dropped in training before each fully connected layer (Srivastava et al. 2014); 0
             for none.
+        random_mirror: whether a mirror image means the same, so that outside training the network looks at both and
+            gives the mean of what it makes of them.
 
     Returns:
         a model from uint8 pictures (batch, height, width, color_channels) to float32 logits (batch, classes): the raw
@@ -76,7 +93,8 @@ def generate_model(
 
     images = keras.Input((height, width, color_channels), dtype="uint8", name="images")
     scale, offset = (1 / 127.5, -1.0) if scale_input else (1.0, 0.0)
-    x = keras.layers.Rescaling(scale, offset, name="scaling")(images)
+    x = BothSides(name="both_sides")(images) if random_mirror else images
+    x = keras.layers.Rescaling(scale, offset, name="scaling")(x)
 
     x = conv_layer(x, size=5, filters=16, name="conv_1")
     x = pooling_layer(x, size=5, stride=2, name="pooling_1")
@@ -100,4 +118,17 @@ def generate_model(
 
     x = thinned(x, "dropout_2")
     logits = fully_connected_layer(x, units=classes, name="logits")
+    logits = MeanOfSides(name="mean_of_sides")(logits) if random_mirror else logits
     return keras.Model(images, logits, name="classifier")
+
+
+def with_features(model: keras.Model, *, random_mirror: bool) -> keras.Model:
+    """The same network and weights, giving a second output: how strong each feature of the third convolution is.
+
+    Returns:
+        a model from uint8 pictures to float32 logits (batch, classes) and float32 features (batch, 64), at least 0.
+    """
+    features = keras.ops.mean(model.get_layer("activation_3").output, axis=(1, 2))
+    return keras.Model(
+        model.input, [model.output, MeanOfSides(name="mean_of_features")(features) if random_mirror else features]
+    )

@@ -1,30 +1,37 @@
 """Names the class of pictures with a trained network: `python predict.py IMAGE [more images, folders or patterns]`.
 
-Per picture one line: its name, its class, and the score of every class from 0 to 1. Every class is judged by itself, so
-the scores need not sum to 1. The exit code is 1 if a picture could not be read.
+Per picture one line: its name, its class, and the score of every class from 0 to 1, which is about the probability that
+it is right. A picture unlike all that the network was trained on is called unknown. `--evaluate FOLDER` says how often
+the network is right on the pictures of a folder with one sub-folder a class. The exit code is 1 if a picture could not
+be read.
 """
 
+import csv
 import glob
+import io
 import itertools
+import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from files import printable, quiet_import
+from files import printable, quiet_import, write_atomically
 
 with quiet_import():
-    import keras
+    from checkpoint import Description, load_classifier
+    from classifier import Classifier
 
 import numpy as np
 from tqdm import tqdm
 
 import config as settings
-from checkpoint import Description, load_classifier
 from config import PredictConfig, UserError
-from preprocessing import standard_image, visible_files
+from evaluation import as_text, evaluate
+from preprocessing import class_folders, standard_image, visible_files
 
 _BATCH = 64  # pictures decoded and predicted at a time, which bounds the memory
 
@@ -70,44 +77,144 @@ def read_picture(path: Path, description: Description) -> np.ndarray | str:
         return str(error)
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logits)), written so that no exponential overflows."""
-    return 0.5 * (1 + np.tanh(0.5 * logits))
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the network says of one picture, or why it says nothing."""
+
+    path: Path
+    named: int = 0  # the place of the class
+    logits: np.ndarray | None = None  # (classes,), the raw magnitudes
+    scores: np.ndarray | None = None  # (classes,), 0..1
+    unknown: bool = False
+    failure: str = ""
 
 
-def predict(
-    model: keras.Model, description: Description, paths: Iterable[Path]
-) -> Iterator[tuple[Path, np.ndarray | str]]:
-    """Yields for each path, in order, its logits, float32 (classes,), or the reason why there are none."""
+def predict(classifier: Classifier, description: Description, paths: Iterable[Path]) -> Iterator[Prediction]:
+    """Yields a prediction for each path, in order."""
     paths = iter(paths)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while chunk := list(itertools.islice(paths, _BATCH)):
             pictures = list(pool.map(partial(read_picture, description=description), chunk))
             readable = [picture for picture in pictures if not isinstance(picture, str)]
-            logits = iter(model.predict_on_batch(np.stack(readable)) if readable else ())
+            answers = zip(*classifier.ask(np.stack(readable)), strict=True) if readable else iter(())
             for path, picture in zip(chunk, pictures, strict=True):
-                yield path, picture if isinstance(picture, str) else next(logits)
+                if isinstance(picture, str):
+                    yield Prediction(path=path, failure=picture)
+                else:
+                    named, logits, scores, unknown = next(answers)
+                    yield Prediction(path=path, named=int(named), logits=logits, scores=scores, unknown=bool(unknown))
 
 
-def line(path: Path, logits: np.ndarray, class_names: list[str], *, raw: bool) -> str:
+def line(prediction: Prediction, class_names: Sequence[str], *, raw: bool) -> str:
     """Name, class and values of one picture: `bat.png  batman  batman 0.981  superman 0.034`."""
-    values = logits if raw else sigmoid(logits)
-    scores = (f"{printable(name)} {value:.3f}" for name, value in zip(class_names, values, strict=True))
-    return "  ".join([printable(path), printable(class_names[int(np.argmax(logits))]), *scores])
+    values = prediction.logits if raw else prediction.scores
+    pairs = (f"{printable(name)} {value:.3f}" for name, value in zip(class_names, values, strict=True))
+    verdict = "unknown" if prediction.unknown else class_names[prediction.named]
+    return "  ".join([printable(prediction.path), printable(verdict), *pairs])
+
+
+def true_classes(folder: Path, class_names: Sequence[str]) -> dict[Path, str]:
+    """The pictures of a folder with one sub-folder a class, and their classes.
+
+    Raises:
+        UserError: there is no such folder, there are no pictures, or a sub-folder is no class of the network.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--evaluate {printable(folder)}: no such folder")
+    folders = class_folders(folder)
+    expected = ", ".join(map(printable, class_names))
+    if strangers := sorted(folders.keys() - set(class_names)):
+        raise UserError(
+            f"--evaluate {printable(folder)}: {', '.join(map(printable, strangers))}: no class of this network, "
+            f"which knows {expected}; rename or remove the folder"
+        )
+    found = {path: name for name, place in folders.items() for path in visible_files(place)}
+    if not found:
+        raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
+    return found
+
+
+def report(predictions: Sequence[Prediction], classes: dict[Path, str], class_names: Sequence[str]) -> dict:
+    """How right the predictions are, as `evaluation.evaluate` has it."""
+    return evaluate(
+        pictures=[os.fspath(prediction.path) for prediction in predictions],
+        labels=np.array([class_names.index(classes[prediction.path]) for prediction in predictions]),
+        named=np.array([prediction.named for prediction in predictions]),
+        scores=np.array([prediction.scores[prediction.named] for prediction in predictions]),
+        unknown=np.array([prediction.unknown for prediction in predictions]),
+        class_names=class_names,
+    )
+
+
+def as_row(prediction: Prediction, class_names: Sequence[str], classes: dict[Path, str]) -> dict:
+    """A prediction as it is written to files; what does not apply is None."""
+    row = {"picture": os.fspath(prediction.path), "class": classes.get(prediction.path)}
+    if prediction.failure:
+        return {**row, "named": None, "unknown": None, "scores": None, "raw": None, "failure": prediction.failure}
+    scores, raw = (
+        {name: float(value) for name, value in zip(class_names, values, strict=True)}
+        for values in (prediction.scores, prediction.logits)
+    )
+    named = class_names[prediction.named]
+    return {**row, "named": named, "unknown": prediction.unknown, "scores": scores, "raw": raw, "failure": None}
+
+
+def write_json(path: Path, rows: Sequence[dict], figures: dict | None) -> None:
+    content = {"predictions": rows} if figures is None else {"report": figures, "predictions": rows}
+    write_atomically(path, json.dumps(content, indent=1).encode())
+
+
+def write_csv(path: Path, rows: Sequence[dict], class_names: Sequence[str]) -> None:
+    """One row a picture; the scores and raw magnitudes have a column for each class."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    values = [(kind, name) for kind in ("scores", "raw") for name in class_names]
+    writer.writerow(["picture", "class", "named", "unknown", *(f"{kind} {name}" for kind, name in values), "failure"])
+    for row in rows:
+        numbers = [row[kind][name] if row[kind] else None for kind, name in values]
+        writer.writerow([row["picture"], row["class"], row["named"], row["unknown"], *numbers, row["failure"]])
+    write_atomically(path, text.getvalue().encode("utf-8", errors="surrogateescape"))
 
 
 def main(config: PredictConfig) -> int:
-    if not config.images:
-        raise UserError("name at least one picture, folder or pattern: python predict.py picture.jpg")
-    model, description = load_classifier(Path(config.model_save_name))
-    paths, missing = find_pictures(config.images)
+    if bool(config.images) == bool(config.evaluate):
+        raise UserError("name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg")
+    if config.json and config.csv and Path(config.json).resolve() == Path(config.csv).resolve():
+        raise UserError(f"--json {printable(config.json)} and --csv name one file; name two")
+    for name, path in (("json", config.json), ("csv", config.csv)):
+        if path and os.path.lexists(path):
+            raise UserError(
+                f"--{name} {printable(path)}: exists already, and nothing is overwritten; name another file"
+            )
+    classifier, description = load_classifier(Path(config.model_save_name))
+    if not classifier.is_calibrated:
+        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
+    class_names = description.class_names
+    classes = true_classes(Path(config.evaluate), class_names) if config.evaluate else {}
+    paths, missing = find_pictures(config.images) if config.images else (list(classes), [])
     failures = [f"{printable(name)}: no such file, no pictures in it, or no match; check the name" for name in missing]
-    bar = tqdm(predict(model, description, paths), total=len(paths), unit="img", leave=False, disable=_bar_off(paths))
-    for path, answer in bar:
-        if isinstance(answer, str):
-            failures.append(f"{printable(path)}: {printable(answer)}")
+
+    rows, answered = [], []
+    bar = tqdm(
+        predict(classifier, description, paths), total=len(paths), unit="img", leave=False, disable=_bar_off(paths)
+    )
+    for prediction in bar:
+        if config.json or config.csv:
+            rows.append(as_row(prediction, class_names, classes))
+        if prediction.failure:
+            failures.append(f"{printable(prediction.path)}: {printable(prediction.failure)}")
+        elif config.evaluate:
+            answered.append(prediction)
         else:
-            tqdm.write(line(path, answer, description.class_names, raw=config.raw))
+            tqdm.write(line(prediction, class_names, raw=config.raw))
+
+    figures = report(answered, classes, class_names) if answered else None
+    if figures:
+        print(as_text(figures))
+    if config.json:
+        write_json(Path(config.json), rows, figures)
+    if config.csv:
+        write_csv(Path(config.csv), rows, class_names)
     for failure in failures:
         print(f"predict.py: {failure}", file=sys.stderr)
     return settings.SOME_PICTURES_FAILED if failures else settings.DONE

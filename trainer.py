@@ -11,24 +11,39 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from files import printable, quiet_import
+from files import printable, quiet_import, write_atomically
 
 with quiet_import():
     import keras
     import tensorflow as tf
 
+import numpy as np
+
 import config as settings
-from callbacks import Keeper, Saturation, Stopped, Vocabulary
-from checkpoint import Checkpoints, Description, best_epoch, read_description, refuse_others, write_description
+from callbacks import Averaging, Keeper, Saturation, Stopped, Vocabulary
+from checkpoint import (
+    Checkpoints,
+    Description,
+    best_epoch,
+    load_classifier,
+    read_description,
+    refuse_others,
+    save_calibration,
+    write_description,
+)
+from classifier import Classifier
 from config import TrainConfig, UserError
 from dataset import Samples, class_names, class_weights, epoch_steps, load, training_batches, validation_batches
-from manifest import TRAIN, VALIDATION
+from evaluation import as_text, evaluate
+from manifest import TRAIN, VALIDATION, Picture
 from optimizer import FusedAdam
 from preprocessing import prepare
 from summaries import Summaries
+
+REPORT = "report.txt"
 
 
 def set_up_device() -> str:
@@ -48,11 +63,12 @@ def set_up_device() -> str:
 
 
 def compile_model(model: keras.Model, config: TrainConfig, *, steps_per_execution: int) -> None:
-    """The original's cost, the mean softmax cross-entropy on the logits, and Adam."""
+    """The original's cost, the mean softmax cross-entropy on the logits, or that of each class by itself; and Adam."""
+    softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
         optimizer=FusedAdam(config.learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=softmax if config.loss == "softmax" else sigmoid_cross_entropy,
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         steps_per_execution=steps_per_execution,
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # it halves the speed of a CPU
     )
@@ -60,6 +76,12 @@ def compile_model(model: keras.Model, config: TrainConfig, *, steps_per_executio
     # Keras makes the sums of a metric with its first batch; a resumed epoch needs them before.
     model.compute_metrics(None, tf.zeros(1, tf.int32), tf.zeros((1, *model.output_shape[1:])))
     model.reset_metrics()
+
+
+def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """The cost of judging each class by itself, summed over the classes: float32 (batch,)."""
+    truth = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), tf.shape(logits)[1])
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(truth, logits), axis=1)
 
 
 def fingerprint(*parts: Samples) -> str:
@@ -94,11 +116,17 @@ def fit(model: keras.Model, train: Samples, validation: Samples, checkpoints: Ch
         Stopped: by a signal; the run is saved.
     """
     history = checkpoints.progress.history
-    steps_per_epoch, _ = epoch_steps(len(train.labels), config.batch_size)
+    steps_per_epoch, steps_per_execution = epoch_steps(len(train.labels), config.batch_size)
+    averaging = Averaging(
+        checkpoints.average, steps_per_execution=steps_per_execution, switched_on=config.average_weights
+    )
     keeper = Keeper(checkpoints, save_seconds=config.save_seconds)
     summaries = Summaries(Path(config.model_save_name), history)
-    callbacks = [Vocabulary(config.batch_size), keeper, summaries, Saturation(history, patience=config.patience)]
-    weights = class_weights(train.labels) if config.balance_classes else None
+    saturation = Saturation(history, patience=config.patience)
+    callbacks = [Vocabulary(config.batch_size), averaging, keeper, summaries, saturation]
+    weights, validation_weights = (
+        class_weights(part.labels, balance=config.balance_classes) for part in (train, validation)
+    )
     try:
         with signals_to(keeper):
             while len(history) < config.epochs and not model.stop_training:
@@ -108,7 +136,7 @@ def fit(model: keras.Model, train: Samples, validation: Samples, checkpoints: Ch
                     steps_per_epoch=steps_per_epoch - done_steps,
                     initial_epoch=len(history),
                     epochs=len(history) + 1 if done_steps else config.epochs,  # first the rest of an epoch begun
-                    validation_data=validation_batches(validation),
+                    validation_data=validation_batches(validation, validation_weights),
                     class_weight=weights,
                     callbacks=callbacks,
                     shuffle=False,  # the order is ours
@@ -125,15 +153,48 @@ def is_saturated(history: list[dict[str, float]], patience: int) -> bool:
     return bool(accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
 
 
-def report(history: list[dict[str, float]], config: TrainConfig) -> None:
-    """What came out of the run, and what to do with it."""
+def calibrate(train: Samples, validation: Samples, config: TrainConfig) -> Classifier:
+    """Calibrates the network of the best epoch, and keeps what comes out."""
+    folder = Path(config.model_save_name)
+    classifier, _ = load_classifier(folder)
+    classifier.calibrate(
+        training=train.images,
+        validation=validation.images,
+        labels=validation.labels,
+        unknown_rate=config.unknown_rate,
+    )
+    save_calibration(folder, classifier)
+    return classifier
+
+
+def report(
+    classifier: Classifier,
+    history: list[dict[str, float]],
+    pictures: Sequence[Picture],
+    validation: Samples,
+    config: TrainConfig,
+) -> None:
+    """What came out of the run, printed and written beside the checkpoints, and what to do with it."""
+    answers = classifier.ask(validation.images)
+    figures = evaluate(
+        pictures=[picture.origin for picture in pictures],
+        labels=validation.labels,
+        named=answers.named,
+        scores=answers.scores[np.arange(len(pictures)), answers.named],
+        unknown=answers.unknown,
+        class_names=class_names(pictures),
+    )
     best = best_epoch(history)
+    text = f"on the {len(pictures)} validation pictures, after epoch {best + 1}:\n\n{as_text(figures)}\n"
+    write_atomically(Path(config.model_save_name, REPORT), text.encode())
+    print(f"\n{text}")
     folder = shlex.quote(config.model_save_name)
     option = "" if config.model_save_name == TrainConfig.model_save_name else f" --model_save_name {folder}"
     print(
         f"best validation accuracy {history[best]['val_accuracy']:.4f} (cost {history[best]['val_cost']:.4f}), "
         f"after epoch {best + 1} of {len(history)}\n"
         f"its checkpoint:  {printable(Path(config.model_save_name, 'best'))}\n"
+        f"this report:     {printable(Path(config.model_save_name, REPORT))}\n"
         f"ask it:          python predict.py{option} picture.jpg\n"
         f"look at the run: tensorboard --logdir {folder}"
     )
@@ -144,9 +205,9 @@ def main(config: TrainConfig) -> int:
     names = class_names(pictures)
     if len(names) > 1000:
         raise UserError(f"{len(names)} classes; at most 1,000 can be told apart")
-    train, validation = (
-        load([picture for picture in pictures if picture.split == split], config) for split in (TRAIN, VALIDATION)
-    )
+    validating = [picture for picture in pictures if picture.split == VALIDATION]
+    train = load([picture for picture in pictures if picture.split == TRAIN], config)
+    validation = load(validating, config)
     print(f"classes: {', '.join(map(printable, names))}")
     print(f"training on {len(train.labels)} pictures, validating on {len(validation.labels)}")
     print(f"device: {set_up_device()}")
@@ -160,6 +221,8 @@ def main(config: TrainConfig) -> int:
         scale_input=config.scale_input,
         batch_normalization=config.batch_normalization,
         dropout=config.dropout,
+        loss=config.loss,
+        random_mirror=config.random_mirror,
         batch_size=config.batch_size,
         seed=config.seed,
         validation_split=config.validation_split,
@@ -187,9 +250,11 @@ def main(config: TrainConfig) -> int:
         if not longer:
             fit(model, train, validation, checkpoints, config)
     except Stopped as stop:
+        if history:
+            calibrate(train, validation, config)
         print(f"\nstopped and saved after step {checkpoints.step}; the same command goes on from here")
         return 128 + stop.signal_number
-    report(history, config)
+    report(calibrate(train, validation, config), history, validating, validation, config)
     if longer:
         print(f"this run is finished: train longer with {' '.join(longer)}, or afresh with another --model_save_name")
     return settings.DONE

@@ -26,10 +26,10 @@ FROZEN = {
 
 
 def stored(folder: str) -> dict[str, np.ndarray | bytes]:
-    """All that the newest checkpoint holds: weights, moments, step, history."""
+    """All that the newest checkpoint holds: weights, their average, moments, step, history."""
     reader = tf.train.load_checkpoint(folder)
     names = reader.get_variable_to_shape_map()
-    own = ("weights/", "optimizer/", "progress/")
+    own = ("weights/", "average/", "optimizer/", "progress/")
     return {name: reader.get_tensor(name) for name in names if name.startswith(own)}
 
 

@@ -13,9 +13,12 @@ from checkpoint import (
     best_epoch,
     load_classifier,
     read_description,
+    read_history,
     refuse_others,
+    save_calibration,
     write_description,
 )
+from classifier import Classifier
 from config import UserError
 
 FIELDS = {
@@ -27,6 +30,8 @@ FIELDS = {
     "scale_input": True,
     "batch_normalization": True,
     "dropout": 0.5,
+    "loss": "softmax",
+    "random_mirror": True,
     "batch_size": 10,
     "seed": 1,
     "pictures": "0123abcd",
@@ -53,17 +58,24 @@ def figures(val_accuracy: float, val_cost: float = 0.5) -> dict[str, float]:
     }
 
 
+def add_epoch(model: keras.Model, checkpoints: Checkpoints, accuracy: float) -> None:
+    """An epoch of 10 steps: the biases of the logits tell its number, and those of the averaged network do so too."""
+    number = len(checkpoints.progress.history) + 1
+    model.get_layer("logits").bias.assign([number, -number])
+    for average, weight in zip(checkpoints.average, model.weights, strict=True):
+        average.assign(weight.value)
+    model.optimizer.iterations.assign(10 * number)
+    checkpoints.add_epoch(figures(accuracy))
+
+
 def save_epochs(model: keras.Model, checkpoints: Checkpoints, *accuracies: float) -> None:
-    """Epochs of 10 steps each: the biases of the logits tell the number of the epoch."""
     for accuracy in accuracies:
-        number = len(checkpoints.progress.history) + 1
-        model.get_layer("logits").bias.assign([number, -number])
-        model.optimizer.iterations.assign(10 * number)
-        checkpoints.add_epoch(figures(accuracy))
+        add_epoch(model, checkpoints, accuracy)
         checkpoints.save()
 
 
-def epoch_of(model: keras.Model) -> int:
+def epoch_of(network: keras.Model | Classifier) -> int:
+    model = network.model if isinstance(network, Classifier) else network
     return int(model.get_layer("logits").bias.numpy()[0])
 
 
@@ -126,6 +138,9 @@ def test_a_description_rebuilds_the_network(tmp_path):
         {"class_names": ["ant", "ant"]},
         {"class_names": ["ant", 1]},
         {"class_names": [f"{number:04d}" for number in range(1001)]},
+        {"loss": "hinge"},
+        {"loss": None},
+        {"random_mirror": 1},
         {"pictures": 1},
         {"module": "os"},
     ],
@@ -154,6 +169,7 @@ def test_a_description_without_one_of_its_fields_is_refused(tmp_path, missing):
         {"dropout": 0},
         {"dropout": 0.95},
         {"color_channels": 1},
+        {"loss": "sigmoid"},
         {"class_names": [f"{number:04d}" for number in range(1000)]},
     ],
     ids=lambda content: str(content)[:30],
@@ -174,10 +190,12 @@ def test_a_folder_without_a_description_says_how_to_get_one(tmp_path):
         ({"height": 32}, "--height 16, not 32"),
         ({"seed": 2}, "--seed 1, not 2"),
         ({"dropout": 0.25}, "--dropout 0.5, not 0.25"),
+        ({"loss": "sigmoid"}, "--loss softmax, not sigmoid"),
+        ({"random_mirror": False}, "--random_mirror True, not False"),
         ({"class_names": ["ant", "wasp"]}, "the classes ant, bee, not ant, wasp"),
         ({"pictures": "ffff"}, "other pictures"),
     ],
-    ids=["height", "seed", "dropout", "classes", "pictures"],
+    ids=["height", "seed", "dropout", "loss", "mirror", "classes", "pictures"],
 )
 def test_going_on_with_something_else_is_refused_with_both_values(tmp_path, change, both):
     with pytest.raises(UserError) as refused:
@@ -211,8 +229,7 @@ def test_the_best_is_kept_besides_the_newest_however_old_it_is(tmp_path):
     save_epochs(*new_run(tmp_path, max_to_keep=2), 0.1, 0.9, 0.5, 0.5, 0.5)
     assert numbers(tmp_path) == [40, 50]
     assert len(numbers(tmp_path / "best")) == 1
-    model, _ = load_classifier(tmp_path)
-    assert epoch_of(model) == 2
+    assert epoch_of(load_classifier(tmp_path)[0]) == 2
 
 
 def test_a_better_epoch_replaces_the_best_and_an_equal_one_does_not(tmp_path):
@@ -223,18 +240,101 @@ def test_a_better_epoch_replaces_the_best_and_an_equal_one_does_not(tmp_path):
 
 def test_a_best_epoch_between_two_saves_is_kept(tmp_path):
     model, checkpoints = new_run(tmp_path)
-    for number, accuracy in ((1, 0.5), (2, 0.9), (3, 0.6)):
-        model.get_layer("logits").bias.assign([number, -number])
-        checkpoints.add_epoch(figures(accuracy))
+    for accuracy in (0.5, 0.9, 0.6):
+        add_epoch(model, checkpoints, accuracy)
     checkpoints.save()
     assert epoch_of(load_classifier(tmp_path)[0]) == 2
+    assert numbers(tmp_path / "best") == [2]
 
 
-def test_before_the_first_epoch_is_over_the_newest_weights_answer(tmp_path):
+def test_the_best_network_has_the_averaged_weights_and_not_the_last_ones(tmp_path):
+    model, checkpoints = new_run(tmp_path)
+    add_epoch(model, checkpoints, 0.5)
+    for average in checkpoints.average:
+        average.assign(average + 0.25)
+    checkpoints.add_epoch(figures(0.9))
+    checkpoints.save()
+    found = load_classifier(tmp_path)[0].model.get_weights()
+    for one, average, last in zip(found, checkpoints.average, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, average)
+        assert not np.array_equal(one, last)
+
+
+def calibrate_best(folder: Path) -> None:
+    """Writes 1.5, 2.5, … as the scale, offset and so on of the best network."""
+    classifier, _ = load_classifier(folder)
+    for number, variable in enumerate(classifier.calibration, 1):
+        variable.assign(np.full(variable.shape, number + 0.5))
+    save_calibration(folder, classifier)
+
+
+def test_a_calibration_comes_back_with_the_best_network(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.9, 0.5)
+    assert not load_classifier(tmp_path)[0].is_calibrated
+    calibrate_best(tmp_path)
+    classifier, _ = load_classifier(tmp_path)
+    assert classifier.is_calibrated
+    assert epoch_of(classifier) == 1
+    for number, variable in enumerate(classifier.calibration, 1):
+        np.testing.assert_array_equal(variable, np.full(variable.shape, number + 0.5))
+    assert classifier.calibration.vaguest.numpy() == 6.5
+
+
+def test_a_calibration_lasts_until_an_epoch_is_better(tmp_path):
+    model, checkpoints = new_run(tmp_path)
+    save_epochs(model, checkpoints, 0.9)
+    calibrate_best(tmp_path)
+    save_epochs(model, checkpoints, 0.5, 0.9)
+    assert load_classifier(tmp_path)[0].is_calibrated
+    save_epochs(model, checkpoints, 0.95)
+    better, _ = load_classifier(tmp_path)
+    assert epoch_of(better) == 4
+    assert not better.is_calibrated
+    assert better.calibration.scale.numpy() == 1
+    calibrate_best(tmp_path)
+    assert load_classifier(tmp_path)[0].calibration.scale.numpy() == 3.5
+    assert numbers(tmp_path / "best" / "calibration") == [4]
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink], ids=["truncated", "flipped bit", "missing"])
+def test_a_damaged_calibration_is_named_and_the_network_answers_without(tmp_path, capsys, damage):
+    save_epochs(*new_run(tmp_path), 0.9)
+    calibrate_best(tmp_path)
+    damage(weights_file(tmp_path / "best" / "calibration", 1))
+    classifier, _ = load_classifier(tmp_path)
+    assert epoch_of(classifier) == 1
+    assert not classifier.is_calibrated
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(tmp_path / "best" / "calibration" / "ckpt-1") in line
+
+
+def test_the_calibration_of_a_damaged_best_network_is_not_that_of_the_one_that_answers_instead(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.9, 0.5)
+    calibrate_best(tmp_path)
+    truncate(weights_file(tmp_path / "best", 1))
+    classifier, _ = load_classifier(tmp_path)
+    assert epoch_of(classifier) == 2
+    assert not classifier.is_calibrated
+
+
+def test_a_calibration_without_its_network_is_left_aside(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.9, 0.5)
+    calibrate_best(tmp_path)
+    for path in [path for path in (tmp_path / "best").iterdir() if path.is_file()]:
+        path.unlink()
+    classifier, _ = load_classifier(tmp_path)
+    assert epoch_of(classifier) == 2
+    assert not classifier.is_calibrated
+
+
+def test_before_the_first_epoch_is_over_the_average_of_the_newest_checkpoint_answers_not_calibrated(tmp_path):
     model, checkpoints = new_run(tmp_path)
     model.get_layer("logits").bias.assign([7, -7])
+    checkpoints.average[-1].assign([6, -6])
     checkpoints.save()
-    assert epoch_of(load_classifier(tmp_path)[0]) == 7
+    classifier, _ = load_classifier(tmp_path)
+    assert epoch_of(classifier) == 6
+    assert not classifier.is_calibrated
 
 
 def test_without_any_weights_asking_is_refused_and_training_begins_anew(tmp_path):
@@ -247,25 +347,32 @@ def test_without_any_weights_asking_is_refused_and_training_begins_anew(tmp_path
 def test_weights_optimizer_and_progress_come_back_to_the_bit(tmp_path):
     model, checkpoints = new_run(tmp_path)
     random = np.random.default_rng(0)
-    variables = [v for v in [*model.variables, *model.optimizer.variables] if "float" in v.dtype]
-    for variable in variables:
+
+    def variables(model: keras.Model, checkpoints: Checkpoints) -> list:
+        own = [variable.value for variable in [*model.variables, *model.optimizer.variables]]
+        return [variable for variable in [*own, *checkpoints.average] if variable.dtype.is_floating]
+
+    checkpoints.add_epoch(figures(0.5))
+    model.optimizer.iterations.assign(10)
+    for variable in variables(model, checkpoints):
         variable.assign(random.normal(size=variable.shape).astype(np.float32))
-    wanted = [variable.numpy() for variable in variables]
-    checkpoints.progress.metrics = [0.1, 3.0]
-    save_epochs(model, checkpoints, 0.5)
-    model.get_layer("logits").bias.assign(wanted_bias := np.array([0.1, 0.2], np.float32))
     checkpoints.progress.metrics = [0.1, 3.0]
     checkpoints.save()
 
     other, again = new_run(tmp_path)
     assert again.restore()
-    found = [v.numpy() for v in [*other.variables, *other.optimizer.variables] if "float" in v.dtype]
-    assert len(found) == len(wanted) > 30
-    for variable, one, two in zip(variables, found, wanted, strict=True):
-        np.testing.assert_array_equal(one, wanted_bias if variable.path.endswith("logits/bias") else two)
+    wanted, found = variables(model, checkpoints), variables(other, again)
+    assert len(found) == len(wanted) > 50
+    for one, two in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, two)
     assert again.step == 10
     assert again.progress.history == [figures(0.5)]
     assert again.progress.metrics == [0.1, 3.0]
+
+
+def test_the_figures_of_every_epoch_can_be_read_without_the_network(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.5, 0.9, 0.7)
+    assert read_history(tmp_path) == [figures(0.5), figures(0.9), figures(0.7)]
 
 
 def test_the_end_of_an_epoch_forgets_its_running_sums(tmp_path):
@@ -317,8 +424,7 @@ def test_nothing_but_damaged_checkpoints_is_an_error(tmp_path):
 def test_a_damaged_best_checkpoint_does_not_keep_a_whole_run_from_answering(tmp_path, capsys):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
     truncate(weights_file(tmp_path / "best", 1))
-    model, _ = load_classifier(tmp_path)
-    assert epoch_of(model) == 2
+    assert epoch_of(load_classifier(tmp_path)[0]) == 2
     assert str(tmp_path / "best" / "ckpt-1") in capsys.readouterr().err
 
 
@@ -333,9 +439,10 @@ def test_a_run_that_fell_back_does_not_keep_untrained_weights_as_its_best(tmp_pa
 
 def test_nothing_that_could_be_executed_is_stored(tmp_path):
     save_epochs(*new_run(tmp_path), 0.5)
+    calibrate_best(tmp_path)
     names = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     allowed = ("model.json", "checkpoint", "ckpt-")
-    assert len(names) == 7  # the description; of the newest and the best: state, index and data
+    assert len(names) == 10  # the description; of the newest, the best and its calibration: state, index and data
     assert all(name.startswith(allowed) for name in names)
     first_bytes = [path.read_bytes()[:2] for path in tmp_path.rglob("ckpt-*.data*")]
     assert all(start not in (b"\x80\x04", b"\x80\x05", b"PK") for start in first_bytes)

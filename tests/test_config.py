@@ -63,6 +63,7 @@ LIMITS = [  # a setting's lowest and highest value, and the nearest ones outside
     (TrainConfig, "random_rotation", 0, 180, -1, 181),
     (TrainConfig, "random_zoom", 0, 0.9, -0.01, 0.91),
     (TrainConfig, "random_contrast", 0, 0.9, -0.01, 0.91),
+    (TrainConfig, "unknown_rate", 0, 0.5, -0.01, 0.51),
     (TrainConfig, "save_seconds", 0, 86400, -1, 86401),
     (TrainConfig, "max_to_keep", 1, 1_000_000, 0, 1_000_001),
 ]
@@ -98,6 +99,12 @@ def test_two_channels_are_refused_between_one_and_three():
         PictureConfig(color_channels=2)
 
 
+def test_the_loss_is_one_of_two():
+    assert [TrainConfig(loss=name).loss for name in ("softmax", "sigmoid")] == ["softmax", "sigmoid"]
+    with pytest.raises(UserError, match="^--loss hinge: must be softmax or sigmoid$"):
+        TrainConfig(loss="hinge")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "kind"),
     [
@@ -109,6 +116,8 @@ def test_two_channels_are_refused_between_one_and_three():
         ("raw_data", 5, "str"),
         ("raw_data", None, "str"),
         ("balance_classes", 1, "bool"),
+        ("average_weights", 0, "bool"),
+        ("loss", 1, "str"),
     ],
 )
 def test_a_value_of_another_type_is_refused(name, value, kind):
@@ -171,6 +180,9 @@ def test_settings_come_from_the_command_line_with_their_types():
     assert (config.height, config.dropout, config.balance_classes, config.width) == (64, 0.25, False, 100)
     asked = read_command_line(PredictConfig, "", ["a.jpg", "b c.png", "--raw"])
     assert (asked.images, asked.raw) == (("a.jpg", "b c.png"), True)
+    assert (asked.evaluate, asked.json, asked.csv) == ("", "", "")
+    asked = read_command_line(PredictConfig, "", ["--evaluate", "seen", "--json", "a.json", "--csv=b.csv"])
+    assert (asked.images, asked.evaluate, asked.json, asked.csv) == ((), "seen", "a.json", "b.csv")
 
 
 @pytest.mark.parametrize(
@@ -184,6 +196,7 @@ def test_settings_come_from_the_command_line_with_their_types():
         ("--balance_classes maybe", ["--balance_classes", "maybe", "True"]),
         ("--height", ["--height", "Missing value"]),
         ("--height 0", ["--height 0: must be from 16 to 4096"]),
+        ("--loss hinge", ["--loss hinge: must be softmax or sigmoid"]),
         ("pictures", ["pictures"]),  # trainer.py takes no names of files
         ("--mirror 0.5", ["--mirror"]),  # a setting of another script
         ("--raw_data data", ["--raw_data data", "--data_path"]),
@@ -222,6 +235,7 @@ def test_help_carries_the_comment_beside_every_setting(kind, capsys):
         (PictureConfig, "Share of each class's photographs kept back to validate."),
         (AugmentConfig, "Probability of mirroring left-right. Set it to 0 where pictures carry letters."),
         (TrainConfig, "Stop after so many epochs without a better validation accuracy."),
+        (TrainConfig, "Share of ordinary pictures that may be called unknown."),
         (PredictConfig, "Show the raw magnitudes instead of the scores; given without a value."),
     ],
 )

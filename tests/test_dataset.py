@@ -122,9 +122,11 @@ def test_every_transform_has_a_setting_that_reaches_the_batches(switch):
 
 def test_validation_shows_every_picture_once_in_order_and_unchanged():
     samples = noisy(130)
-    shown = list(validation_batches(samples).as_numpy_iterator())
-    np.testing.assert_array_equal(np.concatenate([images for images, _ in shown]), samples.images)
-    np.testing.assert_array_equal(np.concatenate([labels for _, labels in shown]), samples.labels)
+    shown = list(validation_batches(samples, {label: label / 2 for label in range(130)}).as_numpy_iterator())
+    images, labels, weights = (np.concatenate(parts) for parts in zip(*shown, strict=True))
+    np.testing.assert_array_equal(images, samples.images)
+    np.testing.assert_array_equal(labels, samples.labels)
+    np.testing.assert_array_equal(weights, samples.labels / 2)
     assert len(shown) > 1
 
 
@@ -135,8 +137,9 @@ def test_orders_of_a_pass_are_close_to_equally_likely():
 
 
 def test_weights_of_classes_one_to_three_even_them_out():
-    assert class_weights(np.array([0, 1, 1, 1])) == pytest.approx({0: 2, 1: 2 / 3})
-    assert class_weights(np.array([1, 0])) == {0: 1, 1: 1}
+    assert class_weights(np.array([0, 1, 1, 1]), balance=True) == pytest.approx({0: 2, 1: 2 / 3})
+    assert class_weights(np.array([1, 0]), balance=True) == {0: 1, 1: 1}
+    assert class_weights(np.array([0, 1, 1, 1]), balance=False) == {0: 1, 1: 1}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from model import (
     fully_connected_layer,
     generate_model,
     pooling_layer,
+    with_features,
 )
 
 ORIGINAL = [
@@ -28,9 +29,9 @@ ORIGINAL = [
     ("activation_4", "ReLU", (1024,)),
     ("logits", "Dense", (2,)),
 ]
-ADDITIONS = ("InputLayer", "Rescaling", "BatchNormalization", "Dropout")
-PLAIN = {"scale_input": False, "batch_normalization": False, "dropout": 0.0}
-FULL = {"scale_input": True, "batch_normalization": True, "dropout": 0.5}
+ADDITIONS = ("InputLayer", "Rescaling", "BatchNormalization", "Dropout", "BothSides", "MeanOfSides")
+PLAIN = {"scale_input": False, "batch_normalization": False, "dropout": 0.0, "random_mirror": False}
+FULL = {"scale_input": True, "batch_normalization": True, "dropout": 0.5, "random_mirror": True}
 
 
 def build(**changes) -> keras.Model:
@@ -85,7 +86,7 @@ def test_additions_leave_the_list_of_layers_and_add_only_four_values_a_normalise
 
 def test_switched_off_additions_leave_no_layer_behind():
     kinds = {type(layer).__name__ for layer in build().layers}
-    assert not kinds & {"BatchNormalization", "Dropout"}
+    assert not kinds & {"BatchNormalization", "Dropout", "BothSides", "MeanOfSides"}
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,33 @@ def test_the_answer_is_raw_magnitudes():
     kernel.assign(np.zeros(kernel.shape))
     bias.assign([-3, 5])
     assert answers(model, noise(1, 16, 16, 3)).tolist() == [[-3, 5]]
+
+
+def test_the_answer_is_the_mean_of_a_picture_and_its_mirror_image():
+    both, one = build(random_mirror=True), build()
+    one.set_weights(both.get_weights())
+    pictures = noise(3, 16, 16, 3)
+    mirrored = pictures[:, :, ::-1]
+    expected = (answers(one, pictures) + answers(one, mirrored)) / 2
+    np.testing.assert_allclose(answers(both, pictures), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(answers(both, mirrored), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(answers(both, pictures, training=True), answers(one, pictures), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(answers(one, pictures), answers(one, mirrored))
+
+
+@pytest.mark.parametrize("random_mirror", [False, True])
+def test_features_are_the_means_of_what_the_third_convolution_gives(random_mirror):
+    model = build(random_mirror=random_mirror)
+    pictures = noise(3, 16, 16, 3)
+    logits, features = (
+        keras.ops.convert_to_numpy(part) for part in with_features(model, random_mirror=random_mirror)(pictures)
+    )
+    np.testing.assert_allclose(logits, answers(model, pictures), rtol=1e-5)
+    maps = answers(keras.Model(model.input, model.get_layer("activation_3").output), pictures)
+    means = maps.mean(axis=(1, 2))
+    expected = (means[:3] + means[3:]) / 2 if random_mirror else means
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
+    assert features.shape == (3, 64)
 
 
 def test_dropout_acts_in_training_only():

@@ -1,6 +1,10 @@
-"""Asking a trained network: what is found, what is said, and what is done about bad pictures."""
+"""Asking a trained network: what is found, what is said and written, and what is done about bad pictures."""
 
+import csv
+import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +13,11 @@ from conftest import write_picture
 
 import predict
 import trainer
-from checkpoint import Description, load_classifier, read_description
+from checkpoint import Description, load_classifier, read_description, save_calibration
 from config import PredictConfig, TrainConfig, UserError
 from dataset import load
+from evaluation import as_text
+from predict import Prediction
 from preprocessing import prepare
 
 
@@ -38,9 +44,9 @@ def ask(trained, tmp_path, monkeypatch, capsys):
     """Asks about pictures in an otherwise empty folder; returns the exit code and the lines of stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*images: str, raw: bool = False) -> tuple[int, list[str], list[str]]:
+    def run(*images: str, network: Path = trained, **options) -> tuple[int, list[str], list[str]]:
         capsys.readouterr()
-        code = predict.main(PredictConfig(images=tuple(map(str, images)), raw=raw, model_save_name=str(trained)))
+        code = predict.main(PredictConfig(images=tuple(map(str, images)), model_save_name=str(network), **options))
         out, err = capsys.readouterr()
         return code, out.splitlines(), err.splitlines()
 
@@ -68,32 +74,85 @@ def test_a_line_gives_the_name_the_class_and_the_score_of_every_class(ask):
         assert max(scores, key=scores.get) == answer[1]
 
 
-def test_scores_are_sigmoids_of_the_raw_magnitudes_and_need_not_sum_to_one():
+def prediction(logits, scores, **changes) -> Prediction:
+    return Prediction(
+        path=Path("a.png"), logits=np.array(logits), scores=np.array(scores), named=int(np.argmax(logits)), **changes
+    )
+
+
+def test_a_line_shows_either_the_scores_or_the_raw_magnitudes():
     names = ["ant", "bee", "wasp"]
-    magnitudes = np.array([-2.0, 0.0, 1.0], np.float32)
-    assert predict.line(Path("a.png"), magnitudes, names, raw=False) == "a.png  wasp  ant 0.119  bee 0.500  wasp 0.731"
-    assert predict.line(Path("a.png"), magnitudes, names, raw=True) == "a.png  wasp  ant -2.000  bee 0.000  wasp 1.000"
+    answer = prediction([-2.0, 0.0, 1.0], [0.1192, 0.5, 0.73106])
+    assert predict.line(answer, names, raw=False) == "a.png  wasp  ant 0.119  bee 0.500  wasp 0.731"
+    assert predict.line(answer, names, raw=True) == "a.png  wasp  ant -2.000  bee 0.000  wasp 1.000"
 
 
-def test_the_highest_magnitude_names_the_class_even_where_all_are_low_or_scores_look_alike():
+def test_an_unknown_picture_is_called_so_beside_its_scores_and_magnitudes():
+    answer = prediction([-2.0, 1.0], [0.1192, 0.73106], unknown=True)
+    assert predict.line(answer, ["ant", "bee"], raw=False) == "a.png  unknown  ant 0.119  bee 0.731"
+    assert predict.line(answer, ["ant", "bee"], raw=True) == "a.png  unknown  ant -2.000  bee 1.000"
+
+
+def test_the_highest_magnitude_names_the_class_even_where_all_are_low_or_scores_are_alike():
     names = ["ant", "bee"]
-    assert "  bee  ant 0.000  bee 0.000" in predict.line(Path("a"), np.array([-30.0, -20.0]), names, raw=False)
-    assert "  ant  ant 1.000  bee 1.000" in predict.line(Path("a"), np.array([90.0, 80.0]), names, raw=False)
+    low = prediction([-30.0, -20.0], [1e-13, 2e-9])
+    assert predict.line(low, names, raw=False) == "a.png  bee  ant 0.000  bee 0.000"
+    alike = prediction([80.0, 90.0], [1.0, 1.0])  # trained class by class, both may be as good as certain
+    assert predict.line(alike, names, raw=False) == "a.png  bee  ant 1.000  bee 1.000"
+    assert predict.as_row(alike, names, {})["named"] == "bee"
 
 
-def test_raw_shows_the_magnitudes_behind_the_scores(ask):
+def test_raw_magnitudes_are_those_of_the_network_and_scores_the_calibrated_sigmoid_of_their_difference(trained, ask):
+    """Two classes under a softmax: the log-odds of each are its magnitude less the other one."""
     name = picture("one.png")
-    _, (scores,), _ = ask(name)
+    classifier, description = load_classifier(trained)
+    (ant, bee), *_ = classifier.model.predict_on_batch(predict.read_picture(Path(name), description)[None])
+    scale, offset = (
+        float(variable.numpy()) for variable in (classifier.calibration.scale, classifier.calibration.offset)
+    )
+    assert scale != 1
+    scores = [1 / (1 + np.exp(-(scale * odds + offset))) for odds in (ant - bee, bee - ant)]
     _, (raw,), _ = ask(name, raw=True)
-    assert raw.split("  ")[:2] == scores.split("  ")[:2]
-    for score, magnitude in zip(scores.split("  ")[2:], raw.split("  ")[2:], strict=True):
-        expected = 1 / (1 + np.exp(-float(magnitude.split(" ")[1])))
-        assert float(score.split(" ")[1]) == pytest.approx(expected, abs=0.001)
+    assert raw.split("  ")[2:] == [f"ant {ant:.3f}", f"bee {bee:.3f}"]
+    _, (scored,), _ = ask(name)
+    assert scored.split("  ")[2:] == [f"ant {scores[0]:.3f}", f"bee {scores[1]:.3f}"]
+    assert raw.split("  ")[:2] == scored.split("  ")[:2]
 
 
-def test_sigmoid_takes_any_magnitude_without_a_warning():
-    found = predict.sigmoid(np.array([-1000, -1, 0, 1, 1000], np.float32))
-    assert found.tolist() == pytest.approx([0, 0.26894142, 0.5, 0.73105858, 1])
+def with_limits(trained: Path, folder: Path, *, farthest: float) -> Path:
+    """A copy of the checkpoints whose network refuses what is farther from its training pictures than this."""
+    shutil.copytree(trained, folder)
+    classifier, _ = load_classifier(folder)
+    classifier.calibration.farthest.assign(farthest)
+    save_calibration(folder, classifier)
+    return folder
+
+
+def test_what_the_network_does_not_know_is_called_unknown(trained, ask, tmp_path):
+    name = picture("one.png")
+    _, (known,), _ = ask(name)
+    strict, lenient = (with_limits(trained, tmp_path / str(limit), farthest=limit) for limit in (-1, 1e9))
+    code, (said,), err = ask(name, network=strict)
+    assert (code, err) == (0, [])
+    assert said.split("  ")[1] == "unknown"
+    assert said.split("  ")[2:] == known.split("  ")[2:]
+    assert ask(name, network=lenient)[1] == [known]
+
+
+def test_scores_of_a_network_that_is_not_calibrated_are_said_to_be_so_and_are_those_of_the_softmax(
+    trained, ask, tmp_path
+):
+    name = picture("one.png")
+    shutil.copytree(trained, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "best" / "calibration")
+    code, (said,), (warning,) = ask(name, network=tmp_path / "copy")
+    assert code == 0
+    assert warning == "predict.py: the scores are not calibrated yet; run trainer.py to its end"
+    (raw,) = ask(name, raw=True)[1]
+    assert raw.split("  ")[:2] == said.split("  ")[:2]
+    ant, bee = (float(value.split(" ")[1]) for value in raw.split("  ")[2:])
+    scores = [float(value.split(" ")[1]) for value in said.split("  ")[2:]]
+    assert scores == pytest.approx([1 / (1 + np.exp(bee - ant)), 1 / (1 + np.exp(ant - bee))], abs=0.002)
 
 
 def test_a_picture_gives_the_very_pixels_that_training_saw(rawdata, settings_for):
@@ -135,14 +194,15 @@ def test_a_name_that_looks_like_a_pattern_is_a_name_where_there_is_such_a_file(a
 def test_more_pictures_than_a_batch_are_answered_in_order_as_one_by_one(trained, tmp_path):
     paths = [Path(picture(tmp_path / f"{number}.png", label=number % 2, seed=number)) for number in range(130)]
     paths[64].write_bytes(b"")
-    model, description = load_classifier(trained)
-    answers = list(predict.predict(model, description, paths))
-    assert [path for path, _ in answers] == paths
-    assert answers[64][1] == "the file is empty"
+    classifier, description = load_classifier(trained)
+    answers = list(predict.predict(classifier, description, paths))
+    assert [answer.path for answer in answers] == paths
+    assert [answer.failure for answer in answers] == [""] * 64 + ["the file is empty"] + [""] * 65
     for number in (0, 63, 65, 128, 129):
-        alone = model.predict_on_batch(predict.read_picture(paths[number], description)[None])[0]
-        np.testing.assert_allclose(answers[number][1], alone, rtol=1e-4, atol=1e-4)
-    assert len({answer.tobytes() for number, (_, answer) in enumerate(answers) if number != 64}) == 129
+        alone = classifier.ask(predict.read_picture(paths[number], description)[None])
+        np.testing.assert_allclose(answers[number].logits, alone.logits[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(answers[number].scores, alone.scores[0], rtol=1e-4, atol=1e-4)
+    assert len({answer.logits.tobytes() for answer in answers if not answer.failure}) == 129
 
 
 def test_bad_pictures_are_named_and_the_others_answered(ask):
@@ -178,7 +238,7 @@ def test_control_characters_in_names_reach_no_terminal(ask):
     code, (answer,), _ = ask(picture("a\x1b[31m\n.png"))
     assert code == 0
     assert answer.startswith(r"a\x1b[31m\n.png  ")
-    said = predict.line(Path("a.png"), np.array([1.0, 2.0]), ["ant", "b\x1b[2J\nee"], raw=False)
+    said = predict.line(prediction([1.0, 2.0], [0.4, 0.6]), ["ant", "b\x1b[2J\nee"], raw=False)
     assert said.startswith(r"a.png  b\x1b[2J\nee  ant ")
     assert said.isprintable()
     code, _, (complaint,) = ask("none\x1b[31m.png")
@@ -199,16 +259,17 @@ def test_the_folder_of_checkpoints_is_all_that_is_needed(trained, ask, tmp_path,
 def test_it_is_the_best_epoch_that_answers(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "best")
-    best, newest = (load_classifier(folder)[0] for folder in (trained, tmp_path / "copy"))
+    best, newest = (load_classifier(folder)[0].model for folder in (trained, tmp_path / "copy"))
     kept = [path.name for path in (trained / "best").glob("*.index")]
     assert len(kept) == 1
     same = all(np.array_equal(one, two) for one, two in zip(best.get_weights(), newest.get_weights(), strict=True))
     assert same == (kept == ["ckpt-10.index"])
 
 
-def test_no_pictures_named_is_refused_with_an_example(trained):
-    with pytest.raises(UserError, match=r"python predict\.py picture\.jpg"):
-        predict.main(PredictConfig(model_save_name=str(trained)))
+@pytest.mark.parametrize("given", [{}, {"images": ("one.png",), "evaluate": "seen"}], ids=["neither", "both"])
+def test_either_pictures_or_a_folder_to_evaluate_must_be_named(trained, given):
+    with pytest.raises(UserError, match=r"--evaluate FOLDER: python predict\.py picture\.jpg"):
+        predict.main(PredictConfig(model_save_name=str(trained), **given))
 
 
 def test_the_description_of_a_run_tells_its_classes(trained):
@@ -231,3 +292,252 @@ def test_the_script_answers_on_stdout_and_complains_on_stderr(script, trained, t
     assert answer.startswith("one.png  ant  ant ")
     (complaint,) = ended.stderr.splitlines()
     assert complaint.startswith("predict.py: two.png: no such file")
+
+
+# ---- evaluating ----
+
+
+@pytest.fixture
+def seen(tmp_path) -> Path:
+    """A folder to evaluate: 6 ants, one of them deeper down, and 4 bees; and a bee among the ants."""
+    for number in range(5):
+        picture(tmp_path / "seen" / "ant" / f"{number}.png", seed=700 + number)
+    picture(tmp_path / "seen" / "ant" / "deep" / "5.jpg", seed=705)
+    for number in range(4):
+        picture(tmp_path / "seen" / "bee" / f"{number}.png", label=1, seed=700 + number)
+    picture(tmp_path / "seen" / "ant" / "wrong.png", label=1, seed=800)
+    return tmp_path / "seen"
+
+
+def test_evaluating_a_folder_counts_what_asking_about_each_of_its_pictures_says(ask, seen):
+    _, answers, _ = ask("seen")
+    named = {Path(line.split("  ")[0]): line.split("  ")[1] for line in answers}
+    assert len(named) == 11
+    counts = {(true, name): 0 for true in ("ant", "bee") for name in ("ant", "bee")}
+    for path, name in named.items():
+        counts[path.parts[1], name] += 1
+    code, out, err = ask(evaluate="seen")
+    assert (code, err) == (0, [])
+    right = counts["ant", "ant"] + counts["bee", "bee"]
+    assert right < 11
+    assert out[0].startswith(f"accuracy {right / 11:.4f}: {right} of 11 right, ")
+    place = next(number for number, text in enumerate(out) if text.startswith("is ↓"))
+    assert out[place + 1].split() == ["ant", str(counts["ant", "ant"]), str(counts["ant", "bee"])]
+    assert out[place + 2].split() == ["bee", str(counts["bee", "ant"]), str(counts["bee", "bee"])]
+    mistakes = out[out.index("worst mistakes, the surest first:") + 1 :]
+    assert {Path(text.split("  ")[0]) for text in mistakes} == {
+        path for path, name in named.items() if name != path.parts[1]
+    }
+    assert Path("seen/ant/wrong.png") in {Path(text.split("  ")[0]) for text in mistakes}
+
+
+def test_the_printed_report_is_the_one_that_is_written(ask, seen):
+    _, out, _ = ask(evaluate="seen", json="all.json")
+    assert out == as_text(json.loads(Path("all.json").read_text())["report"]).splitlines()
+
+
+def test_pictures_called_unknown_are_counted_and_judged_all_the_same(trained, ask, seen, tmp_path):
+    _, known, _ = ask(evaluate="seen")
+    assert "called unknown: 0 of 11 (0.0%)" in known
+    _, out, _ = ask(evaluate="seen", network=with_limits(trained, tmp_path / "strict", farthest=-1))
+    assert "called unknown: 11 of 11 (100.0%)" in out
+    assert [line for line in out if "unknown" not in line] == [line for line in known if "unknown" not in line]
+
+
+def test_classes_that_are_not_in_the_folder_have_no_figures(ask):
+    picture("seen/bee/1.png", label=1)
+    code, out, err = ask(evaluate="seen")
+    assert (code, err) == (0, [])
+    assert out[0].startswith("accuracy ") and "of 1 right" in out[0]
+    (ant,) = (line.split() for line in out if line.startswith("ant ") and "-" in line)
+    assert (ant[2], ant[4]) == ("-", "0")  # its recall and its count
+
+
+def test_hidden_folders_and_files_outside_the_class_folders_are_not_evaluated(ask, seen):
+    before = ask(evaluate="seen")
+    picture("seen/.trash/1.png")
+    picture("seen/loose.png", label=1)
+    picture("seen/ant/.hidden.png", label=1)
+    assert ask(evaluate="seen") == before
+
+
+def test_unreadable_pictures_are_named_and_not_counted(ask, seen):
+    _, before, _ = ask(evaluate="seen")
+    Path("seen/ant/empty.png").touch()
+    Path("seen/bee/notes.txt").write_text("no picture")
+    code, out, err = ask(evaluate="seen", json="all.json")
+    assert (code, out) == (1, before)
+    assert [line.split(": ")[:2] for line in err] == [
+        ["predict.py", str(Path("seen/ant/empty.png"))],
+        ["predict.py", str(Path("seen/bee/notes.txt"))],
+    ]
+    rows = json.loads(Path("all.json").read_text())["predictions"]
+    assert len(rows) == 13
+    assert {(row["class"], row["failure"]) for row in rows if row["failure"]} == {
+        ("ant", "the file is empty"),
+        ("bee", "not a picture, or of an unknown format"),
+    }
+
+
+def test_a_folder_of_nothing_but_unreadable_pictures_has_no_report(ask):
+    Path("seen/ant").mkdir(parents=True)
+    Path("seen/ant/empty.png").touch()
+    code, out, err = ask(evaluate="seen", json="all.json")
+    assert (code, out, len(err)) == (1, [], 1)
+    assert list(json.loads(Path("all.json").read_text())) == ["predictions"]
+
+
+def refusal(ask, **options) -> str:
+    """The one line that refuses; nothing else is said."""
+    with pytest.raises(UserError) as refused:
+        ask(**options)
+    assert str(refused.value).isprintable()
+    return str(refused.value)
+
+
+def test_folders_that_are_no_class_of_the_network_are_refused_by_name(ask, seen, capsys):
+    picture("seen/wasp/1.png")
+    picture("seen/Ant/1.png")
+    said = refusal(ask, evaluate="seen", json="all.json")
+    assert said.startswith("--evaluate seen: Ant, wasp: no class of this network, which knows ant, bee; ")
+    assert capsys.readouterr().out == ""
+    assert not Path("all.json").exists()
+
+
+def test_a_missing_folder_is_refused(ask):
+    assert refusal(ask, evaluate="nowhere") == "--evaluate nowhere: no such folder"
+    picture("one.png")
+    assert refusal(ask, evaluate="one.png") == "--evaluate one.png: no such folder"
+
+
+@pytest.mark.parametrize("content", [[], ["ant/", "bee/"], ["ant/.hidden.png"], ["loose.png"]])
+def test_a_folder_without_pictures_in_class_folders_is_refused_with_the_names_they_must_have(ask, content):
+    Path("seen").mkdir()
+    for name in content:
+        if name.endswith("/"):
+            Path("seen", name).mkdir()
+        else:
+            picture(Path("seen", name))
+    assert refusal(ask, evaluate="seen") == "--evaluate seen: no pictures in its sub-folders; put some into ant, bee"
+
+
+def test_refusals_of_a_folder_escape_the_names_of_classes(tmp_path):
+    names = ["a\x1b[2J", "b\nee"]
+    with pytest.raises(UserError) as empty:
+        predict.true_classes(tmp_path, names)
+    picture(tmp_path / "c\x1b" / "1.png")
+    with pytest.raises(UserError) as strange:
+        predict.true_classes(tmp_path, names)
+    for refused in (strange, empty):
+        assert str(refused.value).isprintable()
+        assert r"a\x1b[2J, b\nee" in str(refused.value)
+
+
+def test_the_script_refuses_a_strange_class_folder_in_one_line_with_exit_code_2(script, trained, seen):
+    picture(seen / "wasp" / "1.png")
+    ended = script("predict.py", "--evaluate", "seen", "--model_save_name", trained)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("predict.py: --evaluate seen: wasp: no class of this network")
+
+
+# ---- files of predictions ----
+
+
+def test_json_holds_every_prediction_with_its_scores_and_raw_magnitudes(trained, ask):
+    good, other, bad = picture("good.png"), picture("other.jpg", label=1), "bad.png"
+    Path(bad).touch()
+    code, out, _ = ask(good, bad, other, "missing.png", json="deep/all.json")
+    assert code == 1
+    content = json.loads(Path("deep/all.json").read_text())
+    assert list(content) == ["predictions"]
+    classifier, description = load_classifier(trained)
+    answers = classifier.ask(np.stack([predict.read_picture(Path(name), description) for name in (good, other)]))
+    first, failed, second = content["predictions"]
+    for row, name, line, logits, scores in zip(
+        (first, second), (good, other), out, answers.logits.tolist(), answers.scores.tolist(), strict=True
+    ):
+        assert row == {
+            "picture": name,
+            "class": None,
+            "named": line.split("  ")[1],
+            "unknown": False,
+            "scores": pytest.approx(dict(zip(["ant", "bee"], scores, strict=True))),
+            "raw": pytest.approx(dict(zip(["ant", "bee"], logits, strict=True))),
+            "failure": None,
+        }
+    nothing = {"class": None, "named": None, "unknown": None, "scores": None, "raw": None}
+    assert failed == {"picture": bad, **nothing, "failure": "the file is empty"}
+
+
+def test_csv_holds_the_same_as_json(ask, seen):
+    Path("seen/bee/bad.png").touch()
+    ask(evaluate="seen", json="all.json", csv="all.csv")
+    with Path("all.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    columns = ["picture", "class", "named", "unknown", "scores ant", "scores bee", "raw ant", "raw bee", "failure"]
+    assert list(table[0]) == columns
+    rows = json.loads(Path("all.json").read_text())["predictions"]
+    assert len(rows) == len(table) == 12
+    for row, line in zip(rows, table, strict=True):
+        values = [row[kind][name] if row[kind] else None for kind in ("scores", "raw") for name in ("ant", "bee")]
+        wanted = [row["picture"], row["class"], row["named"], row["unknown"], *values, row["failure"]]
+        assert list(line.values()) == ["" if value is None else str(value) for value in wanted]
+
+
+def test_the_true_class_stands_beside_the_named_one_when_evaluating(ask, seen):
+    ask(evaluate="seen", json="all.json")
+    content = json.loads(Path("all.json").read_text())
+    assert list(content) == ["report", "predictions"]
+    rows = {Path(row["picture"]): row for row in content["predictions"]}
+    assert len(rows) == 11
+    assert all(row["class"] == path.parts[1] for path, row in rows.items())
+    assert sum(row["class"] == row["named"] for row in rows.values()) == content["report"]["right"]
+    assert content["report"]["pictures"] == 11
+
+
+def test_unknown_pictures_are_marked_beside_the_class_of_the_highest_score(trained, ask, tmp_path):
+    name = picture("one.png")
+    ask(name, json="known.json")
+    ask(name, json="unknown.json", network=with_limits(trained, tmp_path / "strict", farthest=-1))
+    known, unknown = (json.loads(Path(f"{file}.json").read_text())["predictions"][0] for file in ("known", "unknown"))
+    assert (known.pop("unknown"), unknown.pop("unknown")) == (False, True)
+    assert known == unknown
+    assert known["named"] in ("ant", "bee")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_with_commas_line_ends_and_bytes_that_are_no_utf8_are_written_whole(ask):
+    names = ["a,b.png", "a\nb.png", 'a"b.png', os.fsdecode(b"a\xffb.png")]
+    content = Path(picture("one.png")).read_bytes()
+    for name in names:
+        Path(name).write_bytes(content)
+    ask(*names, json="all.json", csv="all.csv")
+    assert [row["picture"] for row in json.loads(Path("all.json").read_text())["predictions"]] == names
+    with Path("all.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        assert [row["picture"] for row in csv.DictReader(file)] == names
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+@pytest.mark.parametrize("how", ["file", "folder", "broken link"])
+def test_nothing_is_overwritten(ask, kind, how, capsys):
+    name, there = picture("one.png"), Path("there")
+    if how == "file":
+        there.write_text("mine")
+    elif how == "folder":
+        there.mkdir()
+    else:
+        there.symlink_to("nowhere")
+    with pytest.raises(UserError, match=f"^--{kind} there: exists already"):
+        ask(name, **{"json": "new.json", "csv": "new.csv", kind: "there"})
+    assert capsys.readouterr().out == ""
+    assert sorted(path.name for path in Path().iterdir()) == ["one.png", "there"]
+    assert how != "file" or there.read_text() == "mine"
+
+
+def test_one_file_cannot_hold_both(ask):
+    name = picture("one.png")
+    for other in ("all", "./all"):
+        with pytest.raises(UserError, match="--json"):
+            ask(name, json="all", csv=other)
+    assert not Path("all").exists()

@@ -16,15 +16,16 @@ from conftest import ROOT, write_picture
 from runs import BY_STEPS, STEPS, files, history, stop_at, stored
 
 import trainer
-from callbacks import Keeper
-from checkpoint import Checkpoints, load_classifier
+from callbacks import Keeper, Vocabulary
+from checkpoint import load_classifier
 from config import TrainConfig, UserError
 
 
 def assert_same_to_the_bit(folder: str, other: str) -> None:
     found, wanted = stored(folder), stored(other)
     assert found.keys() == wanted.keys()
-    assert len(found) > 50
+    for part in ("weights", "average", "optimizer"):
+        assert len([name for name in found if name.startswith(f"{part}/")]) > 20
     for name, value in wanted.items():
         assert np.array_equal(found[name], value), name
 
@@ -32,6 +33,13 @@ def assert_same_to_the_bit(folder: str, other: str) -> None:
 def run_in(folder: Path, config: TrainConfig, **changes) -> TrainConfig:
     """The same run, with its checkpoints elsewhere."""
     return dataclasses.replace(config, model_save_name=str(folder), **changes)
+
+
+def best(config: TrainConfig) -> list[np.ndarray]:
+    """The weights of the best epoch, and their calibration."""
+    classifier, _ = load_classifier(Path(config.model_save_name))
+    assert classifier.is_calibrated
+    return [variable.numpy() for variable in [*classifier.weights, *classifier.calibration]]
 
 
 def crash() -> None:
@@ -67,8 +75,9 @@ def test_two_epochs_and_two_more_equal_four_to_the_bit(whole_run, tmp_path):
     assert trainer.main(config) == 0
     assert len(history(config.model_save_name)) == 4
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
-    best, wanted = (load_classifier(Path(c.model_save_name))[0].get_weights() for c in (config, whole_run))
-    assert all(np.array_equal(one, other) for one, other in zip(best, wanted, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(best(config), best(whole_run), strict=True))
+    report, wanted = (Path(c.model_save_name, "report.txt").read_text(encoding="utf-8") for c in (config, whole_run))
+    assert report == wanted
 
 
 @pytest.mark.parametrize("step", [9, STEPS + 9, 2 * STEPS], ids=["first epoch", "second epoch", "end of an epoch"])
@@ -81,6 +90,8 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         assert trainer.main(config) == 143
     assert f"stopped and saved after step {step}" in capsys.readouterr().out
     assert tf.train.latest_checkpoint(config.model_save_name).endswith(f"ckpt-{step}")
+    stopped, _ = load_classifier(Path(config.model_save_name))
+    assert stopped.is_calibrated == (step > STEPS)  # it can be asked already, if an epoch is over
     assert trainer.main(config) == 0
     assert f"going on after epoch {step // STEPS}, step {step}" in capsys.readouterr().out
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
@@ -160,14 +171,19 @@ def test_without_a_due_save_only_the_end_is_stored(whole_run):
 
 
 def test_a_finished_run_says_so_and_how_to_go_on_and_changes_nothing(whole_run, capsys):
-    before = files(whole_run.model_save_name)
+    def content() -> dict[Path, bytes]:
+        """All but the time of the calibration, which is done again."""
+        timed = Path(whole_run.model_save_name, "best", "calibration", "checkpoint")
+        return {path: data for path, data in files(whole_run.model_save_name).items() if path != timed}
+
+    before = content()
     assert trainer.main(whole_run) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out
     assert "--epochs 8" in out
     assert "--model_save_name" in out
     assert "best validation accuracy" in out
-    assert files(whole_run.model_save_name) == before
+    assert content() == before
 
 
 @pytest.mark.parametrize(
@@ -176,8 +192,10 @@ def test_a_finished_run_says_so_and_how_to_go_on_and_changes_nothing(whole_run, 
         ({"seed": 2}, "--seed 1, not 2"),
         ({"height": 32}, "--height 16, not 32"),
         ({"dropout": 0}, "--dropout 0.5, not 0"),
+        ({"loss": "sigmoid"}, "--loss softmax, not sigmoid"),
+        ({"random_mirror": False}, "--random_mirror True, not False"),
     ],
-    ids=["seed", "height", "dropout"],
+    ids=["seed", "height", "dropout", "loss", "mirror"],
 )
 def test_going_on_with_other_settings_is_refused_and_touches_no_checkpoint(whole_run, tmp_path, change, both):
     before = files(whole_run.model_save_name)
@@ -203,14 +221,13 @@ def test_a_cost_that_is_not_finite_ends_the_run_in_one_line_and_leaves_the_check
 ):
     folder = tmp_path / "copy"
     shutil.copytree(whole_run.model_save_name, folder)
-    restore = Checkpoints.restore
+    former = Keeper.on_epoch_begin
 
-    def poisoned(self):
-        found = restore(self)
-        self._weights[-1].assign(np.full(2, math.nan))
-        return found
+    def poison(self, epoch, logs=None):
+        former(self, epoch, logs)
+        self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
 
-    monkeypatch.setattr(Checkpoints, "restore", poisoned)
+    monkeypatch.setattr(Keeper, "on_epoch_begin", poison)
     before = {path: content for path, content in files(folder).items() if "events" not in path.name}
     with pytest.raises(UserError, match=f"the cost is nan at step {4 * STEPS + 9}.*--learning_rate") as ended:
         trainer.main(run_in(folder, whole_run, epochs=6, save_seconds=0))
@@ -221,15 +238,17 @@ def test_a_cost_that_is_not_finite_ends_the_run_in_one_line_and_leaves_the_check
 def test_weights_that_stop_being_finite_at_the_end_of_an_epoch_are_not_saved(whole_run, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(whole_run.model_save_name, folder)
-    former = Keeper.on_test_begin
+    former = Vocabulary.on_train_batch_end
 
-    def poison(self, logs=None):
-        self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
-        former(self, logs)
+    def poison(self, batch, logs=None):
+        if self.model.optimizer.iterations == 5 * STEPS:  # the cost of this step, which was before it, is finite still
+            self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
+        former(self, batch, logs)
 
-    monkeypatch.setattr(Keeper, "on_test_begin", poison)
+    monkeypatch.setattr(Vocabulary, "on_train_batch_end", poison)
     with pytest.raises(UserError, match="nan"):
         trainer.main(run_in(folder, whole_run, epochs=5, save_seconds=0))
     monkeypatch.undo()
+    assert tf.train.latest_checkpoint(str(folder)).endswith(f"ckpt-{4 * STEPS + 9}")
     trainer.main(run_in(folder, whole_run, epochs=5))
-    assert all(np.isfinite(weights).all() for weights in load_classifier(folder)[0].get_weights())
+    assert all(np.isfinite(weights).all() for weights in load_classifier(folder)[0].model.get_weights())

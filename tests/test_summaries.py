@@ -14,7 +14,14 @@ from summaries import Summaries, graph_of
 
 def network() -> keras.Model:
     return generate_model(
-        height=16, width=24, color_channels=1, classes=3, scale_input=True, batch_normalization=True, dropout=0.5
+        height=16,
+        width=24,
+        color_channels=1,
+        classes=3,
+        scale_input=True,
+        batch_normalization=True,
+        dropout=0.5,
+        random_mirror=True,
     )
 
 
