@@ -27,9 +27,9 @@ def flattening_layer(x, *, name: str):
     return keras.layers.Flatten(name=name)(x)
 
 
-def fully_connected_layer(x, *, units: int, name: str):
+def fully_connected_layer(x, *, units: int, name: str, initial_weights="he_normal"):
     """Every output sees every input: (batch, n) → (batch, units)."""
-    return keras.layers.Dense(units, kernel_initializer="he_normal", name=name)(x)
+    return keras.layers.Dense(units, kernel_initializer=initial_weights, name=name)(x)
 
 
 class BothSides(keras.layers.Layer):
@@ -117,7 +117,9 @@ def generate_model(
     x = activation_layer(x, name="activation_4")
 
     x = thinned(x, "dropout_2")
-    logits = fully_connected_layer(x, units=classes, name="logits")
+    # A fresh network finds all classes nearly alike; with larger weights it would first have to unlearn prejudices.
+    nearly_nothing = keras.initializers.RandomNormal(stddev=0.001)
+    logits = fully_connected_layer(x, units=classes, name="logits", initial_weights=nearly_nothing)
     logits = MeanOfSides(name="mean_of_sides")(logits) if random_mirror else logits
     return keras.Model(images, logits, name="classifier")
 

@@ -155,6 +155,10 @@ def test_features_are_the_means_of_what_the_third_convolution_gives(random_mirro
     assert features.shape == (3, 64)
 
 
+def test_a_fresh_network_finds_all_classes_nearly_alike():
+    assert np.abs(answers(build(height=100, width=100, **FULL), noise(10, 100, 100, 3))).max() < 1
+
+
 def test_dropout_acts_in_training_only():
     pictures = noise(2, 16, 16, 3)
     thin, plain = build(dropout=0.5), build()
