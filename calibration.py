@@ -48,7 +48,7 @@ def scores(odds: np.ndarray, calibration: Calibration) -> np.ndarray:
 
 
 def is_unknown(odds: np.ndarray, features: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """bool (count,): whether a picture is unlike the training pictures, or no class is more likely than usual."""
+    """bool (count,): whether a picture is unlike the training pictures, or even its likeliest class is unlikely."""
     return (distances(features, calibration) > calibration.farthest) | (odds.max(axis=1) < calibration.vaguest)
 
 
@@ -56,8 +56,8 @@ def distances(features: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Mahalanobis's distance of each picture from the middle of the training pictures: float64 (count,).
 
     The square root brings features, which are means of relu outputs and so never negative, closer to a normal
-    distribution. Measured in this space, in a trained network, strange pictures lie far out (Lee et al. 2018,
-    https://arxiv.org/abs/1807.03888).
+    distribution. In this space strange pictures lie far out: the idea of Lee et al. 2018
+    (https://arxiv.org/abs/1807.03888), who measure from the middle of each class.
     """
     return np.linalg.norm((np.sqrt(features) - calibration.center) @ calibration.whitening, axis=1)
 

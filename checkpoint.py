@@ -39,6 +39,7 @@ class Description:
     dropout: float
     loss: str  # "softmax" or "sigmoid"
     random_mirror: bool
+    balance_classes: bool
     batch_size: int
     seed: int
     validation_split: float
@@ -185,7 +186,7 @@ class Checkpoints:
             UserError: there are checkpoints, but all are damaged.
         """
         if not self._newest.checkpoints:
-            return False
+            return None
         if not _restore_newest(self._newest):
             raise UserError(f"{printable(self.folder)}: every checkpoint is damaged; train to another folder")
         return True
@@ -210,7 +211,7 @@ class Checkpoints:
 def load_classifier(folder: Path) -> tuple[Classifier, Description]:
     """The trained network of the best epoch, or of the newest checkpoint where no epoch is over yet.
 
-    It is calibrated if the run came to its end.
+    It is calibrated if the run came to its end or was stopped, not if it was killed.
 
     Raises:
         UserError: there is no checkpoint, or it is damaged.
@@ -223,9 +224,9 @@ def load_classifier(folder: Path) -> tuple[Classifier, Description]:
         tf.train.CheckpointManager(what, str(place), max_to_keep=None)
         for what, place in ((best, folder / "best"), (newest, folder))
     ]
-    if _restore_newest(managers[0]):
+    if restored := _restore_newest(managers[0]):
         calibrations = _calibrations(folder, classifier)
-        if _number(calibrations) == _number(managers[0]):  # else it is of other weights
+        if _number(calibrations.latest_checkpoint) == _number(restored):  # else it is of other weights
             _restore_newest(calibrations)
         return classifier, description
     if _restore_newest(managers[1]):
@@ -238,7 +239,7 @@ def load_classifier(folder: Path) -> tuple[Classifier, Description]:
 def save_calibration(folder: Path, classifier: Classifier) -> None:
     """Writes the calibration of the network of the best epoch beside its weights."""
     best = tf.train.CheckpointManager(tf.train.Checkpoint(), str(folder / "best"), max_to_keep=None)
-    if number := _number(best):
+    if number := _number(best.latest_checkpoint):
         _calibrations(folder, classifier).save(checkpoint_number=number)
 
 
@@ -247,17 +248,17 @@ def _calibrations(folder: Path, classifier: Classifier) -> tf.train.CheckpointMa
     return tf.train.CheckpointManager(calibration, str(folder / "best" / "calibration"), max_to_keep=1)
 
 
-def _number(manager: tf.train.CheckpointManager) -> int:
-    """The number in the name of the newest checkpoint; 0 where there is none."""
-    return int((manager.latest_checkpoint or "-0").rpartition("-")[2])
+def _number(path: str | None) -> int:
+    """The number in the name of a checkpoint; 0 where there is none."""
+    return int(path.rpartition("-")[2]) if path else 0
 
 
-def _restore_newest(manager: tf.train.CheckpointManager) -> bool:
-    """Restores the newest checkpoint that is whole, and names those that are not; False where none is."""
+def _restore_newest(manager: tf.train.CheckpointManager) -> str | None:
+    """Restores the newest checkpoint that is whole and returns its path, and names those that are not whole."""
     for path in reversed(manager.checkpoints):
         try:
             manager.checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
-            return True
+            return path
         except (tf.errors.OpError, LookupError, ValueError, AssertionError) as error:  # whatever TensorFlow makes of it
             print(f"{printable(path)}: damaged ({type(error).__name__}) and passed over", file=sys.stderr)
     return False

@@ -10,7 +10,7 @@ import calibration
 from calibration import Calibration
 from model import with_features
 
-_BATCH = 64  # its size changes no answer, only how much memory it takes
+_BATCH = 64  # bounds the memory; it changes answers by rounding alone
 _FITTED_ON = 1000  # training pictures, at most, that tell what is usual
 
 
@@ -30,6 +30,7 @@ class Classifier:
         self.model = model
         self._loss = loss
         self._with_features = with_features(model, random_mirror=random_mirror)
+        self._with_features.jit_compile = False  # compiling takes longer than asking
         features = self._with_features.output_shape[1][-1]
         empty = Calibration(center=np.zeros(features), whitening=np.zeros((features, features)))
         with tf.device("CPU"):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from config import PictureConfig, TrainConfig, UserError
 from files import printable
 from manifest import Picture
-from preprocessing import standard_image
+from preprocessing import size_of, standard_image
 from transforms import transform_batch
 
 _STEPS_PER_EXECUTION = 16  # steps between two returns to Python
@@ -39,7 +39,7 @@ def load(pictures: Sequence[Picture], config: PictureConfig) -> Samples:
         UserError: files that cannot be read, all of them named.
     """
     labels = {name: label for label, name in enumerate(class_names(pictures))}
-    size = {"height": config.height, "width": config.width, "color_channels": config.color_channels}
+    size = size_of(config)
     images = np.empty((len(pictures), *size.values()), np.uint8)
 
     def read(place: int) -> str | None:

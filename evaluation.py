@@ -97,7 +97,7 @@ def calibration_error(scores: np.ndarray, right: np.ndarray) -> float:
 
     The answers are sorted into 10 equally wide bins by the score of the class they name; the differences between mean
     score and share of right answers are averaged over the answers (Naeini et al. 2015, Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599). Even a perfect classifier gets about 0.04 on 200 pictures, by chance.
+    https://arxiv.org/abs/1706.04599). Even perfect scores get about 0.04 on 200 pictures, by chance.
 
     Args:
         scores: float (count,), 0..1, of the classes named.

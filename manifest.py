@@ -40,7 +40,7 @@ class Picture:
     split: str = ""  # "train" or "validation"
     sha256: str = ""  # of the file it was made from
     perceptual_hash: str = ""  # of its pixels; near-duplicates share nearly all of its 64 bits
-    status: str = PENDING  # "kept", "skipped" (unreadable), "left out" (a copy that must not be used), "pending"
+    status: str = PENDING  # "kept", "skipped" (unreadable), "left out" (must not be used), "pending"
     reason: str = ""  # why it was skipped or left out
     origin: str  # the file it was made from
     size: int = 0  # of that file, in bytes
@@ -100,7 +100,10 @@ def source_of(path: PurePath) -> tuple[str, str]:
     for pattern in _COPY_NAMES:
         if match := pattern.fullmatch(path.name):
             source = match["source"] + (match["stored"] or "")  # in data/ every name has .png appended
-            return path.with_name(source).as_posix(), match.groupdict().get("stamp", "")
+            stamp = match.groupdict().get("stamp", "")
+            beside = path if stamp or path.parent.name != "output" else path.parent  # where plain Augmentor puts copies
+            first, _ = source_of(beside.with_name(source))  # which may be a copy itself
+            return first, stamp
     return path.as_posix(), ""
 
 
@@ -108,7 +111,7 @@ def validation_sources(sources: Iterable[str], *, share: float, seed: int) -> se
     """Draws the sources (or groups, by their names) of one class that are kept back: at least one, and never all.
 
     They are ranked by a hash of the seed and their own name, so the draw does not depend on the order of listing,
-    and a new source moves at most one other to the other side.
+    and a new name moves at most one other to the other side.
     """
     ranked = sorted(set(sources), key=lambda source: hashlib.sha256(os.fsencode(f"{seed}/{source}")).digest())
     count = min(max(round(share * len(ranked)), 1), len(ranked) - 1)

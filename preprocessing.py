@@ -1,7 +1,8 @@
 """Turns `rawdata/<class>/` (and the copies in `augmented/<class>/`) into `data/<class>/` and `data/manifest.csv`.
 
 Every picture is decoded, brought to one size and stored without loss; what cannot be read is skipped and named. Every
-picture knows its source photograph, and whole sources stand on one side of the split between training and validation.
+picture knows its source photograph, and all that show the same stand on one side of the split between training and
+validation.
 Run again, only what changed is done again.
 """
 
@@ -162,12 +163,13 @@ def list_pictures(folder: Path, config: PictureConfig) -> list[Picture]:
     return pictures
 
 
-def _size(config: PictureConfig) -> dict[str, int]:
+def size_of(config: PictureConfig) -> dict[str, int]:
+    """What `standard_image` wants to know."""
     return {"height": config.height, "width": config.width, "color_channels": config.color_channels}
 
 
 def _shape(config: PictureConfig) -> str:
-    return "x".join(map(str, _size(config).values()))
+    return "x".join(map(str, size_of(config).values()))
 
 
 def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
@@ -183,6 +185,8 @@ def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
     if len(names) < 2:
         found = ", ".join(map(printable, names)) or "none"
         raise UserError(f"{printable(folder)}: at least two classes are needed, found {found}; {mend}")
+    if "output" in names and set(names) & class_folders(folder / "output").keys():
+        raise UserError(f"{printable(folder / 'output')}: Augmentor's output is no class; move or remove it")
     if _SPLIT_NAMES.issuperset(name.lower() for name in names):
         raise UserError(f"{printable(folder)}: {' and '.join(names)} are no classes; give one of them as --raw_data")
     loose = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
@@ -215,6 +219,9 @@ def prepare(config: PictureConfig) -> list[Picture]:
     else:
         return preprocess(config)
     found = assign_splits(found, share=config.validation_split, seed=config.seed)
+    for picture in found:
+        if picture.status == LEFT_OUT and picture.reason:
+            print(f"left out {printable(picture.origin)}: {printable(picture.reason)}")
     return [picture for picture in found if picture.status == KEPT]
 
 
@@ -239,7 +246,7 @@ def preprocess(config: PictureConfig) -> list[Picture]:
         the rows of the manifest that were kept.
 
     Raises:
-        UserError: a folder is missing, `data/` is not ours to write to, or a class is left with fewer than two sources.
+        UserError: a folder is missing, `data/` is not ours to write to, or a class has fewer than two photographs.
     """
     data = Path(config.data_path)
     if _ready_made(data):
@@ -308,7 +315,7 @@ def _make(pictures: Sequence[Picture], before: dict[str, Picture], config: Pictu
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for made in tqdm(pool.map(make, todo), total=len(todo), desc="preprocessing", unit="img", disable=None):
             done[made.origin] = made
-    return [replace(done.get(picture.origin, picture), split=picture.split) for picture in pictures]
+    return [replace(done.get(p.origin, p), group=p.group, split=p.split) for p in pictures]
 
 
 def _make_one(picture: Picture, old: Picture | None, config: PictureConfig) -> Picture:
@@ -320,7 +327,7 @@ def _make_one(picture: Picture, old: Picture | None, config: PictureConfig) -> P
         picture = replace(picture, sha256=hashlib.sha256(content).hexdigest())
         if _reusable(old, picture.shape, data) and old.sha256 == picture.sha256:
             return replace(old, modified=picture.modified)
-        pixels = standard_image(content, **_size(config))
+        pixels = standard_image(content, **size_of(config))
     except (ValueError, FileNotFoundError, PermissionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return replace(picture, file="", status=SKIPPED, reason=reason)
@@ -334,7 +341,7 @@ def _hashed(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]
     def read(picture: Picture) -> Picture:
         try:
             content = Path(picture.origin).read_bytes()
-            pixels = standard_image(content, **_size(config))
+            pixels = standard_image(content, **size_of(config))
         except (ValueError, OSError):
             return picture
         digest = hashlib.sha256(content).hexdigest()
@@ -351,7 +358,11 @@ def _grouped(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture
     """Fills in which pictures show the same, and names those that can't all be in the right class folder."""
 
     def pixels_of(picture: Picture) -> np.ndarray:
-        return standard_image(Path(config.data_path, picture.file).read_bytes(), **_size(config))
+        path = Path(config.data_path, picture.file)
+        try:
+            return standard_image(path.read_bytes(), **size_of(config))
+        except ValueError as error:
+            raise UserError(f"cannot read {printable(path)} ({error}); delete it and run this again") from None
 
     pictures = assign_groups(pictures, most_bits=config.near_duplicate_bits, pixels_of=pixels_of)
     for group in mixed_groups(pictures):

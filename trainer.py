@@ -153,12 +153,15 @@ def is_saturated(history: list[dict[str, float]], patience: int) -> bool:
     return bool(accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
 
 
-def calibrate(train: Samples, validation: Samples, config: TrainConfig) -> Classifier:
-    """Calibrates the network of the best epoch, and keeps what comes out."""
+def calibrate(originals: np.ndarray, validation: Samples, config: TrainConfig) -> Classifier:
+    """Calibrates the network of the best epoch, and keeps what comes out.
+
+    `originals` are the training pictures, uint8 (count, height, width, color_channels), without copies of them.
+    """
     folder = Path(config.model_save_name)
     classifier, _ = load_classifier(folder)
     classifier.calibrate(
-        training=train.images,
+        training=originals,
         validation=validation.images,
         labels=validation.labels,
         unknown_rate=config.unknown_rate,
@@ -185,7 +188,12 @@ def report(
         class_names=class_names(pictures),
     )
     best = best_epoch(history)
-    text = f"on the {len(pictures)} validation pictures, after epoch {best + 1}:\n\n{as_text(figures)}\n"
+    text = (
+        f"on the {len(pictures)} validation pictures, after epoch {best + 1}:\n\n{as_text(figures)}\n\n"
+        "The best epoch and the scores were fitted to these very pictures, so unseen ones will do a little worse.\n"
+    )
+    if config.unknown_rate and np.isinf(classifier.calibration.farthest):
+        text += "They are too few to tell what is unusual, so nothing will be called unknown.\n"
     write_atomically(Path(config.model_save_name, REPORT), text.encode())
     print(f"\n{text}")
     folder = shlex.quote(config.model_save_name)
@@ -206,7 +214,10 @@ def main(config: TrainConfig) -> int:
     if len(names) > 1000:
         raise UserError(f"{len(names)} classes; at most 1,000 can be told apart")
     validating = [picture for picture in pictures if picture.split == VALIDATION]
-    train = load([picture for picture in pictures if picture.split == TRAIN], config)
+    training = [picture for picture in pictures if picture.split == TRAIN]
+    train = load(training, config)
+    is_original = [not picture.is_copy for picture in training]
+    originals = train.images[is_original] if any(is_original) else train.images
     validation = load(validating, config)
     print(f"classes: {', '.join(map(printable, names))}")
     print(f"training on {len(train.labels)} pictures, validating on {len(validation.labels)}")
@@ -223,6 +234,7 @@ def main(config: TrainConfig) -> int:
         dropout=config.dropout,
         loss=config.loss,
         random_mirror=config.random_mirror,
+        balance_classes=config.balance_classes,
         batch_size=config.batch_size,
         seed=config.seed,
         validation_split=config.validation_split,
@@ -251,10 +263,10 @@ def main(config: TrainConfig) -> int:
             fit(model, train, validation, checkpoints, config)
     except Stopped as stop:
         if history:
-            calibrate(train, validation, config)
+            calibrate(originals, validation, config)
         print(f"\nstopped and saved after step {checkpoints.step}; the same command goes on from here")
         return 128 + stop.signal_number
-    report(calibrate(train, validation, config), history, validating, validation, config)
+    report(calibrate(originals, validation, config), history, validating, validation, config)
     if longer:
         print(f"this run is finished: train longer with {' '.join(longer)}, or afresh with another --model_save_name")
     return settings.DONE

@@ -2,21 +2,21 @@
 
     python benchmarks/accuracy.py --raw_data rawdata --seeds 3
 
-Every seed makes a split, weights and an order of its own. Accuracies are measured on the validation sources: as the
-mean of the last five epochs, which chooses nothing, and at the best epoch, which was chosen on the same pictures and so
-is a little flattered. Each training runs in a process of its own, one after the other.
+Every seed makes a split, weights and an order of its own. Accuracies are measured on the validation sources, every
+class counting alike: at the best epoch, which was chosen on the same pictures and so is a little flattered; as the mean
+of the last five epochs; and as the mean of the five epochs before the moment at which the textbook network was
+finished. Each training runs in a process of its own, one after the other.
 """
 
-import multiprocessing
-import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from common import alone, settings_in, spread
+
+# isort: split
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ import tensorflow as tf
 import config as settings
 import dataset
 import trainer
-from checkpoint import read_history
+from checkpoint import load_classifier, read_history
 from config import Checked, Count, TrainConfig
 from manifest import TRAIN, VALIDATION
 from preprocessing import prepare
@@ -51,8 +51,8 @@ def train_ours(config: TrainConfig) -> Run:
     trainer.main(config)
     seconds = time.perf_counter() - began
     history = read_history(Path(config.model_save_name))
-    model = trainer.load_classifier(Path(config.model_save_name))[0].model
-    return Run([figures["val_accuracy"] for figures in history], seconds, model.count_params())
+    classifier, _ = load_classifier(Path(config.model_save_name))
+    return Run([figures["val_accuracy"] for figures in history], seconds, classifier.model.count_params())
 
 
 def textbook(classes: int) -> keras.Model:
@@ -79,31 +79,30 @@ def train_textbook(config: TrainConfig, epochs: int) -> Run:
     )
     keras.utils.set_random_seed(config.seed)
     model = textbook(len(dataset.class_names(pictures)))
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
     batches = tf.data.Dataset.from_tensor_slices(tuple(train)).shuffle(len(train.labels)).batch(32).prefetch(2)
-    held_back = tf.data.Dataset.from_tensor_slices(tuple(validation)).batch(32)
+    held_back = dataset.validation_batches(validation, dataset.class_weights(validation.labels, balance=True))
     began = time.perf_counter()
     history = model.fit(batches, validation_data=held_back, epochs=epochs, verbose=2).history
     return Run(history["val_accuracy"], time.perf_counter() - began, model.count_params())
 
 
-def alone(function, *arguments) -> Run:
-    """Runs a function in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+def after(run: Run, seconds: float) -> float:
+    """The mean accuracy of the five epochs before a moment of a run, or before its end."""
+    epochs = len(run.accuracies)
+    reached = min(epochs, max(5, int(epochs * seconds / run.seconds)))
+    return float(np.mean(run.accuracies[reached - 5 : reached]))
 
 
-def row(name: str, runs: list[Run]) -> str:
-    def spread(values: list[float], digits: int) -> str:
-        return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=min(1, len(values) - 1)):.{digits}f}"
-
+def row(name: str, runs: list[Run], others: list[Run]) -> str:
     cells = [
         name,
         f"{runs[0].weights:,}",
         spread([len(run.accuracies) for run in runs], 0),
-        spread([float(np.mean(run.accuracies[-5:])) for run in runs], 3),
-        spread([max(run.accuracies) for run in runs], 3),
         f"{spread([run.seconds for run in runs], 0)} s",
+        spread([max(run.accuracies) for run in runs], 3),
+        spread([after(run, run.seconds) for run in runs], 3),
+        spread([after(run, other.seconds) for run, other in zip(runs, others, strict=True)], 3),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -112,20 +111,15 @@ def main(config: BenchmarkConfig) -> int:
     ours, theirs = [], []
     for seed in range(1, config.seeds + 1):
         with tempfile.TemporaryDirectory() as work:
-            base = TrainConfig(
-                raw_data=config.raw_data,
-                augmented=f"{work}/augmented",
-                data_path=f"{work}/data",
-                model_save_name=f"{work}/checkpoints",
-                seed=seed,
-            )
+            base = settings_in(Path(work), config.raw_data, seed=seed)
             prepare(base)
             ours.append(alone(train_ours, base))
             theirs.append(alone(train_textbook, base, config.textbook_epochs))
     print(f"\nvalidation accuracy on {config.raw_data}, seeds 1 to {config.seeds}, mean ± standard deviation\n")
-    print("| network | weights | epochs | last five epochs | best epoch | time |\n|---|---|---|---|---|---|")
-    print(row("ours, defaults", ours))
-    print(row("textbook Keras convnet", theirs))
+    print("| network | weights | epochs | time | best epoch | last five epochs | after the textbook's time |")
+    print("|---|---|---|---|---|---|---|")
+    print(row("ours, defaults", ours, theirs))
+    print(row("textbook Keras convnet", theirs, theirs))
     return settings.DONE
 
 

@@ -3,21 +3,20 @@
     python benchmarks/classes.py many --classes 10
     python benchmarks/classes.py uneven --raw_data rawdata
 
-`many` draws pictures of its own: every class is a shape and a colour, in front of anything, anywhere, of any size.
-`uneven` keeps of the first class only a twentieth as many photographs to learn from, trains with and without
-`balance_classes`, and asks both networks about pictures that were put aside before.
+A fifth of the photographs of each class is put aside before, and asked about afterwards. `many` draws pictures of its
+own: every class is a shape and a colour, in front of anything, anywhere, of any size. `uneven` leaves of the first
+class only a twentieth as many photographs as of the others, and trains with and without `balance_classes`.
 """
 
-import shutil
-import sys
+import colorsys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from common import alone, put_aside, read, settings_in, spread
 
-import colorsys
+# isort: split
 
 import numpy as np
 import tyro
@@ -25,12 +24,11 @@ from PIL import Image, ImageDraw
 
 import config as settings
 import trainer
-from accuracy import alone
 from checkpoint import load_classifier
-from config import Between, Checked, Count, OneOf, TrainConfig
+from config import Between, Checked, Count, OneOf
 from draw_samples import background
 from evaluation import confusion_matrix
-from scores import put_aside, read
+from preprocessing import class_folders, visible_files
 
 # Corners, radius between them (the cosine of π / corners makes the sides straight), height.
 _SHAPES = [(3, 0.5, 1), (4, 0.71, 1), (6, 0.87, 1), (24, 1, 1), (24, 1, 0.4), (4, 0.71, 0.4)]  # without dents
@@ -46,7 +44,7 @@ class BenchmarkConfig(Checked):
     classes: Annotated[int, Between(2, 100)] = 10  # Classes that `many` draws.
     pictures: Count = 60  # Pictures that `many` draws of each class.
     raw_data: str = "rawdata"  # Folder of pictures for `uneven`, one sub-folder a class.
-    seeds: Count = 3  # How many parts `uneven` puts aside, and how many networks of each kind it trains.
+    seeds: Count = 3  # How many parts to put aside, and how many networks of each kind to train.
 
 
 def shape(number: int, size: float) -> np.ndarray:
@@ -71,56 +69,61 @@ def draw(number: int, dice: np.random.Generator) -> Image.Image:
     return image
 
 
-def settings_in(work: Path, raw_data: Path, **changes) -> TrainConfig:
-    return TrainConfig(
-        raw_data=str(raw_data),
-        augmented=f"{work}/none",
-        data_path=f"{work}/data",
-        model_save_name=f"{work}/checkpoints",
-        **changes,
-    )
-
-
 def many(config: BenchmarkConfig) -> None:
-    """Prints the trainer's own report, on the validation sources."""
+    accuracies = [alone(accuracy_of_many, config.classes, config.pictures, seed) for seed in seeds_of(config)]
+    print("\n| classes | pictures of each | accuracy on pictures put aside | by chance |\n|---|---|---|---|")
+    print(f"| {config.classes} | {config.pictures} | {spread(accuracies, 3)} | {1 / config.classes:.3f} |")
+
+
+def accuracy_of_many(classes: int, pictures: int, seed: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for number in range(config.classes):
-            for picture in range(config.pictures):
+        for number in range(classes):
+            for picture in range(pictures):
                 path = work / "raw" / f"{number:03d}" / f"{picture:03d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 draw(number, np.random.default_rng([number, picture])).save(path)
-        trainer.main(settings_in(work, work / "raw"))
+        put_aside(str(work / "raw"), work, seed)
+        config = settings_in(work, work / "rest", seed=seed)
+        trainer.main(config)
+        aside = read(work / "aside", work)
+        classifier, _ = load_classifier(Path(config.model_save_name))
+        return float((classifier.ask(aside.images).named == aside.labels).mean())
 
 
 def recalls(raw_data: str, balance: bool, seed: int) -> tuple[np.ndarray, int]:
-    """Confusion matrix on the pictures put aside, and how many of the rare class were left to the trainer."""
+    """The recall of each class on pictures put aside, and how many of the rare class were left to the trainer."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        put_aside(raw_data, work, seed)
-        first, *others = sorted((work / "rest").iterdir())
-        left = max(2, round(len(list(others[0].iterdir())) / _RARE))
-        for number, path in enumerate(sorted(first.iterdir())):
-            if number >= left:  # more to ask about afterwards
-                shutil.move(path, work / "aside" / first.name)
-        trainer.main(settings_in(work, work / "rest", balance_classes=balance, seed=seed))
-        aside = read(work / "aside", work, "data-aside")
-        classifier, _ = load_classifier(work / "checkpoints")
+        first, *others = sorted(class_folders(Path(raw_data)).values())
+        rare = round(0.8 * min(len(list(visible_files(other))) for other in others) / _RARE)
+        put_aside(raw_data, work, seed, rare=rare)
+        config = settings_in(work, work / "rest", balance_classes=balance, seed=seed)
+        trainer.main(config)
+        aside = read(work / "aside", work)
+        classifier, _ = load_classifier(Path(config.model_save_name))
         named = classifier.ask(aside.images).named
-        return confusion_matrix(aside.labels, named, classes=aside.labels.max() + 1), left
+        matrix = confusion_matrix(aside.labels, named, classes=aside.labels.max() + 1)
+        print(f"balance_classes {balance}, seed {seed}: {matrix.tolist()}")
+        return matrix.diagonal() / matrix.sum(axis=1), rare
 
 
 def uneven(config: BenchmarkConfig) -> None:
     rows = []
     for balance in (True, False):
-        results = [alone(recalls, config.raw_data, balance, seed) for seed in range(1, config.seeds + 1)]
-        matrix = sum(result[0] for result in results)
-        recall = matrix.diagonal() / matrix.sum(axis=1)
-        cells = [str(balance), *(f"{share:.3f}" for share in recall), f"{recall.mean():.3f}"]
-        rows.append(f"| {' | '.join(cells)} |")
-    print(f"\n{results[0][1]} pictures of the first class to learn from, {_RARE} times as many of the second;")
-    print(f"recall on {matrix.sum(axis=1).tolist()} pictures put aside, seeds 1 to {config.seeds} together\n")
-    print("| balance_classes | recall of the first | of the second | mean |\n|---|---|---|---|", *rows, sep="\n")
+        results = [alone(recalls, config.raw_data, balance, seed) for seed in seeds_of(config)]
+        recall = np.array([result[0] for result in results])
+        cells = [str(balance), spread(recall[:, 0], 3), spread(recall[:, 1:].mean(axis=1), 3)]
+        rows.append(f"| {' | '.join([*cells, spread(recall.mean(axis=1), 3)])} |")
+    print(
+        f"\n{results[0][1]} photographs of the first class, a fifth of them to validate, {_RARE} times as many of the"
+    )
+    print(f"others; recall on pictures put aside, seeds 1 to {config.seeds}, mean ± standard deviation\n")
+    print("| balance_classes | recall of the rare class | of the others | mean |\n|---|---|---|---|", *rows, sep="\n")
+
+
+def seeds_of(config: BenchmarkConfig) -> range:
+    return range(1, config.seeds + 1)
 
 
 def main(config: BenchmarkConfig) -> int:

@@ -32,6 +32,7 @@ FIELDS = {
     "dropout": 0.5,
     "loss": "softmax",
     "random_mirror": True,
+    "balance_classes": True,
     "batch_size": 10,
     "seed": 1,
     "pictures": "0123abcd",
@@ -192,10 +193,11 @@ def test_a_folder_without_a_description_says_how_to_get_one(tmp_path):
         ({"dropout": 0.25}, "--dropout 0.5, not 0.25"),
         ({"loss": "sigmoid"}, "--loss softmax, not sigmoid"),
         ({"random_mirror": False}, "--random_mirror True, not False"),
+        ({"balance_classes": False}, "--balance_classes True, not False"),
         ({"class_names": ["ant", "wasp"]}, "the classes ant, bee, not ant, wasp"),
         ({"pictures": "ffff"}, "other pictures"),
     ],
-    ids=["height", "seed", "dropout", "loss", "mirror", "classes", "pictures"],
+    ids=["height", "seed", "dropout", "loss", "mirror", "balance", "classes", "pictures"],
 )
 def test_going_on_with_something_else_is_refused_with_both_values(tmp_path, change, both):
     with pytest.raises(UserError) as refused:

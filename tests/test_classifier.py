@@ -19,6 +19,7 @@ DESCRIPTION = Description(
     dropout=0.5,
     loss="softmax",
     random_mirror=False,
+    balance_classes=True,
     batch_size=10,
     seed=1,
     validation_split=0.2,

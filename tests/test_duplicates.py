@@ -278,3 +278,42 @@ def test_mixed_groups_are_those_with_several_labels():
 
     rows = [row("ant/a", "ant/a"), row("ant/b", "ant/a"), row("bee/c", "bee/c"), row("cow/d", "bee/c")]
     assert [[p.origin for p in group] for group in mixed_groups(rows)] == [["bee/c", "cow/d"]]
+
+
+def test_a_new_near_duplicate_renames_the_group_of_copies_made_before(config):
+    make_scenes(Path(config.raw_data))
+    kept = preprocess(config)
+    source = next(picture for picture in kept if picture.class_name == "bee" and picture.split == TRAIN)
+    name = f"{source.source}_augmented_{source.sha256[:8]}_0000.jpg"
+    save(scene(99), Path(config.augmented, name))
+    preprocess(config)
+    number = int(Path(source.source).stem)
+    for attempt in range(20):  # until the group trains under its new name
+        twin = Path(config.raw_data, "bee", f"0-{attempt}.png")
+        save(jpeg(scene(number)), twin)
+        rows = {picture.origin: picture for picture in preprocess(config)}
+        copy = rows.get(Path(config.augmented, name).as_posix())
+        if copy:
+            assert copy.group == rows[source.origin].group == f"bee/{twin.name}"
+            return
+        twin.unlink()
+    raise AssertionError("the group never trained")
+
+
+def test_what_augmentor_leaves_beside_the_classes_is_no_class(config):
+    make_scenes(Path(config.raw_data))
+    save(scene(77), Path(config.raw_data, "output", "ant", f"ant_original_3.png_{UUID.format(1)}.png"))
+    with pytest.raises(UserError, match="output: Augmentor's output is no class; move or remove it"):
+        preprocess(config)
+
+
+def test_a_candidate_that_is_damaged_in_data_is_named(config):
+    make_scenes(Path(config.raw_data))
+    save(jpeg(scene(3)), Path(config.raw_data, "ant", "3.jpg"))
+    preprocess(config)
+    Path(config.data_path, "ant", "3.png.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"cannot read .*3\.png\.png .*; delete it and run this again$"):
+        preprocess(config)
+    Path(config.data_path, "ant", "3.png.png").unlink()
+    assert by_origin(config)["ant/3.png"].group == "ant/3.jpg"
+    preprocess(config)

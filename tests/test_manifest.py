@@ -170,6 +170,12 @@ def test_a_class_with_one_usable_source_is_refused_with_the_reason():
         ("ant/deep/a.b.png_augmented_0123abcd_12345.jpg", "ant/deep/a.b.png", "0123abcd"),
         (f"ant/ant_original_a.jpg_{UUID}.jpg", "ant/a.jpg", ""),  # as plain Augmentor names them
         (f"ant/my_ants_original_a b.JPG_{UUID}.JPEG", "ant/a b.JPG", ""),
+        (f"ant/output/ant_original_a.jpg_{UUID}.jpg", "ant/a.jpg", ""),  # where plain Augmentor puts them
+        (f"ant/deep/output/deep_original_a.jpg_{UUID}.jpg", "ant/deep/a.jpg", ""),
+        (f"ant/output/ant_original_ant_original_a.jpg_{UUID}.jpg_{UUID}.jpg", "ant/a.jpg", ""),  # a copy of a copy
+        (f"ant/ant_original_a.jpg_{UUID}.jpg_augmented_0123abcd_0007.jpg", "ant/a.jpg", "0123abcd"),
+        ("ant/output/a.jpg", "ant/output/a.jpg", ""),
+        ("ant/output/a.jpg_augmented_0123abcd_0007.jpg", "ant/output/a.jpg", "0123abcd"),
         # Ordinary names, however much they look like those of copies:
         ("ant/augmented_0123abcd_0007.jpg", "ant/augmented_0123abcd_0007.jpg", ""),
         ("ant/a_augmented_0123abcd_0007.png", "ant/a_augmented_0123abcd_0007.png", ""),

@@ -194,8 +194,9 @@ def test_a_finished_run_says_so_and_how_to_go_on_and_changes_nothing(whole_run, 
         ({"dropout": 0}, "--dropout 0.5, not 0"),
         ({"loss": "sigmoid"}, "--loss softmax, not sigmoid"),
         ({"random_mirror": False}, "--random_mirror True, not False"),
+        ({"balance_classes": False}, "--balance_classes True, not False"),
     ],
-    ids=["seed", "height", "dropout", "loss", "mirror"],
+    ids=["seed", "height", "dropout", "loss", "mirror", "balance"],
 )
 def test_going_on_with_other_settings_is_refused_and_touches_no_checkpoint(whole_run, tmp_path, change, both):
     before = files(whole_run.model_save_name)
