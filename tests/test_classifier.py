@@ -179,10 +179,10 @@ def test_a_picture_and_its_mirror_image_have_one_answer_where_that_is_switched_o
     one.model.set_weights(both.model.get_weights())
     pictures = noise(5, seed=0)
     mirrored = pictures[:, :, ::-1]
-    assert np.abs(one.ask(pictures).logits - one.ask(mirrored).logits).min() > 1e-4
+    assert np.abs(one.ask(pictures).logits - one.ask(mirrored).logits).max() > 1e-3
     by_hand = (one.ask(pictures).logits + one.ask(mirrored).logits) / 2
-    np.testing.assert_allclose(both.ask(pictures).logits, by_hand, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(both.ask(mirrored).logits, by_hand, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(both.ask(pictures).logits, by_hand, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(both.ask(mirrored).logits, by_hand, rtol=1e-4, atol=1e-6)
 
 
 def test_what_is_usual_is_then_measured_on_both_sides():

@@ -80,7 +80,12 @@ def test_the_report_is_about_the_best_epoch_and_names_the_photographs_that_it_ge
             mistakes.add(f"{path}  is {picture.class_name}, named {named} with {score}")
     assert 1 <= len(mistakes) < 4
     report = Path(config.model_save_name, "report.txt").read_text(encoding="utf-8")
-    assert set(report.split("worst mistakes, the surest first:\n")[1].splitlines()) == mistakes
+    worst, remarks = report.split("worst mistakes, the surest first:\n")[1].split("\n\n")
+    assert set(worst.splitlines()) == mistakes
+    assert remarks.splitlines() == [
+        "The best epoch and the scores were fitted to these very pictures, so unseen ones will do a little worse.",
+        "They are too few to tell what is unusual, so nothing will be called unknown.",
+    ]
     assert f": {4 - len(mistakes)} of 4 right, " in report
 
 
