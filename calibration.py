@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
 _SHRINKAGE = 0.1  # of the covariance towards that of independent features, since there may be few pictures
-_LOG_SCALES = (-5.0, 5.0)  # limits of the logarithm of the scale
+_LINE_DEVIATION = 0.25  # how far from 0 the offset and the logarithm of the scale are expected, a standard deviation
 
 
 class Calibration(NamedTuple):
@@ -97,24 +97,24 @@ def fit(
 
 
 def fit_line(odds: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Scale and offset by which the sigmoid of the log-odds is most likely to have given the labels.
+    """Scale and offset of the likeliest line behind whose sigmoid the log-odds have given the labels.
 
-    One line serves all classes, so the order of the scores stays. Algorithm: Platt 1999, "Probabilistic outputs for
-    support vector machines", with his targets, which keep away from 0 and 1 the more, the fewer pictures there are.
+    One line serves all classes, so the order of the scores stays. That is the scaling of Platt 1999 ("Probabilistic
+    outputs for support vector machines"), held near the network's own odds by a normal prior: few pictures, or pictures
+    that are all named right, say little about how sure one can be.
     """
     truth = np.arange(odds.shape[1]) == labels[:, None]
-    positives, negatives = truth.sum(), (~truth).sum()
-    targets = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
     def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
         scale, offset = math.exp(line[0]), line[1]
         values = scale * odds + offset
-        error = expit(values) - targets
-        slope = np.array([(error * odds).mean() * scale, error.mean()])
-        return float((np.logaddexp(0, values) - targets * values).mean()), slope
+        error = expit(values) - truth
+        slope = np.array([(error * odds).sum() * scale, error.sum()]) + line / _LINE_DEVIATION**2
+        prior = (line**2).sum() / (2 * _LINE_DEVIATION**2)
+        return float((np.logaddexp(0, values) - truth * values).sum() + prior), slope
 
-    best = minimize(cost, np.zeros(2), jac=True, method="L-BFGS-B", bounds=[_LOG_SCALES, (None, None)])
-    return math.exp(best.x[0]), float(best.x[1])
+    best = minimize(cost, np.zeros(2), jac=True, method="L-BFGS-B").x
+    return math.exp(best[0]), float(best[1])
 
 
 def limits(first: np.ndarray, second: np.ndarray, *, rate: float) -> tuple[float, float]:
@@ -122,12 +122,14 @@ def limits(first: np.ndarray, second: np.ndarray, *, rate: float) -> tuple[float
 
     Both are equally strict, and as strict as they can be for a new picture of the same kind to be refused with a
     probability of about `rate` at most. As in split conformal prediction (Papadopoulos et al. 2002), the new one could
-    stand at any rank among them, and with two limits next to either of two pictures. Too few pictures for the rate give
-    infinite limits.
+    stand at any rank among them, and with two limits next to either of two pictures. Where there are too few pictures
+    for two limits at the rate, the second one is infinite, and with still fewer both are.
     """
     count = len(first)
     allowed = (count + 1) * rate
     ordered = np.sort(first), np.sort(second)
+    if allowed < 2:
+        return float(ordered[0][-1]) if allowed >= 1 else math.inf, math.inf
     for place in range(count - math.floor(allowed), count):  # the strictest ones first
         pair = float(ordered[0][place]), float(ordered[1][place])
         beyond = ((first > pair[0]) | (second > pair[1])).sum()
