@@ -111,7 +111,7 @@ def test_calibration_changes_the_scores_but_neither_the_magnitudes_nor_the_class
     calibrate(asked)
     after = asked.ask(pictures)
     np.testing.assert_array_equal(after.logits, before.logits)
-    assert np.abs(after.scores - before.scores).max() > 0.01
+    assert np.abs(after.scores - before.scores).max() > 0.001
     named = after.logits.argmax(axis=1)
     np.testing.assert_array_equal(after.scores.argmax(axis=1), named)
     np.testing.assert_array_equal(before.scores.argmax(axis=1), named)
@@ -119,8 +119,11 @@ def test_calibration_changes_the_scores_but_neither_the_magnitudes_nor_the_class
 
 def test_a_network_that_is_right_two_times_in_three_scores_about_two_thirds():
     asked = classifier()
+    last = asked.model.get_layer("logits").kernel
+    last.assign(30 * last)
+    assert asked.ask(noise(300, seed=2)).scores.max(axis=1).mean() > 0.85  # much too sure
     calibrate(asked, validation=300)
-    assert asked.ask(noise(300, seed=2)).scores.max(axis=1).mean() == pytest.approx(2 / 3, abs=0.02)
+    assert asked.ask(noise(300, seed=2)).scores.max(axis=1).mean() == pytest.approx(2 / 3, abs=0.04)
 
 
 def test_answers_do_not_depend_on_how_many_pictures_are_asked_about_at_once():
