@@ -7,7 +7,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
 _SHRINKAGE = 0.1  # of the covariance towards that of independent features, since there may be few pictures
@@ -103,6 +102,8 @@ def fit_line(odds: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     outputs for support vector machines"), held near the network's own odds by a normal prior: few pictures, or pictures
     that are all named right, say little about how sure one can be.
     """
+    from scipy.optimize import minimize  # here, since only fitting should cost the time to load it
+
     truth = np.arange(odds.shape[1]) == labels[:, None]
 
     def cost(line: np.ndarray) -> tuple[float, np.ndarray]:

@@ -11,7 +11,6 @@ from calibration import Calibration
 from model import with_features
 
 _BATCH = 64  # bounds the memory; it changes answers by rounding alone
-_FITTED_ON = 1000  # training pictures, at most, that tell what is usual
 
 
 class Answers(NamedTuple):
@@ -60,10 +59,9 @@ class Classifier:
             labels: int, of those.
             unknown_rate: share of such pictures that may be called unknown, 0..0.5.
         """
-        evenly = np.linspace(0, len(training) - 1, min(len(training), _FITTED_ON)).astype(int)
         logits, features = self._run(validation)
         fitted = calibration.fit(
-            training_features=self._run(training[evenly])[1],
+            training_features=self._run(training)[1],
             validation_features=features,
             validation_odds=calibration.log_odds(logits, loss=self._loss),
             validation_labels=labels,

@@ -58,6 +58,7 @@ class OneOf(tuple):
 
 
 LOSSES = "softmax", "sigmoid"
+PRECISIONS = "auto", "float32", "bfloat16"
 
 Pixels = Annotated[int, Between(16, 4096)]
 Count = Annotated[int, Between(1, 1_000_000)]
@@ -125,7 +126,14 @@ class CheckpointConfig(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(PictureConfig, CheckpointConfig):
+class DeviceConfig(Checked):
+    """How a network is computed."""
+
+    precision: Annotated[str, OneOf(PRECISIONS)] = "auto"  # Of the arithmetic; auto is bfloat16 where hardware has it.
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     """One training run."""
 
     epochs: Count = 300  # Upper bound: passes over the training pictures.
@@ -144,12 +152,13 @@ class TrainConfig(PictureConfig, CheckpointConfig):
     random_contrast: Share = 0.4  # Change light and contrast of each colour by up to this share.
     average_weights: Switch = True  # Validate and keep the average of the weights over the last tenth of the run.
     unknown_rate: Annotated[float, Between(0, 0.5)] = 0.05  # Share of ordinary pictures that may be called unknown.
+    memory_gib: Annotated[float, Between(0, 1e6)] = 2.0  # GiB of pictures kept decoded; more are decoded at every use.
     save_seconds: Annotated[float, Between(0, 86400)] = 30  # Save at most this often, and always at the end.
     max_to_keep: Count = 4  # How many of the newest checkpoints are kept; the best one is kept besides.
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(CheckpointConfig):
+class PredictConfig(CheckpointConfig, DeviceConfig):
     """What to ask a trained network."""
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()  # Pictures, folders of pictures or patterns such as *.jpg.

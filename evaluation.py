@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest
 
 from files import printable
 
@@ -88,6 +87,8 @@ def class_figures(matrix: np.ndarray) -> list[dict]:
 
 def accuracy_interval(right: int, count: int) -> list[float]:
     """The 95 % interval of an accuracy (Wilson 1927), which holds for few pictures and near 0 and 1 as well."""
+    from scipy.stats import binomtest  # here, since it takes as long to load as hundreds of pictures to be named
+
     interval = binomtest(right, count).proportion_ci(confidence_level=0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
 

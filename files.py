@@ -1,9 +1,21 @@
-"""Small things about files that several scripts need."""
+"""Small things about files that several scripts need: writing them whole, going through many of them, naming them."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+_AHEAD = 16  # items a core that may be under way: enough to keep it busy, and few enough to hold in memory
+_SECONDS_BETWEEN_LINES = 30
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -11,10 +23,67 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     The temporary name begins with a dot, which every listing of pictures passes over.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
+    try:
+        temporary.write_bytes(data)
+    except FileNotFoundError:  # the folder, once for all of its files
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
     temporary.replace(path)
+
+
+@contextlib.contextmanager
+def progress(total: int, description: str, *, leave: bool = True) -> Iterator[Callable[[int], object]]:
+    """Shows how far work on many pictures is: gives a function to be told how many more are done.
+
+    On a terminal it is a bar with rate and time left, which vanishes in the end unless it is to be left; elsewhere it
+    is a plain line every half a minute, so that quick work leaves no trace in a log.
+    """
+    if sys.stderr.isatty():
+        with tqdm(total=total, desc=description, unit="img", leave=leave) as bar:
+            yield bar.update
+        return
+    done, began = 0, time.monotonic()
+    due = began + _SECONDS_BETWEEN_LINES
+
+    def advance(count: int) -> None:
+        nonlocal done, due
+        done += count
+        now = time.monotonic()
+        if now >= due:
+            due = now + _SECONDS_BETWEEN_LINES
+            rate = done / max(now - began, 1e-9)
+            left = tqdm.format_interval((total - done) / max(rate, 1e-9))
+            line = f"{description}: {done:,} of {total:,}, {rate:,.0f} img/s, {left} left"
+            print(line, file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def in_parallel(
+    function: Callable[[Item], Result], items: Sequence[Item], *, description: str, leave: bool = True
+) -> Iterator[Result]:
+    """Calls a function with each item, in one thread a core, and gives the results in the order of the items.
+
+    Only so many items are under way that memory does not grow with their number. Progress is shown as by `progress`.
+    What the function raises is raised here; then, as after Ctrl-C or when no more results are asked for, whatever has
+    not been begun is dropped.
+    """
+    cores = os.cpu_count() or 1
+    waiting = deque()
+    pool = ThreadPoolExecutor(cores)
+    try:
+        with progress(len(items), description, leave=leave) as advance:
+            for number, item in enumerate(items):
+                waiting.append(pool.submit(function, item))
+                if number + 1 >= _AHEAD * cores:
+                    yield waiting.popleft().result()
+                    advance(1)
+            while waiting:
+                yield waiting.popleft().result()
+                advance(1)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def printable(name: str | os.PathLike[str]) -> str:

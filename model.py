@@ -2,6 +2,8 @@
 
 import keras
 
+from layers import BothSides, FullyConnected, MeanOfSides, Normalization
+
 
 def conv_layer(x, *, size: int, filters: int, name: str):
     """Convolution with `filters` square filters of `size` pixels: (batch, h, w, c) → (batch, h, w, filters).
@@ -27,23 +29,9 @@ def flattening_layer(x, *, name: str):
     return keras.layers.Flatten(name=name)(x)
 
 
-def fully_connected_layer(x, *, units: int, name: str, initial_weights="he_normal"):
+def fully_connected_layer(x, *, units: int, name: str, **options):
     """Every output sees every input: (batch, n) → (batch, units)."""
-    return keras.layers.Dense(units, kernel_initializer=initial_weights, name=name)(x)
-
-
-class BothSides(keras.layers.Layer):
-    """Outside training: the pictures, then their mirror images: (batch, h, w, c) → (2 · batch, h, w, c)."""
-
-    def call(self, images, training=False):
-        return images if training else keras.ops.concatenate([images, keras.ops.flip(images, axis=2)])
-
-
-class MeanOfSides(keras.layers.Layer):
-    """Outside training: the mean of the values of pictures and of their mirror images: (2 · batch, n) → (batch, n)."""
-
-    def call(self, values, training=False):
-        return values if training else keras.ops.mean(keras.ops.stack(keras.ops.split(values, 2)), axis=0)
+    return FullyConnected(units, name=name, **{"kernel_initializer": "he_normal", **options})(x)
 
 
 def generate_model(
@@ -86,7 +74,7 @@ def generate_model(
         if not batch_normalization:
             return x
         # The moving averages follow within some 10 steps, since small data sets have few steps an epoch.
-        return keras.layers.BatchNormalization(momentum=0.9, name=name)(x)
+        return Normalization(momentum=0.9, name=name)(x)
 
     def thinned(x, name):
         return keras.layers.Dropout(dropout, name=name)(x) if dropout else x
@@ -119,8 +107,8 @@ def generate_model(
     x = thinned(x, "dropout_2")
     # A fresh network finds all classes nearly alike; with larger weights it would first have to unlearn prejudices.
     nearly_nothing = keras.initializers.RandomNormal(stddev=0.001)
-    logits = fully_connected_layer(x, units=classes, name="logits", initial_weights=nearly_nothing)
-    logits = MeanOfSides(name="mean_of_sides")(logits) if random_mirror else logits
+    logits = fully_connected_layer(x, units=classes, name="logits", kernel_initializer=nearly_nothing, dtype="float32")
+    logits = MeanOfSides(dtype="float32", name="mean_of_sides")(logits) if random_mirror else logits
     return keras.Model(images, logits, name="classifier")
 
 
@@ -130,7 +118,7 @@ def with_features(model: keras.Model, *, random_mirror: bool) -> keras.Model:
     Returns:
         a model from uint8 pictures to float32 logits (batch, classes) and float32 features (batch, 64), at least 0.
     """
-    features = keras.ops.mean(model.get_layer("activation_3").output, axis=(1, 2))
-    return keras.Model(
-        model.input, [model.output, MeanOfSides(name="mean_of_features")(features) if random_mirror else features]
-    )
+    features = keras.ops.mean(keras.ops.cast(model.get_layer("activation_3").output, "float32"), axis=(1, 2))
+    if random_mirror:
+        features = MeanOfSides(dtype="float32", name="mean_of_features")(features)
+    return keras.Model(model.input, [model.output, features])

@@ -14,16 +14,16 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from files import printable, quiet_import, write_atomically
+from files import in_parallel, printable, quiet_import, write_atomically
 
 with quiet_import():
     from checkpoint import Description, load_classifier
     from classifier import Classifier
+    from device import set_up
 
 import numpy as np
 from tqdm import tqdm
@@ -33,7 +33,7 @@ from config import PredictConfig, UserError
 from evaluation import as_text, evaluate
 from preprocessing import class_folders, standard_image, visible_files
 
-_BATCH = 64  # pictures decoded and predicted at a time, which bounds the memory
+_BATCH = 64  # pictures predicted at a time, which bounds the memory
 
 
 def find_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
@@ -89,20 +89,19 @@ class Prediction:
     failure: str = ""
 
 
-def predict(classifier: Classifier, description: Description, paths: Iterable[Path]) -> Iterator[Prediction]:
+def predict(classifier: Classifier, description: Description, paths: Sequence[Path]) -> Iterator[Prediction]:
     """Yields a prediction for each path, in order."""
-    paths = iter(paths)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while chunk := list(itertools.islice(paths, _BATCH)):
-            pictures = list(pool.map(partial(read_picture, description=description), chunk))
-            readable = [picture for picture in pictures if not isinstance(picture, str)]
-            answers = zip(*classifier.ask(np.stack(readable)), strict=True) if readable else iter(())
-            for path, picture in zip(chunk, pictures, strict=True):
-                if isinstance(picture, str):
-                    yield Prediction(path=path, failure=picture)
-                else:
-                    named, logits, scores, unknown = next(answers)
-                    yield Prediction(path=path, named=int(named), logits=logits, scores=scores, unknown=bool(unknown))
+    read = partial(read_picture, description=description)
+    pictures = zip(paths, in_parallel(read, paths, description="predicting", leave=False), strict=True)
+    while chunk := list(itertools.islice(pictures, _BATCH)):
+        readable = [picture for _, picture in chunk if not isinstance(picture, str)]
+        answers = zip(*classifier.ask(np.stack(readable)), strict=True) if readable else iter(())
+        for path, picture in chunk:
+            if isinstance(picture, str):
+                yield Prediction(path=path, failure=picture)
+            else:
+                named, logits, scores, unknown = next(answers)
+                yield Prediction(path=path, named=int(named), logits=logits, scores=scores, unknown=bool(unknown))
 
 
 def line(prediction: Prediction, class_names: Sequence[str], *, raw: bool) -> str:
@@ -186,6 +185,7 @@ def main(config: PredictConfig) -> int:
             raise UserError(
                 f"--{name} {printable(path)}: exists already, and nothing is overwritten; name another file"
             )
+    set_up(config.precision)
     classifier, description = load_classifier(Path(config.model_save_name))
     if not classifier.is_calibrated:
         print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
@@ -195,10 +195,7 @@ def main(config: PredictConfig) -> int:
     failures = [f"{printable(name)}: no such file, no pictures in it, or no match; check the name" for name in missing]
 
     rows, answered = [], []
-    bar = tqdm(
-        predict(classifier, description, paths), total=len(paths), unit="img", leave=False, disable=_bar_off(paths)
-    )
-    for prediction in bar:
+    for prediction in predict(classifier, description, paths):
         if config.json or config.csv:
             rows.append(as_row(prediction, class_names, classes))
         if prediction.failure:
@@ -218,10 +215,6 @@ def main(config: PredictConfig) -> int:
     for failure in failures:
         print(f"predict.py: {failure}", file=sys.stderr)
     return settings.SOME_PICTURES_FAILED if failures else settings.DONE
-
-
-def _bar_off(paths: list[Path]) -> bool | None:
-    return True if len(paths) <= _BATCH else None  # None: off where stderr is no terminal
 
 
 if __name__ == "__main__":

@@ -5,10 +5,8 @@ Ctrl-C saves and ends; `tensorboard --logdir checkpoints` shows the run while it
 
 import contextlib
 import hashlib
-import os
-import platform
+import json
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,7 +34,18 @@ from checkpoint import (
 )
 from classifier import Classifier
 from config import TrainConfig, UserError
-from dataset import Samples, class_names, class_weights, epoch_steps, load, training_batches, validation_batches
+from dataset import (
+    Samples,
+    class_names,
+    class_weights,
+    epoch_steps,
+    failure_of,
+    fits_in_memory,
+    load,
+    training_batches,
+    validation_batches,
+)
+from device import set_up
 from evaluation import as_text, evaluate
 from manifest import TRAIN, VALIDATION, Picture
 from optimizer import FusedAdam
@@ -44,22 +53,7 @@ from preprocessing import prepare
 from summaries import Summaries
 
 REPORT = "report.txt"
-
-
-def set_up_device() -> str:
-    """Lets TensorFlow take GPU memory as it needs it, and says what it computes on."""
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if gpus:
-        return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus)
-    device = f"CPU with {os.cpu_count()} cores"
-    if not (shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()):
-        return device
-    mend = f"{sys.executable} -m pip install -r requirements-cuda.txt"
-    if platform.system() != "Linux":
-        mend = "run this under Linux or WSL2, which TensorFlow needs for GPUs"
-    return f"{device}; there is an NVIDIA GPU that TensorFlow cannot use: {mend}"
+_USUAL = 1000  # training pictures, at most, that tell what is usual
 
 
 def compile_model(model: keras.Model, config: TrainConfig, *, steps_per_execution: int) -> None:
@@ -84,13 +78,10 @@ def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(truth, logits), axis=1)
 
 
-def fingerprint(*parts: Samples) -> str:
+def fingerprint(pictures: Sequence[Picture]) -> str:
     """Tells whether a run would go on with the very pictures that it began with."""
-    digest = hashlib.sha256()
-    for samples in parts:
-        digest.update(samples.images)
-        digest.update(samples.labels)
-    return digest.hexdigest()
+    known = [(picture.file, picture.class_name, picture.split, picture.sha256) for picture in pictures]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -142,6 +133,8 @@ def fit(model: keras.Model, train: Samples, validation: Samples, checkpoints: Ch
                     shuffle=False,  # the order is ours
                     verbose=1 if sys.stdout.isatty() else 2,
                 )
+    except tf.errors.OpError as error:
+        raise failure_of(train, validation) or error from None
     finally:
         summaries.close()
     checkpoints.save()
@@ -153,15 +146,15 @@ def is_saturated(history: list[dict[str, float]], patience: int) -> bool:
     return bool(accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
 
 
-def calibrate(originals: np.ndarray, validation: Samples, config: TrainConfig) -> Classifier:
-    """Calibrates the network of the best epoch, and keeps what comes out.
-
-    `originals` are the training pictures, uint8 (count, height, width, color_channels), without copies of them.
-    """
+def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, config: TrainConfig) -> Classifier:
+    """Calibrates the network of the best epoch, and keeps what comes out."""
     folder = Path(config.model_save_name)
     classifier, _ = load_classifier(folder)
+    # Originals alone tell what is usual; there may be nothing but copies.
+    originals = [place for place, picture in enumerate(training) if not picture.is_copy] or range(len(training))
+    evenly = np.linspace(0, len(originals) - 1, min(len(originals), _USUAL)).astype(int)
     classifier.calibrate(
-        training=originals,
+        training=train.images[np.array(originals)[evenly]],
         validation=validation.images,
         labels=validation.labels,
         unknown_rate=config.unknown_rate,
@@ -215,13 +208,14 @@ def main(config: TrainConfig) -> int:
         raise UserError(f"{len(names)} classes; at most 1,000 can be told apart")
     validating = [picture for picture in pictures if picture.split == VALIDATION]
     training = [picture for picture in pictures if picture.split == TRAIN]
-    train = load(training, config)
-    is_original = [not picture.is_copy for picture in training]
-    originals = train.images[is_original] if any(is_original) else train.images
-    validation = load(validating, config)
+    in_memory = fits_in_memory(len(pictures), config)
+    train, validation = (load(part, config, in_memory=in_memory) for part in (training, validating))
     print(f"classes: {', '.join(map(printable, names))}")
     print(f"training on {len(train.labels)} pictures, validating on {len(validation.labels)}")
-    print(f"device: {set_up_device()}")
+    if not in_memory:
+        data = printable(config.data_path)
+        print(f"they would take more than {config.memory_gib:g} GiB, so each is read from {data}/ when its turn comes")
+    print(f"device: {set_up(config.precision)}")
 
     folder = Path(config.model_save_name)
     description = Description(
@@ -238,7 +232,7 @@ def main(config: TrainConfig) -> int:
         batch_size=config.batch_size,
         seed=config.seed,
         validation_split=config.validation_split,
-        pictures=fingerprint(train, validation),
+        pictures=fingerprint(pictures),
     )
     if tf.train.latest_checkpoint(str(folder)):
         refuse_others(folder, read_description(folder), description)
@@ -263,10 +257,10 @@ def main(config: TrainConfig) -> int:
             fit(model, train, validation, checkpoints, config)
     except Stopped as stop:
         if history:
-            calibrate(originals, validation, config)
+            calibrate(training, train, validation, config)
         print(f"\nstopped and saved after step {checkpoints.step}; the same command goes on from here")
         return 128 + stop.signal_number
-    report(calibrate(originals, validation, config), history, validating, validation, config)
+    report(calibrate(training, train, validation, config), history, validating, validation, config)
     if longer:
         print(f"this run is finished: train longer with {' '.join(longer)}, or afresh with another --model_save_name")
     return settings.DONE

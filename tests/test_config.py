@@ -64,6 +64,7 @@ LIMITS = [  # a setting's lowest and highest value, and the nearest ones outside
     (TrainConfig, "random_zoom", 0, 0.9, -0.01, 0.91),
     (TrainConfig, "random_contrast", 0, 0.9, -0.01, 0.91),
     (TrainConfig, "unknown_rate", 0, 0.5, -0.01, 0.51),
+    (TrainConfig, "memory_gib", 0, 1_000_000, -0.1, 1_000_001),
     (TrainConfig, "save_seconds", 0, 86400, -1, 86401),
     (TrainConfig, "max_to_keep", 1, 1_000_000, 0, 1_000_001),
 ]
@@ -97,6 +98,14 @@ def test_a_number_must_be_finite(value):
 def test_two_channels_are_refused_between_one_and_three():
     with pytest.raises(UserError, match="--color_channels 2: must be 1 or 3"):
         PictureConfig(color_channels=2)
+
+
+@pytest.mark.parametrize("kind", [TrainConfig, PredictConfig])
+def test_the_precision_is_one_of_three(kind):
+    names = ["auto", "float32", "bfloat16"]
+    assert [kind(precision=name).precision for name in names] == names
+    with pytest.raises(UserError, match="^--precision float16: must be auto or float32 or bfloat16$"):
+        kind(precision="float16")
 
 
 def test_the_loss_is_one_of_two():

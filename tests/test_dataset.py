@@ -7,14 +7,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import write_picture
 
 from config import TrainConfig, UserError
 from dataset import (
+    OnDisk,
     Samples,
     class_names,
     class_weights,
+    draws,
     epoch_steps,
+    failure_of,
+    fits_in_memory,
     load,
     permutation,
     training_batches,
@@ -131,9 +136,17 @@ def test_validation_shows_every_picture_once_in_order_and_unchanged():
 
 
 def test_orders_of_a_pass_are_close_to_equally_likely():
-    seen = Counter(tuple(permutation(epoch, count=3, seed=1).numpy()) for epoch in range(600))
+    seen = Counter(tuple(permutation(epoch, count=3, seed=1)) for epoch in range(600))
     assert len(seen) == 6
     assert all(60 <= times <= 140 for times in seen.values())  # 100 expected, standard deviation 9
+
+
+def test_draws_repeat_for_the_same_place_and_differ_for_others():
+    def first(*place):
+        return draws(*place).random(4).tolist()
+
+    assert first(3, 0, 7) == first(3, 0, 7)
+    assert len({tuple(first(*place)) for place in [(3, 0, 7), (3, 0, 8), (4, 0, 7), (3, 1, 7), (7, 0, 3)]}) == 5
 
 
 def test_weights_of_classes_one_to_three_even_them_out():
@@ -206,3 +219,51 @@ def test_all_damaged_files_are_named_in_one_line(rawdata, settings_for):
     assert str(whole) not in message
     assert "delete" in message
     assert "\n" not in message
+
+
+def both_ways(config: TrainConfig) -> tuple[Samples, Samples]:
+    """The same pictures of `data/`, decoded into memory and left on disk."""
+    pictures = prepare(config)
+    return load(pictures, config), load(pictures, config, in_memory=False)
+
+
+def test_a_run_streamed_from_disk_sees_the_very_batches_of_one_that_is_kept_in_memory(rawdata, settings_for):
+    config = settings_for(TrainConfig, batch_size=7)
+    kept, streamed = both_ways(config)
+    assert isinstance(kept.images, np.ndarray)
+    assert isinstance(streamed.images, OnDisk)
+    for one, other in zip(
+        *(islice(training_batches(s, config, first_step=2), 9) for s in (kept, streamed)), strict=True
+    ):
+        for part, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(part, same)
+    ones = dict.fromkeys(range(2), 1.0)
+    for one, other in zip(validation_batches(kept, ones), validation_batches(streamed, ones), strict=True):
+        for part, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(part, same)
+
+
+def test_pictures_on_disk_are_indexed_like_an_array(rawdata, settings_for):
+    kept, streamed = both_ways(settings_for(TrainConfig))
+    assert len(streamed.images) == len(kept.images) == 20
+    for places in (slice(3, 9), slice(18, 30), np.array([5, 0, 5]), np.array([], int)):
+        np.testing.assert_array_equal(streamed.images[places], kept.images[places])
+
+
+def test_pictures_fit_in_memory_up_to_the_setting_and_no_further():
+    size = {"height": 64, "width": 64, "color_channels": 1}  # 4 KiB a picture
+    assert fits_in_memory(2**18, TrainConfig(memory_gib=1, **size))
+    assert not fits_in_memory(2**18 + 1, TrainConfig(memory_gib=1, **size))
+    assert not fits_in_memory(1, TrainConfig(memory_gib=0, **size))
+
+
+def test_a_picture_on_disk_that_is_damaged_is_named_when_its_turn_comes(rawdata, settings_for):
+    config = settings_for(TrainConfig)
+    pictures = prepare(config)
+    damaged = Path(config.data_path, pictures[1].file)
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    samples = load(pictures, config, in_memory=False)
+    assert failure_of(samples) is None
+    with pytest.raises(tf.errors.OpError):
+        list(validation_batches(samples, dict.fromkeys(range(2), 1.0)))
+    assert str(damaged) in str(failure_of(numbered(3), samples))

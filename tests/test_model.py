@@ -25,11 +25,11 @@ ORIGINAL = [
     ("pooling_3", "MaxPooling2D", (13, 13, 64)),
     ("activation_3", "ReLU", (13, 13, 64)),
     ("flattening", "Flatten", (10816,)),
-    ("fully_connected_1", "Dense", (1024,)),
+    ("fully_connected_1", "FullyConnected", (1024,)),
     ("activation_4", "ReLU", (1024,)),
-    ("logits", "Dense", (2,)),
+    ("logits", "FullyConnected", (2,)),
 ]
-ADDITIONS = ("InputLayer", "Rescaling", "BatchNormalization", "Dropout", "BothSides", "MeanOfSides")
+ADDITIONS = ("InputLayer", "Rescaling", "Normalization", "Dropout", "BothSides", "MeanOfSides")
 PLAIN = {"scale_input": False, "batch_normalization": False, "dropout": 0.0, "random_mirror": False}
 FULL = {"scale_input": True, "batch_normalization": True, "dropout": 0.5, "random_mirror": True}
 
@@ -81,12 +81,12 @@ def test_additions_leave_the_list_of_layers_and_add_only_four_values_a_normalise
     assert layers(model) == ORIGINAL
     assert model.count_params() == 11_106_594 + 4 * (16 + 32 + 64)
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert (kinds.count("BatchNormalization"), kinds.count("Dropout")) == (3, 2)
+    assert (kinds.count("Normalization"), kinds.count("Dropout")) == (3, 2)
 
 
 def test_switched_off_additions_leave_no_layer_behind():
     kinds = {type(layer).__name__ for layer in build().layers}
-    assert not kinds & {"BatchNormalization", "Dropout", "BothSides", "MeanOfSides"}
+    assert not kinds & {"Normalization", "Dropout", "BothSides", "MeanOfSides"}
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_the_figures_of_a_resumed_epoch_cover_all_of_its_steps(whole_run, tmp_pa
 
     monkeypatch.setattr(Keeper, "on_test_begin", count)
     assert trainer.main(config) == 0
-    assert counts == [[STEPS, STEPS]]  # of the cost and of the accuracy
+    assert counts == [pytest.approx([STEPS, STEPS])]  # of the cost and of the accuracy
 
 
 def test_a_run_that_is_cut_off_without_warning_goes_on_from_its_last_save_as_if_nothing_had_been(

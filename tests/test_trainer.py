@@ -2,11 +2,9 @@
 
 import dataclasses
 import math
-import os
 import re
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -245,26 +243,6 @@ def test_more_than_a_thousand_classes_are_refused_and_a_thousand_are_not(setting
     assert not Path(config.model_save_name).exists()
     shutil.rmtree(Path(config.data_path, "1000"))
     assert trainer.main(config) == 0
-
-
-no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="TensorFlow can use a GPU here")
-
-
-@no_gpu
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot use NVIDIA GPUs")
-def test_an_nvidia_gpu_that_cannot_be_used_is_told_with_the_command_that_mends_it(tmp_path, monkeypatch):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert trainer.set_up_device().endswith("-m pip install -r requirements-cuda.txt")
-
-
-@no_gpu
-@pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="there is an NVIDIA GPU")
-def test_without_an_nvidia_gpu_none_is_mentioned(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert trainer.set_up_device() == f"CPU with {os.cpu_count()} cores"
 
 
 def test_the_script_names_a_missing_folder_in_one_line(script):

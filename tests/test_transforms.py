@@ -6,7 +6,6 @@ the first, from top to bottom in the second. What a transform does to it shows w
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from transforms import transform_batch
 
@@ -17,7 +16,7 @@ LEVELS, HEIGHT, WIDTH = 7, 25, 35
 
 def transform(images: np.ndarray, *, seed: int = 1, step: int = 0, **changes) -> np.ndarray:
     options = {**OFF, **changes}
-    return transform_batch(tf.constant(images), seed=seed, step=tf.constant(step, tf.int64), **options).numpy()
+    return transform_batch(images, draws=np.random.default_rng([seed, step]), **options)
 
 
 def noise(count: int, height: int = 17, width: int = 31, channels: int = 3) -> np.ndarray:
@@ -157,10 +156,8 @@ def test_the_pictures_of_a_batch_are_transformed_differently():
     assert len({picture.tobytes() for picture in changed}) == 8
 
 
-def test_draws_repeat_for_the_same_seed_and_step_and_differ_for_others():
+def test_the_same_draws_give_the_same_pictures_and_others_others():
     pictures = noise(4)
     changed = transform(pictures, seed=3, step=7, **ALL)
     np.testing.assert_array_equal(changed, transform(pictures, seed=3, step=7, **ALL))
     assert not np.array_equal(changed, transform(pictures, seed=3, step=8, **ALL))
-    assert not np.array_equal(changed, transform(pictures, seed=4, step=7, **ALL))
-    assert not np.array_equal(changed, transform(pictures, seed=7, step=3, **ALL))

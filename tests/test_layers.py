@@ -1,0 +1,89 @@
+"""The layers of our own compute what Keras's do."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from layers import BothSides, FullyConnected, MeanOfSides, Normalization, product
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def test_a_product_by_hand():
+    values, weights = tf.constant([[1.0, 2.0]]), tf.Variable([[3.0, 4.0, 5.0], [6.0, 7.0, 8.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        result = product(values, weights)
+        cost = tf.reduce_sum(result * tf.constant([[1.0, 10.0, 100.0]]))
+    np.testing.assert_array_equal(result, [[15, 18, 21]])
+    back, weights_back = tape.gradient(cost, [values, weights])
+    np.testing.assert_array_equal(back, [[3 + 40 + 500, 6 + 70 + 800]])
+    np.testing.assert_array_equal(weights_back, [[1, 10, 100], [2, 20, 200]])
+
+
+def pair(ours: type, theirs: type, shape: tuple[int, ...], **arguments) -> list[keras.layers.Layer]:
+    """Our layer and Keras's with equal weights."""
+    made = [kind(**arguments) for kind in (ours, theirs)]
+    for layer in made:
+        layer.build(shape)
+    for weight, other in zip(made[0].weights, made[1].weights, strict=True):
+        value = np.abs(draw(*weight.shape, seed=len(weight.shape)))
+        weight.assign(value)
+        other.assign(value)
+    return made
+
+
+def outcome(layer: keras.layers.Layer, values: np.ndarray, *, training: bool) -> list[np.ndarray]:
+    """What comes out, the gradients of the input and of the weights, and the weights afterwards."""
+    inputs = tf.constant(values)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        result = layer(inputs, training=training)
+        cost = tf.reduce_sum(tf.cast(result, tf.float32) * draw(*result.shape, seed=7))
+    gradients = tape.gradient(cost, [inputs, *(weight.value for weight in layer.trainable_weights)])
+    return [
+        keras.ops.convert_to_numpy(keras.ops.cast(part, "float32")) for part in (result, *gradients, *layer.weights)
+    ]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.03)])
+@pytest.mark.parametrize("training", [False, True])
+def test_fully_connected_is_keras_dense(dtype, tolerance, training):
+    layers = pair(FullyConnected, keras.layers.Dense, (4, 30), units=20, dtype=dtype)
+    assert [layer.compute_dtype for layer in layers] == [dtype.removeprefix("mixed_")] * 2
+    for one, other in zip(*(outcome(layer, draw(4, 30), training=training) for layer in layers), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * np.abs(other).max())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("mixed_bfloat16", 0.03)])
+@pytest.mark.parametrize("training", [False, True])
+def test_normalization_is_keras_batch_normalization(dtype, tolerance, training):
+    shape = (8, 5, 6, 3)
+    layers = pair(Normalization, keras.layers.BatchNormalization, shape, momentum=0.9, dtype=dtype)
+    *ours, our_mean, our_variance = outcome(layers[0], draw(*shape), training=training)
+    *theirs, mean, variance = outcome(layers[1], draw(*shape), training=training)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * np.abs(other).max())
+    np.testing.assert_allclose(our_mean, mean, atol=1e-3)
+    np.testing.assert_allclose(our_variance, variance, rtol=0.01)  # ours follows the unbiased variance
+
+
+def test_the_moving_averages_move_a_tenth_of_the_way_to_a_batch_and_not_outside_training():
+    layer = Normalization(momentum=0.9)
+    values = tf.constant([[[[1.0]]], [[[3.0]]]])  # mean 2, unbiased variance 2
+    layer(values, training=False)
+    np.testing.assert_allclose([layer.moving_mean[0], layer.moving_variance[0]], [0, 1])
+    layer(values, training=True)
+    np.testing.assert_allclose([layer.moving_mean[0], layer.moving_variance[0]], [0.2, 0.9 + 0.2], rtol=1e-6)
+
+
+def test_pictures_and_their_mirror_images_stand_behind_each_other_and_are_averaged():
+    images = np.arange(12, dtype=np.uint8).reshape(2, 1, 2, 3)
+    both = BothSides()(images).numpy()
+    np.testing.assert_array_equal(both, np.concatenate([images, images[:, :, ::-1]]))
+    np.testing.assert_array_equal(MeanOfSides()(np.float32([[1, 2], [3, 4], [5, 6], [7, 10]])), [[3, 4], [5, 7]])
+    np.testing.assert_array_equal(BothSides()(images, training=True), images)
+    np.testing.assert_array_equal(MeanOfSides()(np.float32([[1, 2]]), training=True), [[1, 2]])
