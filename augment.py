@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from Augmentor.Operations import BlackAndWhite, Flip, GaussianDistortion, Operation, RotateRange, Skew
 from PIL import Image
-from tqdm import tqdm
 
 import config as settings
 from config import AugmentConfig
-from files import printable, write_atomically
+from files import printable, progress, write_atomically
 from manifest import TRAIN, Picture, copy_name, source_of
-from preprocessing import decode_image, preprocess, visible_files
+from pictures import decode_image
+from preprocessing import preprocess, visible_files
 
 _LEAST_SIDE = 32  # pixels
 
@@ -88,7 +88,7 @@ def reduced(data: bytes, *, height: int, width: int) -> Image.Image:
     operations fail on pictures that are tiny or narrower than about 1 to 3, so those are stretched, as they will be in
     the end anyway.
     """
-    pixels = decode_image(data, mode="RGB", least=(height, width))
+    pixels = decode_image(data, mode="RGB", least=2 * max(height, width))
     rows, columns = pixels.shape[:2]
     scale = min(1, max(2 * height / rows, 2 * width / columns))
     rows, columns = rows * scale, columns * scale
@@ -134,7 +134,7 @@ def make_copies(task: Task, config: AugmentConfig) -> int:
 
 def remove_former_copies(folder: Path, keep: set[str]) -> int:
     """Deletes what a former run made and this one did not; files with other names are not ours and stay."""
-    former = [path for path in visible_files(folder) if source_of(path)[1]]
+    former = [path for path in visible_files(folder) if source_of(path.name)[1]]
     gone = [path for path in former if path.relative_to(folder).as_posix() not in keep]
     for path in gone:
         path.unlink()
@@ -148,9 +148,9 @@ def main(config: AugmentConfig) -> int:
     # Processes of their own from the start: forking one that has run threads may hang.
     pool = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))
     try:
-        with tqdm(total=total, desc="augmenting", unit="img", disable=None) as progress:
+        with progress(total, "augmenting") as advance:
             for copies in pool.map(partial(make_copies, config=config), tasks):
-                progress.update(copies)
+                advance(copies)
     finally:
         pool.shutdown(cancel_futures=True)
     removed = remove_former_copies(Path(config.augmented), {name for task in tasks for name in task.names()})

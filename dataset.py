@@ -12,7 +12,8 @@ import tensorflow as tf
 from config import PictureConfig, TrainConfig, UserError
 from files import in_parallel, printable
 from manifest import Picture
-from preprocessing import size_of, standard_image
+from pictures import standard_image
+from preprocessing import size_of
 from transforms import transform_batch
 
 _STEPS_PER_EXECUTION = 16  # steps between two returns to Python

@@ -6,37 +6,23 @@ import tensorflow as tf
 
 @tf.custom_gradient
 def product(values: tf.Tensor, weights: tf.Tensor):
-    """values @ weights, with a gradient that suits few rows and many weights, where moving the weights is what costs.
+    """values @ weights: (batch, n) @ (n, units) → (batch, units), whose gradient reads the weights in their order.
 
-    Args:
-        values: float32 or bfloat16 (batch, n); the product is computed in their precision.
-        weights: float32 (n, units).
-
-    Returns:
-        as values (batch, units). The gradient of the weights is float32: made directly, it needs no second pass to
-        be converted for the optimizer, and loses nothing.
+    TensorFlow's own takes twice as long where the weights are many and the rows few.
     """
-    converted = tf.cast(weights, values.dtype)
 
     def gradient(upstream):
-        if values.dtype == tf.float32:  # the same product, which reads the weights along their rows: twice as fast
-            back = tf.transpose(tf.matmul(converted, upstream, transpose_b=True))
-        else:
-            back = tf.matmul(upstream, converted, transpose_b=True)
-        return back, tf.matmul(tf.cast(values, tf.float32), tf.cast(upstream, tf.float32), transpose_a=True)
+        back = tf.transpose(tf.matmul(weights, upstream, transpose_b=True))
+        return back, tf.matmul(values, upstream, transpose_a=True)
 
-    return tf.matmul(values, converted), gradient
+    return tf.matmul(values, weights), gradient
 
 
 class FullyConnected(keras.layers.Dense):
     """Keras's Dense for (batch, n), with the gradient of `product`."""
 
-    def __init__(self, units: int, **arguments) -> None:
-        super().__init__(units, autocast=False, **arguments)  # the weights come as they are, float32
-
     def call(self, inputs, training=None):
-        values = tf.cast(inputs, self.compute_dtype)
-        return tf.nn.bias_add(product(values, self.kernel.value), tf.cast(self.bias.value, values.dtype))
+        return tf.nn.bias_add(product(inputs, tf.convert_to_tensor(self.kernel)), self.bias)
 
 
 class Normalization(keras.layers.BatchNormalization):

@@ -10,8 +10,10 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
 
 from config import UserError
 from files import printable, write_atomically
@@ -20,6 +22,7 @@ MANIFEST = "manifest.csv"
 TRAIN, VALIDATION = "train", "validation"
 KEPT, SKIPPED, LEFT_OUT, PENDING = "kept", "skipped", "left out", "pending"
 
+_OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)  # names from a root, a drive or with ".."
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _COPY_NAMES = (
     re.compile(
@@ -29,7 +32,7 @@ _COPY_NAMES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """One row of the manifest."""
 
@@ -46,40 +49,52 @@ class Picture:
     size: int = 0  # of that file, in bytes
     modified: int = 0  # when that file was last changed, in nanoseconds
     shape: str = ""  # height x width x channels
+    group_bits: int = -1  # in how many bits hashes might differ when the groups of all sources were found; -1: not yet
 
     @property
     def is_copy(self) -> bool:
         return not f"/{self.origin}".endswith(f"/{self.source}")
 
 
+_NAMES = [field.name for field in fields(Picture)]
+_NUMBERS = [field.name for field in fields(Picture) if field.type is int]
+
+
+def updated(picture: Picture, **changes: Any) -> Picture:
+    """As `dataclasses.replace`, but quick where nothing changes, as with most pictures of most runs."""
+    if all(getattr(picture, name) == value for name, value in changes.items()):
+        return picture
+    return replace(picture, **changes)
+
+
 def read_manifest(path: Path) -> list[Picture]:
     """Raises UserError where it is no manifest of ours, or names a file outside its folder."""
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            if "class" not in (reader.fieldnames or ()):
+            reader = csv.reader(file)
+            header = ["class_name" if name == "class" else name for name in next(reader, ())]
+            if "class_name" not in header:
                 raise ValueError("no header")
-            rows = [{"class_name": row.pop("class"), **row} for row in reader]
-        pictures = [Picture(**{**row, "size": int(row["size"]), "modified": int(row["modified"])}) for row in rows]
-    except (KeyError, TypeError, ValueError, csv.Error):
+            rows = [dict(zip(header, row, strict=True)) for row in reader if row]
+        numbers = [name for name in _NUMBERS if name in header]
+        pictures = [Picture(**row | {name: int(row[name]) for name in numbers}) for row in rows]
+    except (TypeError, ValueError, csv.Error):
         raise UserError(f"{printable(path)}: not a manifest of this version; move its folder away") from None
     for picture in pictures:
-        if any(
-            kind(picture.file).anchor or ".." in kind(picture.file).parts for kind in (PurePosixPath, PureWindowsPath)
-        ):
+        if _OUTSIDE.match(picture.file):
             raise UserError(f"{printable(path)}: names a file outside its folder: {printable(picture.file)}")
     return pictures
 
 
 def write_manifest(path: Path, pictures: Sequence[Picture]) -> None:
+    """Writes it whole, unless the file says the very same already."""
     text = io.StringIO(newline="")
-    names = ["class" if field.name == "class_name" else field.name for field in fields(Picture)]
-    writer = csv.DictWriter(text, names)  # its own line ends: only with them are names that hold any quoted
-    writer.writeheader()
-    for picture in pictures:
-        row = asdict(picture)
-        writer.writerow({"class": row.pop("class_name"), **row})
-    write_atomically(path, text.getvalue().encode("utf-8", errors="surrogateescape"))
+    writer = csv.writer(text)  # its own line ends: only with them are names that hold any quoted
+    writer.writerow("class" if name == "class_name" else name for name in _NAMES)
+    writer.writerows(map(attrgetter(*_NAMES), pictures))
+    content = text.getvalue().encode("utf-8", errors="surrogateescape")
+    if not path.exists() or path.read_bytes() != content:
+        write_atomically(path, content)
 
 
 def copy_name(source: str, stamp: str, number: int) -> str:
@@ -87,24 +102,26 @@ def copy_name(source: str, stamp: str, number: int) -> str:
     return f"{source}_augmented_{stamp[:8]}_{number:04d}.jpg"
 
 
-def source_of(path: PurePath) -> tuple[str, str]:
+def source_of(name: str) -> tuple[str, str]:
     """The source photograph of a file, by its name.
 
     Args:
-        path: <class>/<name>, below `rawdata/` or `augmented/`.
+        name: <class>/<name>, below `rawdata/` or `augmented/`.
 
     Returns:
         <class>/<name> of the source, which is the file itself unless its name is that of a copy; and the first 8 digits
         of the source's sha256 when the copy was made, or "" where the name does not tell.
     """
+    folder, _, last = name.rpartition("/")
     for pattern in _COPY_NAMES:
-        if match := pattern.fullmatch(path.name):
+        if match := pattern.fullmatch(last):
             source = match["source"] + (match["stored"] or "")  # in data/ every name has .png appended
             stamp = match.groupdict().get("stamp", "")
-            beside = path if stamp or path.parent.name != "output" else path.parent  # where plain Augmentor puts copies
-            first, _ = source_of(beside.with_name(source))  # which may be a copy itself
+            if not stamp and folder.endswith("/output"):  # where plain Augmentor puts copies
+                folder = folder.removesuffix("/output")
+            first, _ = source_of(f"{folder}/{source}")  # which may be a copy itself
             return first, stamp
-    return path.as_posix(), ""
+    return name, ""
 
 
 def validation_sources(sources: Iterable[str], *, share: float, seed: int) -> set[str]:
@@ -146,10 +163,10 @@ def assign_splits(pictures: Sequence[Picture], *, share: float, seed: int) -> li
         if picture.status != KEPT:
             return picture
         if picture.group not in faces:
-            return replace(picture, split=TRAIN)
+            return updated(picture, split=TRAIN)
         face = faces[picture.group]
         if picture.origin == face:
-            return replace(picture, split=VALIDATION)
+            return updated(picture, split=VALIDATION)
         reason = f"shows the same as {face}, which validates"
         return replace(picture, file="", split="", status=LEFT_OUT, reason=reason)
 

@@ -30,8 +30,12 @@ def flattening_layer(x, *, name: str):
 
 
 def fully_connected_layer(x, *, units: int, name: str, **options):
-    """Every output sees every input: (batch, n) → (batch, units)."""
-    return FullyConnected(units, name=name, **{"kernel_initializer": "he_normal", **options})(x)
+    """Every output sees every input: (batch, n) → (batch, units).
+
+    It is computed in float32, whatever the precision of the others: with a few pictures at a time, fetching the weights
+    is what takes time, and converting them would take more.
+    """
+    return FullyConnected(units, name=name, dtype="float32", **{"kernel_initializer": "he_normal", **options})(x)
 
 
 def generate_model(
@@ -107,7 +111,7 @@ def generate_model(
     x = thinned(x, "dropout_2")
     # A fresh network finds all classes nearly alike; with larger weights it would first have to unlearn prejudices.
     nearly_nothing = keras.initializers.RandomNormal(stddev=0.001)
-    logits = fully_connected_layer(x, units=classes, name="logits", kernel_initializer=nearly_nothing, dtype="float32")
+    logits = fully_connected_layer(x, units=classes, name="logits", kernel_initializer=nearly_nothing)
     logits = MeanOfSides(dtype="float32", name="mean_of_sides")(logits) if random_mirror else logits
     return keras.Model(images, logits, name="classifier")
 

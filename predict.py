@@ -31,7 +31,8 @@ from tqdm import tqdm
 import config as settings
 from config import PredictConfig, UserError
 from evaluation import as_text, evaluate
-from preprocessing import class_folders, standard_image, visible_files
+from pictures import standard_image
+from preprocessing import class_folders, visible_files
 
 _BATCH = 64  # pictures predicted at a time, which bounds the memory
 

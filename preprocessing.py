@@ -6,25 +6,22 @@ validation.
 Run again, only what changed is done again.
 """
 
+import contextlib
 import hashlib
-import io
 import os
 import stat
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image, ImageOps
-from tqdm import tqdm
 
 import config as settings
 from config import PictureConfig, UserError
 from duplicates import assign_groups, mixed_groups, perceptual_hash
-from files import printable, write_atomically
+from files import in_parallel, printable, write_atomically
 from manifest import (
     KEPT,
     LEFT_OUT,
@@ -37,86 +34,14 @@ from manifest import (
     assign_splits,
     read_manifest,
     source_of,
+    updated,
     write_manifest,
 )
+from pictures import encode_png, standard_image
 
-_BACKGROUND = (255, 255, 255)  # what shows through transparent pixels: white, as on a page
 _LONGEST_NAME = 170  # bytes; what is made of it has a longer one, and systems take 255
 _SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
 _NOT_PICTURES = {"thumbs.db", "desktop.ini"}
-
-
-# ---- from bytes to pixels: the one way in, for training and for prediction ----
-
-
-def standard_image(data: bytes, *, height: int, width: int, color_channels: int) -> np.ndarray:
-    """Decodes a picture file and stretches it to one size.
-
-    `data` is the whole content of a JPEG, PNG, WebP, BMP, GIF, TIFF… file; `color_channels` is 3 for RGB, 1 for grey.
-
-    Returns:
-        uint8 array (height, width, color_channels), 0..255, upright by its EXIF orientation, the first frame of an
-        animation, transparent parts on white. A picture that has the right size already keeps its very pixels.
-
-    Raises:
-        ValueError: it is damaged or no picture; the message says why, on one line.
-    """
-    pixels = decode_image(data, mode="RGB" if color_channels == 3 else "L", least=(height, width))
-    # Averaging areas is right for shrinking, and interpolating for enlarging; each axis may need either.
-    shrunk = cv2.resize(
-        pixels, (min(width, pixels.shape[1]), min(height, pixels.shape[0])), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, color_channels)
-
-
-def decode_image(data: bytes, *, mode: str, least: tuple[int, int]) -> np.ndarray:
-    """Decodes a picture file, upright and in its own proportions.
-
-    Pillow decodes, because it refuses the truncated files that OpenCV fills with grey. Large JPEGs are decoded at
-    1/2, 1/4 or 1/8 of their size, which costs a fraction, but never below twice `least` = (height, width).
-
-    Returns:
-        uint8 array (rows, columns, 3) for mode "RGB", (rows, columns) for mode "L".
-
-    Raises:
-        ValueError: it is damaged or no picture; the message says why, on one line.
-    """
-    if not data:
-        raise ValueError("the file is empty")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft(None, (2 * max(least), 2 * max(least)))  # a side may be either until the picture is upright
-            image.load()
-            return np.asarray(_flatten(_upright(image), mode))
-    except Image.UnidentifiedImageError:
-        raise ValueError("not a picture, or of an unknown format") from None
-    except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, KeyError…
-        raise ValueError(f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}") from None
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing of the pixels, which are whole
-        return image
-
-
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """Any of Pillow's pixel formats → "RGB" or "L", 8 bits a channel."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip to white: keep its upper 8 bits
-        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) // 256).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        page = Image.new("RGBA", image.size, (*_BACKGROUND, 255))
-        image = Image.alpha_composite(page, image)
-    return image.convert(mode)
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """uint8 array (rows, columns, 1 or 3), RGB → a PNG file's content."""
-    done, data = cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    assert done
-    return data.tobytes()
 
 
 # ---- which files there are ----
@@ -134,31 +59,46 @@ def visible_files(folder: Path) -> Iterator[Path]:
 
     Links to folders are not followed, so no loop can be entered.
     """
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _NOT_PICTURES:
-                yield Path(parent, name)
+    for name, _ in _visible_entries(folder):
+        yield folder / name
+
+
+def _visible_entries(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry]]:
+    """As `visible_files`: their names below the folder, and what the system tells of them without being asked again."""
+    with os.scandir(folder / below) as found:
+        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in entries:
+        if not entry.is_dir() and entry.name.lower() not in _NOT_PICTURES:
+            yield f"{below}{entry.name}", entry
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _visible_entries(folder, f"{below}{entry.name}/")
 
 
 def list_pictures(folder: Path, config: PictureConfig) -> list[Picture]:
     """All files in the class folders of a folder, as rows of a manifest that are still to be made."""
     pictures = []
+    shape = _shape(config)
     for class_name, class_folder in class_folders(folder).items():
-        for path in visible_files(class_folder):
-            name = path.relative_to(folder)
-            status = path.stat() if path.exists() else path.lstat()
+        for below, entry in _visible_entries(class_folder):
+            name = f"{class_name}/{below}"
+            source = source_of(name)[0]
+            too_long = len(os.fsencode(source.rpartition("/")[2])) > _LONGEST_NAME
+            try:
+                status = entry.stat()
+            except OSError:  # a link that leads nowhere
+                status = entry.stat(follow_symlinks=False)
             picture = Picture(
+                file="" if too_long else f"{name}.png",  # appended, so that a.png and a.jpg do not meet
                 class_name=class_name,
-                source=source_of(name)[0],
-                file=f"{name.as_posix()}.png",  # appended, so that a.png and a.jpg do not meet
-                origin=path.as_posix(),
+                source=source,
+                status=SKIPPED if too_long else PENDING,
+                reason="its name is too long" if too_long else "",
+                origin=f"{class_folder.as_posix()}/{below}",
                 size=status.st_size,
                 modified=status.st_mtime_ns,
-                shape=_shape(config),
+                shape=shape,
             )
-            if len(os.fsencode(PurePosixPath(picture.source).name)) > _LONGEST_NAME:
-                picture = replace(picture, file="", status=SKIPPED, reason="its name is too long")
             pictures.append(picture)
     return pictures
 
@@ -214,6 +154,7 @@ def prepare(config: PictureConfig) -> list[Picture]:
         print(f"{printable(data)}/ has no {MANIFEST}: it was made elsewhere and is used as it is")
         found = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) for p in list_classes(data, config)]
         found = _grouped(_hashed(found, config), config)
+        _name_mislabelled(found)
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
         found = _made_before(data, config)
     else:
@@ -251,22 +192,26 @@ def preprocess(config: PictureConfig) -> list[Picture]:
     data = Path(config.data_path)
     if _ready_made(data):
         raise UserError(f"{printable(data)}: holds files but no {MANIFEST}, so is not ours; name another --data_path")
-    before = {p.origin: p for p in read_manifest(data / MANIFEST)} if (data / MANIFEST).exists() else {}
+    former = read_manifest(data / MANIFEST) if (data / MANIFEST).exists() else []
+    before = {picture.origin: picture for picture in former}
     originals = list_classes(Path(config.raw_data), config)
     copies = list_pictures(Path(config.augmented), config)
-    _refuse_same_names([*originals, *copies])
+    listed = {picture.origin: picture for picture in [*originals, *copies]}
+    gone = [replace(picture, status=PENDING) for picture in former if picture.origin not in listed]
+    _refuse_same_names(listed.values())
+    stored = {f"{name}/{below}" for name, path in class_folders(data).items() for below, _ in _visible_entries(path)}
 
-    # Should this run be cut off, the manifest on disk names every file that it may have left behind.
-    stale = [replace(picture, status=PENDING) for picture in before.values()]
-    plan = {picture.origin: picture for picture in [*stale, *originals, *copies]}.values()
-    interim = [before[p.origin] if _same_file(p, before.get(p.origin), data) else p for p in plan]
-    if any(picture.status == PENDING for picture in interim):
-        write_manifest(data / MANIFEST, interim)
-
-    originals = _grouped(_make(originals, before, config), config)
+    others = [*gone, *(before.get(copy.origin, copy) for copy in copies)]
+    originals = _make(originals, others, before, stored, config)
+    originals = _as_grouped_before(originals, former, config) or _grouped(originals, config)
+    _name_mislabelled(originals)
     originals = assign_splits(originals, share=config.validation_split, seed=config.seed)
-    pictures = [*originals, *_make(_usable_copies(copies, originals), before, config)]
-    for file in {picture.file for picture in plan} - {picture.file for picture in pictures} - {""}:
+    copies = _usable_copies(copies, originals)
+    # What the last run left out was not stored, and may have to be now.
+    originals = [updated(p, status=PENDING) if p.status == KEPT and p.file not in stored else p for p in originals]
+    pictures = _make([*originals, *copies], gone, before, stored, config)
+
+    for file in stored & {p.file for p in [*gone, *listed.values()]} - {p.file for p in pictures}:
         _remove(data / file, data)
     write_manifest(data / MANIFEST, pictures)
     _report(pictures, before, data)
@@ -277,7 +222,7 @@ def _ready_made(data: Path) -> bool:
     return data.is_dir() and not (data / MANIFEST).exists() and any(visible_files(data))
 
 
-def _refuse_same_names(pictures: Sequence[Picture]) -> None:
+def _refuse_same_names(pictures: Collection[Picture]) -> None:
     """Only where `augmented/` repeats a name of `rawdata/` could two pictures be stored under one name."""
     origins = {picture.file: picture.origin for picture in pictures if picture.file}
     for picture in pictures:
@@ -286,52 +231,78 @@ def _refuse_same_names(pictures: Sequence[Picture]) -> None:
             raise UserError(f"{printable(picture.origin)}: {other} has the same class and name; remove or rename one")
 
 
-def _reusable(old: Picture | None, shape: str, data: Path) -> bool:
+def _announce(pictures: Sequence[Picture], data: Path) -> None:
+    """Should this run be cut off, the manifest names every file that it may have left behind, and trusts no group."""
+    if any(picture.status == PENDING for picture in pictures):
+        write_manifest(data / MANIFEST, [updated(picture, group_bits=-1) for picture in pictures])
+
+
+def _reusable(old: Picture | None, picture: Picture, stored: Collection[str]) -> bool:
     """Whether what a former run made of a file still stands, should the file be the same."""
-    if old is None or old.shape != shape:
+    if old is None or (old.class_name, old.source, old.shape) != (picture.class_name, picture.source, picture.shape):
         return False
-    # What could not even be opened has no sha256, and is tried again.
-    return (old.status == SKIPPED and bool(old.sha256)) or (
-        old.status == KEPT and bool(old.perceptual_hash) and (data / old.file).exists()
+    if old.status == SKIPPED:
+        return bool(old.sha256)  # what could not even be opened has none, and is tried again
+    # A near-duplicate that was left out is not stored, which is of no account until it is known to be trained on.
+    return bool(old.perceptual_hash) and (
+        (old.status == KEPT and old.file in stored) or (old.status == LEFT_OUT and not picture.split)
     )
 
 
-def _same_file(picture: Picture, old: Picture | None, data: Path) -> bool:
-    """Whether a file has not been touched since a former run, whose work still stands."""
-    return _reusable(old, picture.shape, data) and (old.size, old.modified) == (picture.size, picture.modified)
+def _as_before(picture: Picture, before: dict[str, Picture], stored: Collection[str]) -> Picture | None:
+    """The row of a former run whose work still stands, as the file has not been touched since."""
+    old = before.get(picture.origin)
+    if old and (old.size, old.modified) == (picture.size, picture.modified) and _reusable(old, picture, stored):
+        return old
+    return None
 
 
-def _make(pictures: Sequence[Picture], before: dict[str, Picture], config: PictureConfig) -> list[Picture]:
-    """Reads, standardises and stores every pending picture that a former run has not."""
-    data = Path(config.data_path)
+def _taken_over(old: Picture, picture: Picture) -> Picture:
+    """A former row for the same content; whether it must be left out, and where a copy belongs, is decided anew."""
+    if old.status == LEFT_OUT:
+        old = replace(old, status=KEPT, reason="", file=picture.file)
+    elif old.status == KEPT and picture.group:
+        old = updated(old, group=picture.group, split=picture.split)
+    return updated(old, modified=picture.modified)
 
-    def make(picture: Picture) -> Picture:
-        return _make_one(picture, before.get(picture.origin), config)
 
+def _make(
+    pictures: Sequence[Picture],
+    others: Sequence[Picture],
+    before: dict[str, Picture],
+    stored: set[str],
+    config: PictureConfig,
+) -> list[Picture]:
+    """Reads, standardises and stores every pending picture that a former run has not; adds to what is stored."""
     pending = [picture for picture in pictures if picture.status == PENDING]
-    todo = [picture for picture in pending if not _same_file(picture, before.get(picture.origin), data)]
-    done = {picture.origin: before.get(picture.origin) for picture in pending}
-    # Decoding and resizing release Python's lock, so threads use every core.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for made in tqdm(pool.map(make, todo), total=len(todo), desc="preprocessing", unit="img", disable=None):
-            done[made.origin] = made
-    return [replace(done.get(p.origin, p), group=p.group, split=p.split) for p in pictures]
+    done = {p.origin: _taken_over(old, p) for p in pending if (old := _as_before(p, before, stored))}
+    todo = [picture for picture in pending if picture.origin not in done]
+    _announce([*others, *(done.get(picture.origin, picture) for picture in pictures)], Path(config.data_path))
+    make = partial(_make_one, before=before, stored=frozenset(stored), config=config)
+    for made in in_parallel(make, todo, description="preprocessing"):
+        done[made.origin] = made
+        if made.file:
+            stored.add(made.file)
+    return [done.get(picture.origin, picture) for picture in pictures]
 
 
-def _make_one(picture: Picture, old: Picture | None, config: PictureConfig) -> Picture:
-    data, origin = Path(config.data_path), Path(picture.origin)
+def _make_one(
+    picture: Picture, *, before: dict[str, Picture], stored: Collection[str], config: PictureConfig
+) -> Picture:
+    """Reads, standardises and stores one picture, unless it turns out to be what a former run stored."""
+    origin, old = Path(picture.origin), before.get(picture.origin)
     try:
         if not stat.S_ISREG(origin.stat().st_mode):  # a pipe would keep its reader waiting for ever
             raise ValueError("not a regular file")
         content = origin.read_bytes()
         picture = replace(picture, sha256=hashlib.sha256(content).hexdigest())
-        if _reusable(old, picture.shape, data) and old.sha256 == picture.sha256:
-            return replace(old, modified=picture.modified)
+        if old and old.sha256 == picture.sha256 and _reusable(old, picture, stored):
+            return _taken_over(old, picture)
         pixels = standard_image(content, **size_of(config))
     except (ValueError, FileNotFoundError, PermissionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        return replace(picture, file="", status=SKIPPED, reason=reason)
-    write_atomically(data / picture.file, encode_png(pixels))
+        return replace(picture, file="", group="", split="", status=SKIPPED, reason=reason)
+    write_atomically(Path(config.data_path, picture.file), encode_png(pixels))
     return replace(picture, status=KEPT, perceptual_hash=perceptual_hash(pixels))
 
 
@@ -347,28 +318,37 @@ def _hashed(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]
         digest = hashlib.sha256(content).hexdigest()
         return replace(picture, sha256=digest, perceptual_hash=perceptual_hash(pixels))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bar = tqdm(
-            pool.map(read, pictures), total=len(pictures), desc="comparing", unit="img", leave=False, disable=None
-        )
-        return list(bar)
+    return list(in_parallel(read, pictures, description="comparing", leave=False))
+
+
+def _as_grouped_before(
+    originals: list[Picture], former: Sequence[Picture], config: PictureConfig
+) -> list[Picture] | None:
+    """The pictures themselves, where they carry the groups that a former run found among just them."""
+    kept = {picture.origin for picture in originals if picture.status == KEPT}
+    compared = {picture.origin for picture in former if picture.group_bits == config.near_duplicate_bits}
+    known = all(p.group_bits == config.near_duplicate_bits for p in originals if p.status == KEPT)
+    return originals if known and kept == compared else None
 
 
 def _grouped(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
-    """Fills in which pictures show the same, and names those that can't all be in the right class folder."""
+    """Fills in which pictures show the same."""
 
     def pixels_of(picture: Picture) -> np.ndarray:
         path = Path(config.data_path, picture.file)
         try:
-            return standard_image(path.read_bytes(), **size_of(config))
+            # What a former run left out is not stored.
+            return standard_image((path if path.exists() else Path(picture.origin)).read_bytes(), **size_of(config))
         except ValueError as error:
             raise UserError(f"cannot read {printable(path)} ({error}); delete it and run this again") from None
 
-    pictures = assign_groups(pictures, most_bits=config.near_duplicate_bits, pixels_of=pixels_of)
+    return assign_groups(pictures, most_bits=config.near_duplicate_bits, pixels_of=pixels_of)
+
+
+def _name_mislabelled(pictures: Sequence[Picture]) -> None:
     for group in mixed_groups(pictures):
         names = " and ".join(printable(picture.origin) for picture in group)
         print(f"probably mislabelled: {names} show the same picture")
-    return pictures
 
 
 def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> list[Picture]:
@@ -383,7 +363,7 @@ def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> l
             reason = "its source is not among the pictures of its class"
         elif source.split != TRAIN:
             reason = "its source is kept back for validation"
-        elif not source.sha256.startswith(source_of(PurePosixPath(copy.origin))[1]):
+        elif not source.sha256.startswith(source_of(copy.origin)[1]):
             reason = "its source has changed since: run augment.py again"
         else:
             return replace(copy, group=source.group, split=TRAIN)
@@ -395,22 +375,24 @@ def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> l
 def _remove(path: Path, top: Path) -> None:
     """Deletes a file and the folders that it leaves empty."""
     path.unlink(missing_ok=True)
-    for folder in path.parents:
-        if folder == top or not folder.is_dir() or any(folder.iterdir()):
-            return
-        folder.rmdir()
+    with contextlib.suppress(OSError):  # one that is not empty
+        for folder in path.parents:
+            if folder == top:
+                return
+            folder.rmdir()
 
 
 def _report(pictures: Sequence[Picture], before: dict[str, Picture], data: Path) -> None:
     """Per class what was kept and skipped, every skipped file by name, and what changed since the last run."""
+    classes = defaultdict(Counter)
+    for picture in pictures:
+        copy = "copy" if picture.is_copy and picture.status == KEPT else ""
+        classes[picture.class_name].update((picture.status, picture.split, copy))
     print(f"{'class':<20} {'kept':>7} {'train':>7} {'valid.':>7} {'copies':>7} {'skipped':>7} {'left out':>8}")
-    for class_name in sorted({picture.class_name for picture in pictures}):
-        own = [picture for picture in pictures if picture.class_name == class_name]
-        count = Counter(value for p in own for value in (p.status, p.split))
-        copies = sum(picture.is_copy for picture in own if picture.status == KEPT)
+    for class_name, count in sorted(classes.items()):
         print(
             f"{printable(class_name):<20} {count[KEPT]:>7} {count[TRAIN]:>7} {count[VALIDATION]:>7} "
-            f"{copies:>7} {count[SKIPPED]:>7} {count[LEFT_OUT]:>8}"
+            f"{count['copy']:>7} {count[SKIPPED]:>7} {count[LEFT_OUT]:>8}"
         )
     for picture in pictures:
         if picture.status == SKIPPED:

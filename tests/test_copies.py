@@ -30,7 +30,7 @@ NONE = dict.fromkeys(
 
 def picture(name: str, split: str = TRAIN, folder: str = "rawdata") -> Picture:
     class_name = name.split("/")[0]
-    source = source_of(Path(name))[0]
+    source = source_of(name)[0]
     return Picture(class_name=class_name, source=source, split=split, sha256="ab" * 32, origin=f"{folder}/{name}")
 
 
@@ -76,7 +76,7 @@ def copies_for(config: AugmentConfig) -> dict[str, bytes]:
 def test_copies_without_transforms_show_their_sources(settings_for, rawdata):
     made = copies_for(settings_for(AugmentConfig, **NONE, sample=12))
     for name, data in made.items():
-        source = (rawdata / source_of(Path(name))[0]).read_bytes()
+        source = (rawdata / source_of(name)[0]).read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             assert image.format == "JPEG"
             expected = np.asarray(reduced(source, height=16, width=16)).astype(int)
@@ -88,7 +88,7 @@ def test_only_training_sources_are_copied_evenly_and_to_the_exact_number(setting
     before = contents(rawdata)
     made = copies_for(config)
     assert contents(rawdata) == before
-    counts = Counter(source_of(Path(name))[0] for name in made)
+    counts = Counter(source_of(name)[0] for name in made)
     kept = preprocess(settings_for(PictureConfig))
     training = {p.source for p in kept if p.split == TRAIN and not p.is_copy}
     assert set(counts) == training

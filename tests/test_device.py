@@ -88,7 +88,7 @@ def test_bfloat16_computes_the_layers_and_leaves_weights_and_answers_in_float32(
     model = network()
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
     computed = {layer.name: layer.compute_dtype for layer in model.layers if layer.weights}
-    assert computed.pop("logits") == "float32"
+    assert {computed.pop(name) for name in ("fully_connected_1", "logits")} == {"float32"}
     assert set(computed.values()) == {"bfloat16"}
     assert model.output.dtype == "float32"
 

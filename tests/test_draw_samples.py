@@ -9,7 +9,7 @@ from conftest import ROOT
 from PIL import Image
 
 import draw_samples
-from preprocessing import decode_image
+from pictures import decode_image
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    return decode_image(path.read_bytes(), mode="RGB", least=(300, 300)).astype(int)
+    return decode_image(path.read_bytes(), mode="RGB", least=600).astype(int)
 
 
 def drawing(label: int, number: int) -> bytes:

@@ -1,6 +1,7 @@
 """Pictures that show the same: found, kept on one side of the split, and named where their labels contradict."""
 
 import io
+import shutil
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+import preprocessing
 from config import PictureConfig, UserError
 from dataset import load
 from duplicates import _near, assign_groups, mixed_groups, perceptual_hash
@@ -96,6 +98,11 @@ def test_blank_pictures_are_the_same_only_if_their_files_are():
     assert [picture.group for picture in found] == ["ant/a", "ant/b", "ant/a"]
 
 
+def near_pairs(hashes: np.ndarray, most_bits: int) -> list[tuple[int, int]]:
+    """Sorted; a pair that is found twice stands in it twice."""
+    return sorted((int(a), int(b)) for pairs in _near(hashes, most_bits) for a, b in pairs)
+
+
 @pytest.mark.parametrize(("most_bits", "pairs"), [(0, [(0, 3)]), (1, [(0, 1), (0, 3), (1, 3)]), (2, 6)])
 def test_hashes_are_near_up_to_the_limit_and_no_further(most_bits, pairs):
     hashes = np.array([0b1000, 0b1001, 0b1010, 0b1000], np.uint64)
@@ -104,14 +111,32 @@ def test_hashes_are_near_up_to_the_limit_and_no_further(most_bits, pairs):
         1: [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)],
         2: [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)],
     }[most_bits]
-    assert sorted(_near(hashes, most_bits)) == expected
+    assert near_pairs(hashes, most_bits) == expected
+
+
+@pytest.mark.parametrize("most_bits", [0, 1, 3, 8, 16])
+@pytest.mark.parametrize("kind", ["any", "crowded"])
+def test_every_pair_of_near_hashes_is_found_once(kind, most_bits):
+    dice = np.random.default_rng(most_bits)
+    hashes = dice.integers(0, 2**64, 400, dtype=np.uint64)
+    if kind == "crowded":  # around a few centres, up to 20 bits away
+        hashes = hashes[dice.integers(0, 5, 400)]
+        for _ in range(20):
+            hashes ^= np.uint64(1) << dice.integers(0, 64, 400, dtype=np.uint64)
+    expected = [
+        (a, b)
+        for a in range(400)
+        for b in range(a + 1, 400)
+        if (int(hashes[a]) ^ int(hashes[b])).bit_count() <= most_bits
+    ]
+    assert near_pairs(hashes, most_bits) == expected
 
 
 def test_near_hashes_are_found_across_blocks_in_all_64_bits():
     hashes = np.arange(1000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     hashes[900] = hashes[5] ^ np.uint64(1 << 63)
-    assert (5, 900) in list(_near(hashes, 1))
-    assert (5, 900) not in list(_near(hashes, 0))
+    assert (5, 900) in near_pairs(hashes, 1)
+    assert (5, 900) not in near_pairs(hashes, 0)
 
 
 def test_what_was_skipped_is_in_no_group():
@@ -197,6 +222,93 @@ def test_no_picture_counts_as_another_where_hashes_must_be_equal_and_are_not(con
     assert by_origin(config)["ant/x.png"].group == "ant/3.png"
     preprocess(replace(config, near_duplicate_bits=0))
     assert by_origin(config)["ant/x.png"].group == "ant/x.png"
+
+
+def test_what_was_left_out_is_neither_read_nor_stored_again(config, capsys, monkeypatch):
+    raw = Path(config.raw_data)
+    make_scenes(raw)
+    for number in range(10):
+        save(jpeg(scene(number), 80), raw / "ant" / f"again-{number}.jpg")
+    preprocess(config)
+    manifest = Path(config.data_path, "manifest.csv")
+    before = manifest.read_bytes(), manifest.stat().st_ino
+    assert before[0].count(b",left out,") == 2
+    read = []
+    with monkeypatch.context() as patch:
+        former = preprocessing.standard_image
+        patch.setattr(preprocessing, "standard_image", lambda data, **size: read.append(data) or former(data, **size))
+        preprocess(config)
+    assert read == []
+    assert (manifest.read_bytes(), manifest.stat().st_ino) == before
+    assert "nothing has changed" in capsys.readouterr().out
+
+
+def test_what_was_left_out_comes_back_when_it_is_to_train(config):
+    raw = Path(config.raw_data)
+    make_scenes(raw)
+    for number in range(10):
+        save(jpeg(scene(number), 80), raw / "ant" / f"again-{number}.jpg")
+    for seed in range(1, 6):
+        changed = replace(config, seed=seed)
+        preprocess(changed)
+        rows = by_origin(config)
+        made = {path.relative_to(config.data_path).as_posix() for path in Path(config.data_path).rglob("*.png")}
+        assert made == {picture.file for picture in rows.values() if picture.file}
+        assert sum(picture.status == KEPT for picture in rows.values()) == len(made) == 28
+        assert_as_if_for_the_first_time(changed)
+
+
+def assert_as_if_for_the_first_time(config: PictureConfig) -> None:
+    """What is in `data/` is what a run without any former one makes."""
+    fresh = replace(config, data_path=f"{config.data_path}-fresh")
+    preprocess(fresh)
+    names = [{p.relative_to(c.data_path) for p in Path(c.data_path).rglob("*")} for c in (config, fresh)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        path = Path(config.data_path, name)
+        assert path.is_dir() or path.read_bytes() == Path(fresh.data_path, name).read_bytes()
+    shutil.rmtree(fresh.data_path)
+
+
+def test_groups_are_found_anew_whenever_pictures_or_the_limit_change(config):
+    raw = Path(config.raw_data)
+    make_scenes(raw)
+    save(jpeg(scene(3)), raw / "ant" / "3-again.jpg")
+    preprocess(config)
+    chain = [scene(11).crop((step, step, 160 - step, 120 - step)) for step in (1, 2, 3)]
+    for number, image in enumerate(chain):
+        save(image, raw / "bee" / f"chain-{number}.png")
+    preprocess(config)
+    assert {by_origin(config)[f"bee/chain-{number}.png"].group for number in range(3)} == {"bee/11.png"}
+    assert_as_if_for_the_first_time(config)
+    for name in ("ant/3-again.jpg", "bee/11.png", "bee/chain-1.png", "bee/chain-0.png"):  # a group falls apart
+        (raw / name).unlink()
+        preprocess(config)
+        assert_as_if_for_the_first_time(config)
+    assert by_origin(config)["bee/chain-2.png"].group == "bee/chain-2.png"
+    save(jpeg(scene(5)), raw / "ant" / "6.png")  # takes the place of another picture
+    preprocess(config)
+    assert_as_if_for_the_first_time(config)
+    assert by_origin(config)["ant/6.png"].group == "ant/5.png"
+    preprocess(replace(config, near_duplicate_bits=0))
+    assert_as_if_for_the_first_time(replace(config, near_duplicate_bits=0))
+
+
+def test_groups_of_a_run_that_was_cut_off_are_not_trusted(config, monkeypatch):
+    raw = Path(config.raw_data)
+    make_scenes(raw)
+    save(scene(5).crop((6, 6, 154, 114)), raw / "ant" / "far.png")
+    save(scene(5).crop((3, 3, 157, 117)), raw / "ant" / "between.png")
+    preprocess(config)
+    assert by_origin(config)["ant/far.png"].group == by_origin(config)["ant/5.png"].group == "ant/5.png"
+    save(scene(77), raw / "ant" / "between.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(preprocessing, "assign_groups", None)  # so that the run ends there
+        with pytest.raises(TypeError):
+            preprocess(config)
+    (raw / "ant" / "between.png").unlink()
+    preprocess(config)
+    assert_as_if_for_the_first_time(config)
 
 
 def test_copies_in_augmented_are_of_their_sources_group(config):
@@ -312,6 +424,7 @@ def test_a_candidate_that_is_damaged_in_data_is_named(config):
     save(jpeg(scene(3)), Path(config.raw_data, "ant", "3.jpg"))
     preprocess(config)
     Path(config.data_path, "ant", "3.png.png").write_bytes(b"damaged")
+    save(scene(50), Path(config.raw_data, "ant", "new.png"))  # else the groups are known, and nothing is looked at
     with pytest.raises(UserError, match=r"cannot read .*3\.png\.png .*; delete it and run this again$"):
         preprocess(config)
     Path(config.data_path, "ant", "3.png.png").unlink()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from preprocessing import decode_image, encode_png, standard_image
+import pictures
+from pictures import decode_image, encode_png, standard_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112  # the EXIF tag
@@ -28,7 +29,7 @@ def block(color, height: int = 16, width: int = 16) -> np.ndarray:
 
 
 def decoded(data: bytes, mode: str = "RGB") -> np.ndarray:
-    return decode_image(data, mode=mode, least=(16, 16))
+    return decode_image(data, mode=mode, least=32)
 
 
 def standard(data: bytes, height: int, width: int, channels: int = 3) -> np.ndarray:
@@ -264,15 +265,13 @@ def test_a_damaged_file_is_refused_in_one_line(name):
 @pytest.mark.parametrize(
     ("size", "least", "expected"),
     [
-        ((800, 800), (50, 50), (100, 100)),  # an eighth, which is twice as much as asked for
-        ((792, 792), (50, 50), (198, 198)),  # an eighth would be 99
-        ((1200, 800), (50, 50), (150, 100)),
-        ((800, 800), (50, 100), (200, 200)),  # the longer side decides, as the picture may have to be turned
-        ((800, 800), (100, 50), (200, 200)),
-        ((80, 60), (50, 50), (80, 60)),  # never less than there is
+        ((800, 800), 100, (100, 100)),  # an eighth
+        ((792, 792), 100, (198, 198)),  # an eighth would be 99
+        ((1200, 800), 100, (150, 100)),
+        ((80, 60), 100, (80, 60)),  # never less than there is
     ],
 )
-def test_large_jpegs_are_decoded_at_a_fraction_but_never_below_twice_the_size(size, least, expected):
+def test_large_jpegs_are_decoded_at_a_fraction_but_with_no_side_too_small(size, least, expected):
     data = file_of(block(RED, *size), "JPEG")
     assert decode_image(data, mode="RGB", least=least).shape[:2] == expected
 
@@ -280,7 +279,17 @@ def test_large_jpegs_are_decoded_at_a_fraction_but_never_below_twice_the_size(si
 def test_a_photograph_to_be_turned_is_not_reduced_too_far():
     # Stored 400 wide and 800 high, shown 800 wide and 400 high: a quarter would leave a height of only 100.
     data = file_of(block(RED, 800, 400), "JPEG", exif=turned(6))
-    assert decode_image(data, mode="RGB", least=(100, 25)).shape == (200, 400, 3)
+    assert decode_image(data, mode="RGB", least=150).shape == (200, 400, 3)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(1200, 150), (1192, 298)])
+def test_of_large_jpegs_one_and_a_half_times_the_final_size_is_decoded(monkeypatch, side, expected):
+    shapes = []
+    monkeypatch.setattr(
+        pictures, "decode_image", lambda data, **options: shapes.append(decode_image(data, **options)) or shapes[-1]
+    )
+    standard_image(file_of(block(RED, side, side), "JPEG"), height=60, width=100, color_channels=3)
+    assert shapes[0].shape == (expected, expected, 3)
 
 
 def test_reduced_decoding_is_hardly_seen_in_the_result():

@@ -15,7 +15,8 @@ from PIL import Image
 import preprocessing
 from config import PictureConfig, UserError
 from manifest import KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, read_manifest
-from preprocessing import prepare, preprocess, standard_image
+from pictures import standard_image
+from preprocessing import prepare, preprocess
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
