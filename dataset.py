@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from config import PictureConfig, TrainConfig, UserError
-from files import in_parallel, printable
+from files import printable, progress
 from manifest import Picture
 from pictures import standard_image
 from preprocessing import size_of
@@ -85,12 +85,14 @@ def _decoded(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:
     size = size_of(config)
     images = np.empty((len(paths), *size.values()), np.uint8)
     failures = []
-    read_all = in_parallel(lambda path: _read(path, size), paths, description="reading", leave=False)
-    for place, read in enumerate(read_all):
-        if isinstance(read, str):
-            failures.append(read)
-        else:
-            images[place] = read
+    # In one thread: where nothing has to be decompressed, several would rather wait for each other than for a core.
+    with progress(len(paths), "reading", leave=False) as advance:
+        for image, path in zip(images, paths, strict=True):
+            if isinstance(read := _read(path, size), str):
+                failures.append(read)
+            else:
+                image[:] = read
+            advance(1)
     if failures:
         raise _unreadable(failures)
     return images

@@ -7,12 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
-_AHEAD = 16  # items a core that may be under way: enough to keep it busy, and few enough to hold in memory
+_TOGETHER = 16  # items that a thread takes at a time, as handing over each by itself takes as long as reading it
 _SECONDS_BETWEEN_LINES = 30
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -65,23 +66,26 @@ def in_parallel(
 ) -> Iterator[Result]:
     """Calls a function with each item, in one thread a core, and gives the results in the order of the items.
 
-    Only so many items are under way that memory does not grow with their number. Progress is shown as by `progress`.
-    What the function raises is raised here; then, as after Ctrl-C or when no more results are asked for, whatever has
-    not been begun is dropped.
+    A few dozen items a core are under way, so memory does not grow with their number. Progress is shown as by
+    `progress`. What the function raises is raised here; then, as after Ctrl-C or when no more results are asked for,
+    whatever has not been begun is dropped.
     """
     cores = os.cpu_count() or 1
-    waiting = deque()
+    together = min(_TOGETHER, len(items) // (8 * cores) + 1)  # of few items, every core gets its share
     pool = ThreadPoolExecutor(cores)
+
+    def some(start: int) -> list[Result]:
+        return [function(item) for item in items[start : start + together]]
+
     try:
+        starts = iter(range(0, len(items), together))
+        waiting = deque(pool.submit(some, start) for start in islice(starts, 2 * cores))
         with progress(len(items), description, leave=leave) as advance:
-            for number, item in enumerate(items):
-                waiting.append(pool.submit(function, item))
-                if number + 1 >= _AHEAD * cores:
-                    yield waiting.popleft().result()
-                    advance(1)
             while waiting:
-                yield waiting.popleft().result()
-                advance(1)
+                results = waiting.popleft().result()
+                waiting.extend(pool.submit(some, start) for start in islice(starts, 1))
+                yield from results
+                advance(len(results))
     finally:
         pool.shutdown(cancel_futures=True)
 

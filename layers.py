@@ -13,7 +13,8 @@ def product(values: tf.Tensor, weights: tf.Tensor):
 
     def gradient(upstream):
         back = tf.transpose(tf.matmul(weights, upstream, transpose_b=True))
-        return back, tf.matmul(values, upstream, transpose_a=True)
+        with tf.control_dependencies([back]):  # weights that are still to be read would be copied to be updated
+            return back, tf.matmul(values, upstream, transpose_a=True)
 
     return tf.matmul(values, weights), gradient
 

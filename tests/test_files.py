@@ -92,7 +92,7 @@ def test_results_come_in_the_order_of_the_items_however_long_each_takes():
     second_is_done = threading.Event()
 
     def work(item: int) -> int:
-        if item == 1:
+        if item == 16:  # of the next ones
             second_is_done.set()
         if item == 0 and os.cpu_count() > 1:
             assert second_is_done.wait(timeout=60)  # the other thread overtakes this one
@@ -112,10 +112,10 @@ def test_only_so_many_items_are_under_way(monkeypatch):
     assert begun == []  # not before the first is asked for
     next(results)
     results.close()
-    assert len(begun) <= 2 * files._AHEAD
+    assert len(begun) <= (2 * 2 + 1) * files._TOGETHER  # two portions a core, and one more as the first is handed over
 
 
-def test_an_error_is_raised_at_its_place_and_the_rest_is_dropped(monkeypatch):
+def test_an_error_is_raised_and_the_rest_is_dropped(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     begun = []
 
@@ -125,12 +125,23 @@ def test_an_error_is_raised_at_its_place_and_the_rest_is_dropped(monkeypatch):
             raise ValueError("the fourth")
         return item
 
-    results, got = in_parallel(work, range(1000), description="working"), []
     with pytest.raises(ValueError, match="^the fourth$"):
-        for result in results:
-            got.append(result)
-    assert got == [0, 1, 2]
-    assert len(begun) <= files._AHEAD + 3
+        list(in_parallel(work, range(1000), description="working"))
+    assert len(begun) <= 2 * files._TOGETHER
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 1), (15, 15), (16, 8), (1000, 63)])
+def test_few_items_are_shared_out_among_the_cores(count, expected, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    portions = []
+
+    class Counted(list):
+        def __getitem__(self, places):
+            portions.append(super().__getitem__(places))
+            return portions[-1]
+
+    assert list(in_parallel(str, Counted(range(count)), description="working")) == [str(i) for i in range(count)]
+    assert len(portions) == expected
 
 
 def test_short_work_leaves_nothing_in_a_log(capsys):
