@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from files import printable, quiet_import, write_atomically
@@ -218,22 +219,8 @@ def main(config: TrainConfig) -> int:
     print(f"device: {set_up(config.precision)}")
 
     folder = Path(config.model_save_name)
-    description = Description(
-        class_names=names,
-        height=config.height,
-        width=config.width,
-        color_channels=config.color_channels,
-        scale_input=config.scale_input,
-        batch_normalization=config.batch_normalization,
-        dropout=config.dropout,
-        loss=config.loss,
-        random_mirror=config.random_mirror,
-        balance_classes=config.balance_classes,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        validation_split=config.validation_split,
-        pictures=fingerprint(pictures),
-    )
+    shared = {field.name: getattr(config, field.name) for field in fields(Description) if hasattr(config, field.name)}
+    description = Description(**shared, class_names=names, pictures=fingerprint(pictures))
     if tf.train.latest_checkpoint(str(folder)):
         refuse_others(folder, read_description(folder), description)
 
