@@ -2,8 +2,8 @@
 
     python benchmarks/precision.py --raw_data rawdata --seeds 3 --epochs 60
 
-Accuracies are measured on the validation sources, every class counting alike: at the best epoch, which was chosen on the
-same pictures, and as the mean of the last five epochs. All runs have as many epochs; each is in a process of its own.
+Accuracies are measured on the validation sources, every class counting alike: at the best epoch, which was chosen on
+the same pictures, and as the mean of the last five epochs. All runs have as many epochs, each in a process of its own.
 """
 
 import tempfile
