@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from Augmentor import Operations
 from conftest import write_picture
 from PIL import Image
 
+import augment
 from augment import Task, make_copies, pipeline, reduced, transform
 from config import AugmentConfig
 from manifest import Picture
@@ -222,3 +224,20 @@ def test_pictures_are_reduced_to_about_twice_the_size_in_their_proportions(size,
     image = reduced(data.getvalue(), height=100, width=100)
     assert (image.size, image.mode) == (expected, "RGB")
     assert np.abs(np.array(image.getpixel((50, 50))) - (200, 100, 50)).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("size", "columns", "rows", "magnitude"),
+    [((60, 90), 7, 6, 6), ((101, 53), 2, 3, 30), ((40, 40), 16, 16, 6)],
+)
+def test_the_distortion_is_augmentors_pixel_by_pixel(size, columns, rows, magnitude):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
+    bell = {"corner": "bell", "method": "in", "mex": 0.5, "mey": 0.5, "sdx": 0.05, "sdy": 0.05}
+    theirs = Operations.GaussianDistortion(1, columns, rows, magnitude, **bell)
+    ours = augment.GaussianDistortion(probability=1, columns=columns, rows=rows, magnitude=magnitude)
+    results = []
+    for operation in (theirs, ours):
+        np.random.seed(3)
+        results.append(np.asarray(operation.perform_operation([image])[0]))
+    np.testing.assert_array_equal(*results)
+    assert not np.array_equal(results[0], np.asarray(image))
