@@ -68,6 +68,27 @@ def whole_run(tmp_path_factory) -> TrainConfig:
     return config
 
 
+def test_a_run_that_streams_its_pictures_equals_one_that_keeps_them_to_the_bit(whole_run, tmp_path, capsys):
+    config = run_in(tmp_path, whole_run, memory_gib=0)
+    assert trainer.main(config) == 0
+    assert "more than 0 GiB, so each is read from" in capsys.readouterr().out
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+    for value, other in zip(best(config), best(whole_run), strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_a_picture_damaged_before_its_turn_ends_a_streamed_run_in_one_line(whole_run, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(whole_run.data_path, data)
+    config = run_in(tmp_path / "checkpoints", whole_run, memory_gib=0, data_path=str(data))
+    damaged = next(data.glob("ant/*.png"))
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"^cannot read \S+ \(cannot be decoded: .+\); delete") as refused:
+        trainer.main(config)
+    assert str(damaged) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_two_epochs_and_two_more_equal_four_to_the_bit(whole_run, tmp_path):
     config = run_in(tmp_path, whole_run)
     assert trainer.main(run_in(tmp_path, whole_run, epochs=2)) == 0
