@@ -2,7 +2,7 @@
 
 import keras
 
-from layers import BothSides, FullyConnected, MeanOfSides, Normalization
+from layers import BothSides, FullyConnected, MeanOfSides, Normalization, Thinning
 
 
 def conv_layer(x, *, size: int, filters: int, name: str):
@@ -81,7 +81,7 @@ def generate_model(
         return Normalization(momentum=0.9, name=name)(x)
 
     def thinned(x, name):
-        return keras.layers.Dropout(dropout, name=name)(x) if dropout else x
+        return Thinning(dropout, name=name)(x) if dropout else x
 
     images = keras.Input((height, width, color_channels), dtype="uint8", name="images")
     scale, offset = (1 / 127.5, -1.0) if scale_input else (1.0, 0.0)

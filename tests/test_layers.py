@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from layers import BothSides, FullyConnected, MeanOfSides, Normalization, product
+from layers import BothSides, FullyConnected, MeanOfSides, Normalization, Thinning, product
 
 
 def draw(*shape: int, seed: int = 0) -> np.ndarray:
@@ -78,6 +78,29 @@ def test_the_moving_averages_move_a_tenth_of_the_way_to_a_batch_and_not_outside_
     np.testing.assert_allclose([layer.moving_mean[0], layer.moving_variance[0]], [0, 1])
     layer(values, training=True)
     np.testing.assert_allclose([layer.moving_mean[0], layer.moving_variance[0]], [0.2, 0.9 + 0.2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5, 0.95])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_thinning_drops_its_share_and_makes_up_for_it(rate, dtype):
+    values = np.ones((7, 3001), np.float32)  # not a whole number of words
+    layer = Thinning(rate, dtype=dtype, seed=1)
+    thinned = keras.ops.convert_to_numpy(keras.ops.cast(layer(values, training=True), "float32"))
+    assert thinned.shape == values.shape
+    kept = 1 - round(256 * rate) / 256
+    assert np.mean(thinned > 0) == pytest.approx(kept, abs=0.02)  # 6 standard deviations of 21,007 draws
+    np.testing.assert_allclose(thinned[thinned > 0], 1 / kept, rtol=0.01 if dtype == "mixed_bfloat16" else 1e-6)
+    assert not np.array_equal(thinned, layer(values, training=True))
+    np.testing.assert_array_equal(layer(values, training=False), values)
+    np.testing.assert_array_equal(Thinning(0.001)(values, training=True), values)  # less than half a 256th
+
+
+def test_the_gradient_of_thinning_is_that_of_the_values_kept():
+    values = tf.ones((4, 50))
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        thinned = Thinning(0.5, seed=1)(values, training=True)
+    np.testing.assert_array_equal(tape.gradient(thinned, values), thinned)
 
 
 def test_pictures_and_their_mirror_images_stand_behind_each_other_and_are_averaged():

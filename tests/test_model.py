@@ -29,7 +29,7 @@ ORIGINAL = [
     ("activation_4", "ReLU", (1024,)),
     ("logits", "FullyConnected", (2,)),
 ]
-ADDITIONS = ("InputLayer", "Rescaling", "Normalization", "Dropout", "BothSides", "MeanOfSides")
+ADDITIONS = ("InputLayer", "Rescaling", "Normalization", "Thinning", "BothSides", "MeanOfSides")
 PLAIN = {"scale_input": False, "batch_normalization": False, "dropout": 0.0, "random_mirror": False}
 FULL = {"scale_input": True, "batch_normalization": True, "dropout": 0.5, "random_mirror": True}
 
@@ -81,12 +81,12 @@ def test_additions_leave_the_list_of_layers_and_add_only_four_values_a_normalise
     assert layers(model) == ORIGINAL
     assert model.count_params() == 11_106_594 + 4 * (16 + 32 + 64)
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert (kinds.count("Normalization"), kinds.count("Dropout")) == (3, 2)
+    assert (kinds.count("Normalization"), kinds.count("Thinning")) == (3, 2)
 
 
 def test_switched_off_additions_leave_no_layer_behind():
     kinds = {type(layer).__name__ for layer in build().layers}
-    assert not kinds & {"Normalization", "Dropout", "BothSides", "MeanOfSides"}
+    assert not kinds & {"Normalization", "Thinning", "BothSides", "MeanOfSides"}
 
 
 @pytest.mark.parametrize(
