@@ -1,6 +1,7 @@
 """What happens between the steps of a training run: naming its figures, saving it, ending it."""
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 
@@ -68,8 +69,8 @@ class Averaging(keras.callbacks.Callback):
                 weight.assign(average)
                 average.assign(former)
 
-        # Compiled, it is one pass over the memory instead of three.
-        self._blend, self._swap = tf.function(blend, jit_compile=True), tf.function(swap)
+        # Compiled, it is one pass over the memory instead of three. TensorFlow for Windows may come without a compiler.
+        self._blend, self._swap = tf.function(blend, jit_compile=sys.platform != "win32"), tf.function(swap)
 
     def on_train_batch_end(self, batch, logs=None):
         count = int(self.model.optimizer.iterations) / self._steps_per_execution

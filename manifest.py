@@ -73,11 +73,10 @@ def read_manifest(path: Path) -> list[Picture]:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             reader = csv.reader(file)
             header = ["class_name" if name == "class" else name for name in next(reader, ())]
-            if "class_name" not in header:
-                raise ValueError("no header")
+            if header != _NAMES:  # one of before may be of pixels and hashes that were made otherwise
+                raise ValueError("other columns")
             rows = [dict(zip(header, row, strict=True)) for row in reader if row]
-        numbers = [name for name in _NUMBERS if name in header]
-        pictures = [Picture(**row | {name: int(row[name]) for name in numbers}) for row in rows]
+        pictures = [Picture(**row | {name: int(row[name]) for name in _NUMBERS}) for row in rows]
     except (TypeError, ValueError, csv.Error):
         raise UserError(f"{printable(path)}: not a manifest of this version; move its folder away") from None
     for picture in pictures:

@@ -68,11 +68,18 @@ def _visible_entries(folder: Path, below: str = "") -> Iterator[tuple[str, os.Di
     with os.scandir(folder / below) as found:
         entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in entries:
-        if not entry.is_dir() and entry.name.lower() not in _NOT_PICTURES:
+        if not _is_folder(entry) and entry.name.lower() not in _NOT_PICTURES:
             yield f"{below}{entry.name}", entry
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from _visible_entries(folder, f"{below}{entry.name}/")
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def list_pictures(folder: Path, config: PictureConfig) -> list[Picture]:

@@ -13,6 +13,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def plain_precision():
+    """Scripts that run inside a test set the precision of whatever is built later."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.config.set_dtype_policy("float32")
+
+
 def write_picture(path: Path, *, label: int, seed: int, size: tuple[int, int] = (40, 30)) -> Path:
     """A picture of noise with a bright half: its left one for label 0, its upper one for label 1, both for label 2."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import device
 from device import has_bfloat16, set_up
 from model import generate_model
 
@@ -30,13 +31,6 @@ def test_an_nvidia_gpu_that_cannot_be_used_is_told_with_the_command_that_mends_i
 def test_without_an_nvidia_gpu_none_is_mentioned(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert set_up("float32") == f"CPU with {os.cpu_count()} cores; float32"
-
-
-@pytest.fixture(autouse=True)
-def same_policy_afterwards():
-    policy = keras.config.dtype_policy()
-    yield
-    keras.config.set_dtype_policy(policy)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +87,11 @@ def test_bfloat16_computes_the_layers_and_leaves_weights_and_answers_in_float32(
     assert model.output.dtype == "float32"
 
 
-def test_auto_is_one_of_the_two():
-    shown = set_up("auto")
-    assert shown.partition("; ")[2].split(";")[0] == keras.config.dtype_policy().compute_dtype
+@pytest.mark.parametrize(("has", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_where_the_hardware_has_it(monkeypatch, has, expected):
+    monkeypatch.setattr(device, "has_bfloat16", lambda *_: has)
+    assert set_up("auto").partition("; ")[2].split(";")[0] == expected
+    assert keras.config.dtype_policy().compute_dtype == expected
 
 
 def test_both_precisions_give_nearly_the_same_answers_with_the_same_weights():

@@ -284,3 +284,12 @@ def test_a_table_of_another_kind_is_refused_in_one_line(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"manifest\.csv: not a manifest of this version; move its folder away$"):
         read_manifest(path)
+
+
+def test_a_manifest_of_before_is_refused(tmp_path):
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [Picture(class_name="ant", source="ant/1.png", origin="rawdata/ant/1.png")])
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    with pytest.raises(UserError, match="not a manifest of this version"):
+        read_manifest(path)

@@ -16,7 +16,7 @@ import preprocessing
 from config import PictureConfig, UserError
 from manifest import KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, read_manifest
 from pictures import standard_image
-from preprocessing import prepare, preprocess
+from preprocessing import prepare, preprocess, visible_files
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -350,3 +350,9 @@ def test_files_outside_the_class_folders_are_counted(rawdata, settings_for, caps
     (rawdata / ".hidden").write_text("not counted")
     preprocess(settings_for(PictureConfig))
     assert "rawdata: 1 files are in no class folder and are passed over" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path):
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    assert list(visible_files(tmp_path)) == [tmp_path / "loop.jpg"]
