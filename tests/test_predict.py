@@ -112,9 +112,9 @@ def test_raw_magnitudes_are_those_of_the_network_and_scores_the_calibrated_sigmo
     )
     assert scale != 1
     scores = [1 / (1 + np.exp(-(scale * odds + offset))) for odds in (ant - bee, bee - ant)]
-    _, (raw,), _ = ask(name, raw=True)
+    _, (raw,), _ = ask(name, raw=True, precision="float32")
     assert raw.split("  ")[2:] == [f"ant {ant:.3f}", f"bee {bee:.3f}"]
-    _, (scored,), _ = ask(name)
+    _, (scored,), _ = ask(name, precision="float32")
     assert scored.split("  ")[2:] == [f"ant {scores[0]:.3f}", f"bee {scores[1]:.3f}"]
     assert raw.split("  ")[:2] == scored.split("  ")[:2]
 
