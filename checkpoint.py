@@ -186,7 +186,7 @@ class Checkpoints:
             UserError: there are checkpoints, but all are damaged.
         """
         if not self._newest.checkpoints:
-            return None
+            return False
         if not _restore_newest(self._newest):
             raise UserError(f"{printable(self.folder)}: every checkpoint is damaged; train to another folder")
         return True
@@ -261,4 +261,4 @@ def _restore_newest(manager: tf.train.CheckpointManager) -> str | None:
             return path
         except (tf.errors.OpError, LookupError, ValueError, AssertionError) as error:  # whatever TensorFlow makes of it
             print(f"{printable(path)}: damaged ({type(error).__name__}) and passed over", file=sys.stderr)
-    return False
+    return None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,5 +75,43 @@ def script(tmp_path: Path):
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """The checkpoints of a short run, whose pictures are gone."""
+    import trainer  # here, since most tests need no TensorFlow
+    from config import TrainConfig
+
+    folder = tmp_path_factory.mktemp("trained")
+    for label, name in enumerate(("ant", "bee")):
+        for number in range(10):
+            write_picture(folder / "rawdata" / name / f"{number}.png", label=label, seed=number)
+    names = ("augmented", "data_path", "model_save_name")
+    folders = {name: str(folder / name) for name in names}
+    config = TrainConfig(
+        raw_data=str(folder / "rawdata"), height=16, width=16, epochs=10, random_mirror=False, **folders
+    )
+    assert trainer.main(config) == 0
+    shutil.rmtree(folder / "rawdata")
+    shutil.rmtree(folder / "data_path")
+    return Path(config.model_save_name)
+
+
+@pytest.fixture
+def ask(trained, tmp_path, monkeypatch, capsys):
+    """Asks about pictures in an otherwise empty folder; returns the exit code and the lines of stdout and stderr."""
+    import predict
+    from config import PredictConfig
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*images: str, network: Path = trained, **options) -> tuple[int, list[str], list[str]]:
+        capsys.readouterr()
+        code = predict.main(PredictConfig(images=tuple(map(str, images)), model_save_name=str(network), **options))
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err.splitlines()
 
     return run
