@@ -10,6 +10,7 @@ also its `--help` text. A script accepts the settings it uses and no others:
 """
 
 import contextlib
+import errno
 import io
 import math
 import os
@@ -62,6 +63,7 @@ PRECISIONS = "auto", "float32", "bfloat16"
 
 Pixels = Annotated[int, Between(16, 4096)]
 Count = Annotated[int, Between(1, 1_000_000)]
+Megapixels = Annotated[float, Between(0.001, 10_000)]
 Probability = Annotated[float, Between(0, 1)]
 Strength = Annotated[float, Between(0.01, 1)]
 Share = Annotated[float, Between(0, 0.9)]
@@ -78,7 +80,14 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureConfig(Checked):
+class DecodingConfig(Checked):
+    """Which picture files are opened at all."""
+
+    max_megapixels: Megapixels = 200  # Larger pictures, in millions of pixels, are refused before they are decoded.
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureConfig(DecodingConfig):
     """Which pictures, and what is made of them."""
 
     raw_data: str = "rawdata"  # Folder of your pictures, one sub-folder a class. It is only ever read.
@@ -158,7 +167,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(CheckpointConfig, DeviceConfig):
+class PredictConfig(CheckpointConfig, DeviceConfig, DecodingConfig):
     """What to ask a trained network."""
 
     images: tyro.conf.Positional[tuple[str, ...]] = ()  # Pictures, folders of pictures or patterns such as *.jpg.
@@ -252,11 +261,29 @@ def _one_line(boxed: str) -> str:
     return f"{text} (--help lists every setting)"
 
 
+_MENDS = {
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "free some space on that disk",
+    errno.EROFS: "make that disk writable",
+    errno.EACCES: "give yourself the right to it",
+    errno.EPERM: "give yourself the right to it",
+}
+
+
+def _system_error(error: OSError) -> str:
+    """An operating system's error on one line: what, where, and how to mend it where that is known."""
+    if not error.strerror:
+        return str(error)
+    where = f"{error.filename!r}: " if error.filename else ""  # the quotes and escapes keep it on one line
+    mend = _MENDS.get(error.errno)
+    return f"{where}{error.strerror}" + (f"; {mend} and run the same command again" if mend else "")
+
+
 def run(main: Callable[[ConfigT], int], config_class: type[ConfigT], description: str | None) -> None:
     """Runs a script: command line → config → `main(config)` → exit code.
 
-    What a user can mend ends in one line on stderr and exit code 2; so does an operating system's error, which names
-    its file by itself. Ctrl-C ends with 130. Anything else is a defect of ours and keeps its traceback.
+    What a user can mend ends in one line on stderr and exit code 2; so does an operating system's error, such as that
+    of a full disk. Ctrl-C ends with 130. Anything else is a defect of ours and keeps its traceback.
     """
     script = Path(sys.argv[0]).name
     for stream in (sys.stdout, sys.stderr):
@@ -264,8 +291,11 @@ def run(main: Callable[[ConfigT], int], config_class: type[ConfigT], description
     warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on oddities of files that can be read all the same
     try:
         code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
-    except (UserError, OSError) as error:
+    except UserError as error:
         print(f"{script}: {error}", file=sys.stderr)
+        code = REFUSED
+    except OSError as error:
+        print(f"{script}: {_system_error(error)}", file=sys.stderr)
         code = REFUSED
     except KeyboardInterrupt:
         print(f"\n{script}: interrupted", file=sys.stderr)

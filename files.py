@@ -5,32 +5,112 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from config import UserError
+
+_TEMPORARY = ".part"  # ends the name of a file that is being written; a dot begins it, so that listings pass over it
+_LOCK = ".lock"
 _TOGETHER = 16  # items that a thread takes at a time, as handing over each by itself takes as long as reading it
 _SECONDS_BETWEEN_LINES = 30
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader, or a run after a crash, sees all of it or none of it.
+@contextlib.contextmanager
+def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
+    """Gives a temporary name to write a file under, which takes the file's place once all of it is written.
 
-    The temporary name begins with a dot, which every listing of pictures passes over.
+    So a reader, or a run after a crash, sees all of the new file or all of the old one. With `flush` that holds for a
+    power cut too; without, whoever writes many files calls `flush_to_disk` once before relying on them.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}{_TEMPORARY}")
     try:
-        temporary.write_bytes(data)
-    except FileNotFoundError:  # the folder, once for all of its files
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-    temporary.replace(path)
+        yield temporary
+        if flush:
+            _flush(temporary)
+        temporary.replace(path)
+    except BaseException:  # Ctrl-C as well as a full disk
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if flush:
+        _flush(path.parent)
+
+
+def write_atomically(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Writes a file as `replacing` has it, and the folders above it."""
+    with replacing(path, flush=flush) as temporary:
+        try:
+            temporary.write_bytes(data)
+        except FileNotFoundError:  # the folder, once for all of its files
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+
+
+def _flush(path: Path) -> None:
+    """Returns when a file, or the names in a folder, would survive a power cut."""
+    if os.name == "nt" and path.is_dir():  # Windows flushes them by itself, and lets nobody ask
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+    finally:
+        os.close(handle)
+
+
+def flush_to_disk(paths: Iterable[Path]) -> None:
+    """Returns when files that were written without `flush` would survive a power cut.
+
+    Of many files that takes Linux a hundredth of the time that flushing each takes.
+    """
+    if sys.platform == "linux":  # elsewhere sync() may return before it is done
+        os.sync()
+        return
+    for path in paths:
+        _flush(path)
+    for folder in {path.parent for path in paths}:
+        _flush(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what writers that were killed have left below a folder; only while `locked` keeps out the living."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(_TEMPORARY):
+                Path(place, name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keeps a folder, which is made if need be, to this process until the end, whichever way it ends.
+
+    Raises:
+        UserError: another process has it, and it is not to be waited for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if not wait:
+            raise UserError(f"{printable(folder)}: another run is at work here; wait for its end or end it") from None
+        print(f"{printable(folder)}/: another run is at work here; waiting for its end", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

@@ -63,6 +63,7 @@ LIMITS = [  # a setting's lowest and highest value, and the nearest ones outside
     (TrainConfig, "random_rotation", 0, 180, -1, 181),
     (TrainConfig, "random_zoom", 0, 0.9, -0.01, 0.91),
     (TrainConfig, "random_contrast", 0, 0.9, -0.01, 0.91),
+    (PredictConfig, "max_megapixels", 0.001, 10_000, 0.0009, 10_001),
     (TrainConfig, "unknown_rate", 0, 0.5, -0.01, 0.51),
     (TrainConfig, "memory_gib", 0, 1_000_000, -0.1, 1_000_001),
     (TrainConfig, "save_seconds", 0, 86400, -1, 86401),
@@ -277,8 +278,16 @@ def test_a_script_ends_with_the_code_that_its_main_returns(code, monkeypatch):
     ("error", "line"),
     [
         (UserError("here: mend it so"), "tool.py: here: mend it so\n"),
-        (FileNotFoundError(2, "No such file", "a.jpg"), "tool.py: [Errno 2] No such file: 'a.jpg'\n"),
-        (PermissionError(13, "Permission denied", "x"), "tool.py: [Errno 13] Permission denied: 'x'\n"),
+        (FileNotFoundError(2, "No such file", "a.jpg"), "tool.py: 'a.jpg': No such file\n"),
+        (
+            PermissionError(13, "Permission denied", "x"),
+            "tool.py: 'x': Permission denied; give yourself the right to it and run the same command again\n",
+        ),
+        (
+            OSError(28, "No space left on device", "a\nb"),
+            "tool.py: 'a\\nb': No space left on device; free some space on that disk and run the same command again\n",
+        ),
+        (OSError("no number"), "tool.py: no number\n"),
     ],
 )
 def test_what_a_user_can_mend_ends_in_one_line_and_code_2(error, line, monkeypatch, capsys):
