@@ -3,15 +3,15 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from checkpoint import Checkpoints
+from checkpoint import FIGURES, Checkpoints
 from config import UserError
 
-FIGURES = ("cost", "accuracy", "val_cost", "val_accuracy", "learning_rate")  # what is kept of every epoch
+_NAMED = 50  # pictures of a batch, at most, that an error names
 
 
 class Vocabulary(keras.callbacks.Callback):
@@ -97,6 +97,27 @@ class Saturation(keras.callbacks.EarlyStopping):
             self.on_epoch_end(epoch, figures)
 
 
+class FiniteSteps(keras.metrics.Metric):
+    """How many steps of an epoch came before the first one whose cost is not finite.
+
+    The graph runs many steps before it returns to Python, which then could not tell which of them it was.
+    """
+
+    def __init__(self, cost: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
+        super().__init__(name="finite_steps")
+        self._cost = cost
+        self._steps = self.add_weight(name="steps", initializer="zeros")
+        self._finite = self.add_weight(name="finite", initializer="zeros")
+
+    def update_state(self, labels, logits, sample_weight=None):
+        finite = tf.reduce_all(tf.math.is_finite(self._cost(labels, logits)))
+        self._finite.assign_add(tf.cast(finite & (self._steps == self._finite), tf.float32))
+        self._steps.assign_add(1.0)
+
+    def result(self):
+        return tf.identity(self._finite)
+
+
 class Stopped(Exception):  # noqa: N818 - no error
     """Ends a run at the next moment at which it can be saved, because of a signal."""
 
@@ -108,36 +129,44 @@ class Stopped(Exception):  # noqa: N818 - no error
 class Keeper(keras.callbacks.Callback):
     """Notes every epoch and saves the run: every `save_seconds`, in mid-epoch too, and when it is told to stop."""
 
-    def __init__(self, checkpoints: Checkpoints, *, save_seconds: float) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, *, save_seconds: float, files_of: Callable[[int], Sequence[str]]
+    ) -> None:
         super().__init__()
         self._checkpoints = checkpoints
+        self._files_of = files_of  # the names of the pictures of a step of the epoch under way, counted from 0
         self._save_seconds = save_seconds
         self._saved = time.monotonic()
         self.stop_signal = 0  # the number of the signal that asks for the end
 
     def on_epoch_begin(self, epoch, logs=None):
-        if sums := self._checkpoints.progress.metrics:
+        if sums := self._checkpoints.metrics:
             for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._refuse_if_not_finite(logs["cost"])
+        self._refuse_if_not_finite(logs["cost"], logs.pop("finite_steps"))
         if batch + 1 < self.params["steps"] and self._due():
-            self._checkpoints.progress.metrics = [float(variable) for variable in self.model.metrics_variables]
+            self._checkpoints.metrics = [float(variable) for variable in self.model.metrics_variables]
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
-        self._refuse_if_not_finite(logs["val_cost"])  # the last step may have broken what its own cost did not show
+        # The last step may have broken what its own cost did not show.
+        self._refuse_if_not_finite(logs["val_cost"], logs.pop("finite_steps") - 1)
+        del logs["val_finite_steps"]
         self._checkpoints.add_epoch({name: float(logs[name]) for name in FIGURES})
         if self._due():
             self._save()
 
-    def _refuse_if_not_finite(self, cost: float) -> None:
-        if not math.isfinite(cost):
-            raise UserError(
-                f"the cost is {cost} at step {self._checkpoints.step}, so training cannot go on; "
-                "the checkpoints before are whole: try a smaller --learning_rate"
-            )
+    def _refuse_if_not_finite(self, cost: float, step: float) -> None:
+        if math.isfinite(cost):
+            return
+        files = self._files_of(int(step))
+        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+        raise UserError(
+            f"the cost became {cost} with the pictures {', '.join(files[:_NAMED])}{more}, so training cannot go on; "
+            "the checkpoints before are whole: look at those pictures, or try a smaller --learning_rate"
+        )
 
     def _due(self) -> bool:
         return bool(self.stop_signal) or time.monotonic() - self._saved >= self._save_seconds

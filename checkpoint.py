@@ -1,29 +1,40 @@
 """Saving, verifying and restoring: a training run and its `checkpoints/`.
 
-    checkpoints/model.json       what the network was made for; with it and best/, predict.py needs nothing else
-    checkpoints/ckpt-<step>.*    the newest runs: weights, their average, optimizer, position, figures of every epoch
-    checkpoints/best/            the weights of the best epoch, and their calibration
-    checkpoints/train, validation  what TensorBoard shows
-    checkpoints/report.txt       how right the best epoch is on the validation pictures
+    checkpoints/model.json               what the network was made for; with it and best/, predict.py needs nothing else
+    checkpoints/ckpt-<step>.safetensors  the newest runs: weights, their average, optimizer, figures of every epoch
+    checkpoints/best/ckpt-<step>…        the weights of the best epoch, and their calibration
+    checkpoints/train, validation        what TensorBoard shows
+    checkpoints/report.txt               how right the best epoch is on the validation pictures
 
-Files of weights are TensorFlow's, which carry checksums; nothing in them is ever executed.
+A checkpoint is one file, written whole or not at all, with a checksum over all that it holds. Its format has nothing
+that could be executed (https://github.com/huggingface/safetensors).
 """
 
+import hashlib
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
+import numpy as np
+import safetensors.numpy
 import tensorflow as tf
+from safetensors import SafetensorError
 
 from classifier import Classifier
 from config import LOSSES, UserError
 from files import printable, write_atomically
-from model import generate_model
+from model import flattened_size, generate_model
 
-DESCRIPTION = "model.json"
+DESCRIPTION, BEST = "model.json", "best"
+FIGURES = ("cost", "accuracy", "val_cost", "val_accuracy", "learning_rate")  # what is kept of every epoch
+
+_NAME = re.compile(r"ckpt-(\d+)\.safetensors")
+_LONGEST_DESCRIPTION = 2**22  # bytes; a thousand names of classes take a quarter of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +73,18 @@ class Description:
         """The same, as it is asked; not calibrated yet."""
         return Classifier(self.network(), loss=self.loss, random_mirror=self.random_mirror)
 
+    def as_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=1).encode()
 
-def write_description(folder: Path, description: Description) -> None:
-    write_atomically(folder / DESCRIPTION, json.dumps(asdict(description), indent=1).encode())
+    @classmethod
+    def from_json(cls, text: bytes) -> "Description":
+        """Raises ValueError for what no run of ours could have written, before anything is built from it."""
+        try:
+            description = cls(**json.loads(text))
+        except (TypeError, RecursionError) as error:
+            raise ValueError(error) from None
+        _check(description)
+        return description
 
 
 def read_description(folder: Path) -> Description:
@@ -73,13 +93,11 @@ def read_description(folder: Path) -> Description:
     if not path.is_file():
         raise UserError(f"{printable(folder)}: no trained network here; run trainer.py, or name one: --model_save_name")
     try:
-        description = Description(**json.loads(path.read_bytes()))
-        _check(description)
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"{printable(path)}: damaged ({printable(str(error))}); train again to another folder"
-        ) from None
-    return description
+        with path.open("rb") as file:
+            return Description.from_json(file.read(_LONGEST_DESCRIPTION))
+    except ValueError as error:
+        reason = printable(str(error))[:200]
+        raise UserError(f"{printable(path)}: damaged ({reason}); the trainer's command of that run mends it") from None
 
 
 def _check(description: Description) -> None:
@@ -114,26 +132,113 @@ def refuse_others(folder: Path, saved: Description, wanted: Description) -> None
             raise UserError(f"{printable(folder)}: was trained with {printable(what)}; {mend}")
 
 
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The figures of every finished epoch of a run, read from its newest checkpoint."""
-    reader = tf.train.load_checkpoint(str(folder))
-    (name,) = (name for name in reader.get_variable_to_shape_map() if name.startswith("progress/"))
-    return json.loads(reader.get_tensor(name))["history"]
+# ---- one checkpoint: a file of tensors ----
 
 
-class Progress(tf.train.experimental.PythonState):
-    """What a run has to remember besides its variables; stored in the checkpoint as JSON."""
+class Saved(NamedTuple):
+    """What a checkpoint holds, known to be as it was written."""
 
-    def __init__(self) -> None:
-        self.history: list[dict[str, float]] = []  # the figures of every finished epoch
-        self.metrics: list[float] = []  # Keras's running sums in the middle of an epoch, else empty
+    path: Path
+    step: int  # how many training steps the weights have seen
+    description: Description
+    tensors: dict[str, np.ndarray]
 
-    def serialize(self) -> str:
-        return json.dumps({"history": self.history, "metrics": self.metrics})
 
-    def deserialize(self, text: str) -> None:
-        values = json.loads(text)
-        self.history, self.metrics = values["history"], values["metrics"]
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], description: Description) -> None:
+    """Writes a checkpoint, of which after a crash or a power cut all is there or nothing."""
+    whole = {**tensors, "description": np.frombuffer(description.as_json(), np.uint8)}
+    write_atomically(path, safetensors.numpy.save({**whole, "checksum": _checksum(whole)}))
+
+
+def read_tensors(path: Path) -> Saved:
+    """Reads a checkpoint, and believes nothing of it before its checksum.
+
+    Raises:
+        ValueError: it is damaged, or not one of ours; the message says why.
+    """
+    try:
+        tensors = safetensors.numpy.load(path.read_bytes())
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except (SafetensorError, ValueError, LookupError, TypeError, MemoryError) as error:
+        raise ValueError(f"it is not whole: {error}") from None
+    if not np.array_equal(tensors.pop("checksum", None), _checksum(tensors)):
+        raise ValueError("its checksum does not fit what it holds")
+    description = Description.from_json(tensors.pop("description", np.zeros(0, np.uint8)).tobytes())
+    # By far the largest weights: nobody shall have more memory allocated than the file that says so is long.
+    largest = (flattened_size(description.height, description.width), 1024)
+    if all(tensor.shape != largest for tensor in tensors.values()):
+        raise ValueError("its weights are not those of the network that it describes")
+    return Saved(path, _step(path), description, tensors)
+
+
+def _checksum(tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """SHA-256 over names, types, shapes and values: uint8 (32,)."""
+    names = sorted(tensors)
+    digest = hashlib.sha256(repr([(name, tensors[name].dtype.str, tensors[name].shape) for name in names]).encode())
+    for name in names:
+        digest.update(np.ascontiguousarray(tensors[name]))
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def _step(path: Path) -> int:
+    return int(_NAME.fullmatch(path.name)[1])
+
+
+def _checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the newest first."""
+    return sorted((path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name)), key=_step, reverse=True)
+
+
+def _whole(paths: Iterable[Path]) -> Iterable[Saved]:
+    """Those of some checkpoints that are whole, and names those that are not."""
+    for path in paths:
+        try:
+            yield read_tensors(path)
+        except ValueError as error:
+            print(f"{printable(path)}: damaged ({printable(str(error))}) and passed over", file=sys.stderr)
+
+
+def _named(part: str, variables: Iterable[tf.Variable]) -> dict[str, np.ndarray]:
+    return {f"{part}/{number:03d}": np.asarray(variable) for number, variable in enumerate(variables)}
+
+
+def _assign(part: str, variables: Sequence[tf.Variable], saved: Saved) -> None:
+    """Gives variables the values that `_named` took from them; all of them or, with a ValueError, none."""
+    found = {name: tensor for name, tensor in saved.tensors.items() if name.startswith(f"{part}/")}
+    expected = {f"{part}/{number:03d}": variable for number, variable in enumerate(variables)}
+    if found.keys() != expected.keys() or any(
+        (found[name].shape, found[name].dtype) != (tuple(variable.shape), variable.dtype.as_numpy_dtype)
+        for name, variable in expected.items()
+    ):
+        raise ValueError("its weights are not those of this network")
+    for name, variable in expected.items():
+        variable.assign(found[name])
+
+
+# ---- a run and its checkpoints ----
+
+
+def newest_run(folder: Path) -> Saved | None:
+    """The newest whole checkpoint of the run in a folder, or None where no run has begun.
+
+    Raises:
+        UserError: there has been a run, but none of its checkpoints is whole.
+    """
+    files = _checkpoint_files(folder)
+    if saved := next(iter(_whole(files)), None):
+        return saved
+    mend = "bring them back, or train to another folder with --model_save_name"
+    if files:
+        raise UserError(f"{printable(folder)}: every checkpoint is damaged; {mend}")
+    if traces := [name for name in (DESCRIPTION, BEST) if (folder / name).exists()]:
+        raise UserError(f"{printable(folder)}: has {' and '.join(traces)}, but its checkpoints ckpt-* are gone; {mend}")
+    return None
+
+
+def history_of(saved: Saved) -> list[dict[str, float]]:
+    """The figures of every epoch that a run has finished."""
+    return [dict(zip(FIGURES, row, strict=True)) for row in saved.tensors["history"].tolist()]
 
 
 def merit(figures: dict[str, float]) -> tuple[float, float]:
@@ -147,65 +252,103 @@ def best_epoch(history: Sequence[dict[str, float]]) -> int:
 
 
 class Checkpoints:
-    """The checkpoints of one run: the newest `max_to_keep`, and the weights of the best epoch.
+    """The checkpoints of one run: the newest `max_to_keep`, and the weights of the best epoch before each of those.
 
     The best weights wait in memory and are written when the run is; should it be cut off in between, it goes on from
     the older checkpoint and comes by the same best epoch again.
     """
 
-    def __init__(self, folder: Path, model: keras.Model, *, max_to_keep: int) -> None:
+    def __init__(self, folder: Path, model: keras.Model, description: Description, *, max_to_keep: int) -> None:
         self.folder = folder
-        self.progress = Progress()
+        self.history: list[dict[str, float]] = []  # the figures of every finished epoch
+        self.metrics: list[float] = []  # Keras's running sums in the middle of an epoch, else empty
         # The average of the weights over the last epochs, which is what validates and predicts.
         self.average = [tf.Variable(weight.value) for weight in model.weights]
         self._iterations = model.optimizer.iterations
-        run = tf.train.Checkpoint(
-            weights=[v.value for v in model.variables],  # the state of the random generators too
-            average=self.average,
-            optimizer=[v.value for v in model.optimizer.variables],
-            progress=self.progress,
-        )
-        with tf.device("CPU"):
-            self._best_weights = [tf.Variable(weight.value) for weight in model.weights]
-        self._new_best = 0  # the epoch, from 1, whose weights are the best and not yet written
-        self._newest = tf.train.CheckpointManager(run, str(folder), max_to_keep)
-        best = tf.train.Checkpoint(weights=self._best_weights)
-        self._best = tf.train.CheckpointManager(best, str(folder / "best"), max_to_keep=1)
+        self._description = description
+        self._max_to_keep = max_to_keep
+        self._parts = {
+            "weights": [variable.value for variable in model.variables],  # the state of the random generators too
+            "average": self.average,
+            "optimizer": [variable.value for variable in model.optimizer.variables],
+        }
+        self._new_best: tuple[int, dict[str, np.ndarray]] | None = None  # its step and weights, while not yet written
+        self._saved_step = -1
 
     @property
     def step(self) -> int:
         """How many training steps the weights have seen."""
         return int(self._iterations.numpy())
 
-    def restore(self) -> bool:
-        """Puts weights, optimizer and progress back to the newest whole checkpoint; False where there is none.
-
-        The best weights stay in their file until an epoch surpasses them.
+    def restore(self, saved: Saved) -> None:
+        """Puts weights, optimizer and figures back to a checkpoint; the best weights stay in their file.
 
         Raises:
-            UserError: there are checkpoints, but all are damaged.
+            UserError: it was saved by another version of this code.
         """
-        if not self._newest.checkpoints:
-            return False
-        if not _restore_newest(self._newest):
-            raise UserError(f"{printable(self.folder)}: every checkpoint is damaged; train to another folder")
-        return True
+        try:
+            for part, variables in self._parts.items():
+                _assign(part, variables, saved)
+            self.history, self.metrics = history_of(saved), saved.tensors["metrics"].tolist()
+        except (ValueError, LookupError) as error:
+            mend = "train to another folder with --model_save_name"
+            raise UserError(f"{printable(saved.path)}: cannot go on from it, as {error}; {mend}") from None
+        # What was best after this step, in a run that was cut off or got damaged, may not be so this time.
+        for path in _checkpoint_files(self.folder / BEST):
+            if _step(path) > saved.step:
+                path.unlink()
+        self._saved_step = saved.step
+        self._describe()
 
     def save(self) -> None:
-        """Writes the best weights, if they are new, and then the run."""
+        """Writes the best weights, if they are new, then the run, and deletes what is then no longer needed."""
+        if self._saved_step == self.step:
+            return
         if self._new_best:
-            self._best.save(checkpoint_number=self._new_best)
-            self._new_best = 0
-        self._newest.save(checkpoint_number=self.step)
+            step, weights = self._new_best
+            write_tensors(self.folder / BEST / f"ckpt-{step}.safetensors", weights, self._description)
+            self._new_best = None
+        tensors = {name: tensor for part in self._parts for name, tensor in _named(part, self._parts[part]).items()}
+        tensors["history"] = np.array([[row[name] for name in FIGURES] for row in self.history]).reshape(
+            -1, len(FIGURES)
+        )
+        tensors["metrics"] = np.array(self.metrics)
+        write_tensors(self.folder / f"ckpt-{self.step}.safetensors", tensors, self._description)
+        self._saved_step = self.step
+        self._describe()
+        self._delete_old()
+
+    def _describe(self) -> None:
+        """Writes model.json, after the first checkpoint, so that where it stands there is a run to go on with."""
+        path = self.folder / DESCRIPTION
+        text = self._description.as_json()
+        if not path.exists() or path.read_bytes() != text:
+            write_atomically(path, text)
+
+    def _delete_old(self) -> None:
+        """Deletes all but the newest runs and, of the best, the newest before each of them.
+
+        Those with a higher step than this run are damaged, and it went on from an older one.
+        """
+        files = _checkpoint_files(self.folder)
+        kept = [path for path in files if _step(path) <= self.step][: self._max_to_keep]
+        bests = _checkpoint_files(self.folder / BEST)
+        needed = {next((best for best in bests if _step(best) <= _step(path)), None) for path in kept}
+        for path in {*files, *bests} - {*kept, *needed}:
+            path.unlink()
 
     def add_epoch(self, figures: dict[str, float]) -> None:
         """Notes the figures of a finished epoch, and its weights if it is the best so far."""
-        self.progress.history.append(figures)
-        self.progress.metrics = []
-        if best_epoch(self.progress.history) == len(self.progress.history) - 1:
-            self._new_best = len(self.progress.history)
-            for kept, average in zip(self._best_weights, self.average, strict=True):
-                kept.assign(average)
+        self.history.append(figures)
+        self.metrics = []
+        if best_epoch(self.history) == len(self.history) - 1:
+            self._new_best = (
+                self.step,
+                {name: tensor.copy() for name, tensor in _named("average", self.average).items()},
+            )
+
+
+# ---- a trained network ----
 
 
 def load_classifier(folder: Path) -> tuple[Classifier, Description]:
@@ -217,48 +360,29 @@ def load_classifier(folder: Path) -> tuple[Classifier, Description]:
         UserError: there is no checkpoint, or it is damaged.
     """
     description = read_description(folder)
-    classifier = description.classifier()
-    best = tf.train.Checkpoint(weights=classifier.weights)
-    newest = tf.train.Checkpoint(average=classifier.weights)
-    managers = [
-        tf.train.CheckpointManager(what, str(place), max_to_keep=None)
-        for what, place in ((best, folder / "best"), (newest, folder))
-    ]
-    if restored := _restore_newest(managers[0]):
-        calibrations = _calibrations(folder, classifier)
-        if _number(calibrations.latest_checkpoint) == _number(restored):  # else it is of other weights
-            _restore_newest(calibrations)
+    files = [*_checkpoint_files(folder / BEST), *_checkpoint_files(folder)]
+    trained = [path for path in files if _step(path)]
+    for saved in _whole(trained):
+        if saved.description != description:
+            path, other = printable(saved.path), printable(folder / DESCRIPTION)
+            raise UserError(
+                f"{path}: is not of the network that {other} describes; bring back the two that belong together"
+            )
+        classifier = description.classifier()
+        try:
+            _assign("average", classifier.weights, saved)
+            if any(name.startswith("calibration/") for name in saved.tensors):
+                _assign("calibration", classifier.calibration, saved)
+        except ValueError as error:
+            raise UserError(f"{printable(saved.path)}: {error}; train to another folder") from None
         return classifier, description
-    if _restore_newest(managers[1]):
-        return classifier, description
-    if any(manager.checkpoints for manager in managers):
+    if trained:
         raise UserError(f"{printable(folder)}: every checkpoint is damaged; train to another folder")
     raise UserError(f"{printable(folder)}: training has not saved any weights yet; run trainer.py to its end")
 
 
 def save_calibration(folder: Path, classifier: Classifier) -> None:
-    """Writes the calibration of the network of the best epoch beside its weights."""
-    best = tf.train.CheckpointManager(tf.train.Checkpoint(), str(folder / "best"), max_to_keep=None)
-    if number := _number(best.latest_checkpoint):
-        _calibrations(folder, classifier).save(checkpoint_number=number)
-
-
-def _calibrations(folder: Path, classifier: Classifier) -> tf.train.CheckpointManager:
-    calibration = tf.train.Checkpoint(**classifier.calibration._asdict())
-    return tf.train.CheckpointManager(calibration, str(folder / "best" / "calibration"), max_to_keep=1)
-
-
-def _number(path: str | None) -> int:
-    """The number in the name of a checkpoint; 0 where there is none."""
-    return int(path.rpartition("-")[2]) if path else 0
-
-
-def _restore_newest(manager: tf.train.CheckpointManager) -> str | None:
-    """Restores the newest checkpoint that is whole and returns its path, and names those that are not whole."""
-    for path in reversed(manager.checkpoints):
-        try:
-            manager.checkpoint.restore(path).assert_existing_objects_matched().expect_partial()
-            return path
-        except (tf.errors.OpError, LookupError, ValueError, AssertionError) as error:  # whatever TensorFlow makes of it
-            print(f"{printable(path)}: damaged ({type(error).__name__}) and passed over", file=sys.stderr)
-    return None
+    """Writes the network of the best epoch anew, with its calibration beside its weights."""
+    for saved in _whole(_checkpoint_files(folder / BEST)[:1]):
+        tensors = _named("average", classifier.weights) | _named("calibration", classifier.calibration)
+        write_tensors(saved.path, tensors, saved.description)

@@ -52,6 +52,7 @@ class Samples(NamedTuple):
 
     images: np.ndarray | OnDisk  # uint8 (count, height, width, color_channels)
     labels: np.ndarray  # int32 (count,), places in the sorted class names
+    paths: Sequence[Path] = ()  # where they were read from
 
 
 def class_names(pictures: Sequence[Picture]) -> list[str]:
@@ -78,7 +79,7 @@ def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool 
     labels = {name: label for label, name in enumerate(class_names(pictures))}
     paths = [Path(config.data_path, picture.file) for picture in pictures]
     images = _decoded(paths, config) if in_memory else OnDisk(paths, config)
-    return Samples(images, np.array([labels[picture.class_name] for picture in pictures], np.int32))
+    return Samples(images, np.array([labels[picture.class_name] for picture in pictures], np.int32), paths)
 
 
 def _decoded(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:

@@ -38,6 +38,11 @@ def fully_connected_layer(x, *, units: int, name: str, **options):
     return FullyConnected(units, name=name, dtype="float32", **{"kernel_initializer": "he_normal", **options})(x)
 
 
+def flattened_size(height: int, width: int) -> int:
+    """How many values of a picture the first fully connected layer sees: three poolings halve its sides, rounding up."""
+    return -(-height // 8) * -(-width // 8) * 64
+
+
 def generate_model(
     *,
     height: int,

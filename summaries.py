@@ -1,11 +1,15 @@
 """What TensorBoard shows of a run: its curves, and the graph of the network."""
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from files import printable
 
 CURVES = {  # run → tag → figure of an epoch; runs that share a tag are drawn over each other
     "train": {"cost": "cost", "accuracy": "accuracy", "learning_rate": "learning_rate"},
@@ -25,10 +29,32 @@ class Summaries(keras.callbacks.Callback):
         self._folder = folder
         self._history = history
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        self._failed = False
 
     def on_train_begin(self, logs=None):
-        if self._writers:
+        if not self._writers:
+            self._attempt(self._begin)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._attempt(self._add, epoch, logs)
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            self._attempt(writer.close)
+
+    def _attempt(self, act: Callable[..., None], *arguments: Any) -> None:
+        """A full disk for what can be written again from the history must not end the training."""
+        if self._failed:
             return
+        try:
+            act(*arguments)
+        except (OSError, tf.errors.OpError) as error:
+            self._failed = True
+            # TensorFlow puts the name of the operation before what happened, and how it came to it on further lines.
+            reason = printable(str(error).splitlines()[0].rpartition("}} ")[2])
+            print(f"no more figures for TensorBoard until the next start: {reason}", file=sys.stderr)
+
+    def _begin(self) -> None:
         for run in CURVES:
             for former in (self._folder / run).glob("events.out.tfevents.*"):
                 former.unlink()
@@ -36,18 +62,14 @@ class Summaries(keras.callbacks.Callback):
         with self._writers["train"].as_default():
             tf.summary.graph(graph_of(self.model))
         for epoch, figures in enumerate(self._history):
-            self.on_epoch_end(epoch, figures)
+            self._add(epoch, figures)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def _add(self, epoch: int, figures: dict[str, float]) -> None:
         for run, curves in CURVES.items():
             with self._writers[run].as_default(step=epoch + 1):
-                for tag, figure in curves.items():
-                    tf.summary.scalar(tag, logs[figure])
+                for tag, name in curves.items():
+                    tf.summary.scalar(tag, figures[name])
             self._writers[run].flush()
-
-    def close(self) -> None:
-        for writer in self._writers.values():
-            writer.close()
 
 
 def graph_of(model: keras.Model) -> tf.compat.v1.GraphDef:

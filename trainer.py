@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from files import printable, quiet_import, write_atomically
+from files import locked, printable, quiet_import, remove_leftovers, write_atomically
 
 with quiet_import():
     import keras
@@ -22,16 +22,16 @@ with quiet_import():
 import numpy as np
 
 import config as settings
-from callbacks import Averaging, Keeper, Saturation, Stopped, Vocabulary
+from callbacks import Averaging, FiniteSteps, Keeper, Saturation, Stopped, Vocabulary
 from checkpoint import (
+    BEST,
     Checkpoints,
     Description,
     best_epoch,
     load_classifier,
-    read_description,
+    newest_run,
     refuse_others,
     save_calibration,
-    write_description,
 )
 from classifier import Classifier
 from config import TrainConfig, UserError
@@ -43,6 +43,7 @@ from dataset import (
     failure_of,
     fits_in_memory,
     load,
+    places_of,
     training_batches,
     validation_batches,
 )
@@ -60,9 +61,11 @@ _USUAL = 1000  # training pictures, at most, that tell what is usual
 def compile_model(model: keras.Model, config: TrainConfig, *, steps_per_execution: int) -> None:
     """The original's cost, the mean softmax cross-entropy on the logits, or that of each class by itself; and Adam."""
     softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    cost = softmax if config.loss == "softmax" else sigmoid_cross_entropy
     model.compile(
         optimizer=FusedAdam(config.learning_rate),
-        loss=softmax if config.loss == "softmax" else sigmoid_cross_entropy,
+        loss=cost,
+        metrics=[FiniteSteps(cost)],
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         steps_per_execution=steps_per_execution,
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # it halves the speed of a CPU
@@ -107,12 +110,18 @@ def fit(model: keras.Model, train: Samples, validation: Samples, checkpoints: Ch
     Raises:
         Stopped: by a signal; the run is saved.
     """
-    history = checkpoints.progress.history
+    history = checkpoints.history
     steps_per_epoch, steps_per_execution = epoch_steps(len(train.labels), config.batch_size)
     averaging = Averaging(
         checkpoints.average, steps_per_execution=steps_per_execution, switched_on=config.average_weights
     )
-    keeper = Keeper(checkpoints, save_seconds=config.save_seconds)
+
+    def files_of(step: int) -> list[str]:
+        step += len(history) * steps_per_epoch
+        places = places_of(step, count=len(train.labels), batch_size=config.batch_size, seed=config.seed)
+        return [printable(train.paths[place]) for place in places]
+
+    keeper = Keeper(checkpoints, save_seconds=config.save_seconds, files_of=files_of)
     summaries = Summaries(Path(config.model_save_name), history)
     saturation = Saturation(history, patience=config.patience)
     callbacks = [Vocabulary(config.batch_size), averaging, keeper, summaries, saturation]
@@ -195,7 +204,7 @@ def report(
     print(
         f"best validation accuracy {history[best]['val_accuracy']:.4f} (cost {history[best]['val_cost']:.4f}), "
         f"after epoch {best + 1} of {len(history)}\n"
-        f"its checkpoint:  {printable(Path(config.model_save_name, 'best'))}\n"
+        f"its checkpoint:  {printable(Path(config.model_save_name, BEST))}\n"
         f"this report:     {printable(Path(config.model_save_name, REPORT))}\n"
         f"ask it:          python predict.py{option} picture.jpg\n"
         f"look at the run: tensorboard --logdir {folder}"
@@ -203,6 +212,14 @@ def report(
 
 
 def main(config: TrainConfig) -> int:
+    folder = Path(config.model_save_name)
+    with locked(folder):
+        remove_leftovers(folder)
+        return run(folder, config)
+
+
+def run(folder: Path, config: TrainConfig) -> int:
+    """A run from the first picture to the last report; `folder` is that of its checkpoints, and nobody else's."""
     pictures = prepare(config)
     names = class_names(pictures)
     if len(names) > 1000:
@@ -210,44 +227,44 @@ def main(config: TrainConfig) -> int:
     validating = [picture for picture in pictures if picture.split == VALIDATION]
     training = [picture for picture in pictures if picture.split == TRAIN]
     in_memory = fits_in_memory(len(pictures), config)
-    train, validation = (load(part, config, in_memory=in_memory) for part in (training, validating))
+    samples, validation = (load(part, config, in_memory=in_memory) for part in (training, validating))
     print(f"classes: {', '.join(map(printable, names))}")
-    print(f"training on {len(train.labels)} pictures, validating on {len(validation.labels)}")
+    print(f"training on {len(samples.labels)} pictures, validating on {len(validation.labels)}")
     if not in_memory:
         data = printable(config.data_path)
         print(f"they would take more than {config.memory_gib:g} GiB, so each is read from {data}/ when its turn comes")
     print(f"device: {set_up(config.precision)}")
 
-    folder = Path(config.model_save_name)
     shared = {field.name: getattr(config, field.name) for field in fields(Description) if hasattr(config, field.name)}
     description = Description(**shared, class_names=names, pictures=fingerprint(pictures))
-    if tf.train.latest_checkpoint(str(folder)):
-        refuse_others(folder, read_description(folder), description)
+    if saved := newest_run(folder):
+        refuse_others(folder, saved.description, description)
 
     keras.utils.set_random_seed(config.seed)
     model = description.network()
     model.summary()
-    _, steps_per_execution = epoch_steps(len(train.labels), config.batch_size)
+    _, steps_per_execution = epoch_steps(len(samples.labels), config.batch_size)
     compile_model(model, config, steps_per_execution=steps_per_execution)
-    checkpoints = Checkpoints(folder, model, max_to_keep=config.max_to_keep)
-    if checkpoints.restore():
+    checkpoints = Checkpoints(folder, model, description, max_to_keep=config.max_to_keep)
+    if saved:
+        checkpoints.restore(saved)
         model.optimizer.learning_rate = config.learning_rate
-        print(f"going on after epoch {len(checkpoints.progress.history)}, step {checkpoints.step}")
+        print(f"going on after epoch {len(checkpoints.history)}, step {checkpoints.step}")
     else:
-        write_description(folder, description)
+        checkpoints.save()  # a full disk shows before the first step, and from here on a lost checkpoint is noticed
 
-    history = checkpoints.progress.history
+    history = checkpoints.history
     longer = [f"--patience {2 * config.patience}"] if is_saturated(history, config.patience) else []
     longer += [f"--epochs {len(history) + config.epochs}"] if len(history) >= config.epochs else []
     try:
         if not longer:
-            fit(model, train, validation, checkpoints, config)
+            fit(model, samples, validation, checkpoints, config)
     except Stopped as stop:
         if history:
-            calibrate(training, train, validation, config)
+            calibrate(training, samples, validation, config)
         print(f"\nstopped and saved after step {checkpoints.step}; the same command goes on from here")
         return 128 + stop.signal_number
-    report(calibrate(training, train, validation, config), history, validating, validation, config)
+    report(calibrate(training, samples, validation, config), history, validating, validation, config)
     if longer:
         print(f"this run is finished: train longer with {' '.join(longer)}, or afresh with another --model_save_name")
     return settings.DONE

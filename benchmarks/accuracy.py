@@ -25,7 +25,7 @@ import tensorflow as tf
 import config as settings
 import dataset
 import trainer
-from checkpoint import load_classifier, read_history
+from checkpoint import history_of, load_classifier, newest_run
 from config import Checked, Count, TrainConfig
 from manifest import TRAIN, VALIDATION
 from preprocessing import prepare
@@ -50,7 +50,7 @@ def train_ours(config: TrainConfig) -> Run:
     began = time.perf_counter()
     trainer.main(config)
     seconds = time.perf_counter() - began
-    history = read_history(Path(config.model_save_name))
+    history = history_of(newest_run(Path(config.model_save_name)))
     classifier, _ = load_classifier(Path(config.model_save_name))
     return Run([figures["val_accuracy"] for figures in history], seconds, classifier.model.count_params())
 

@@ -1,12 +1,11 @@
 """Reading and stopping training runs, for the tests of the trainer."""
 
-import json
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from callbacks import Keeper
+from checkpoint import history_of, newest_run
 
 # 18 training pictures and one step for each: an epoch is two executions of 9 steps, so it has a middle to stop in.
 STEPS = 18
@@ -25,17 +24,17 @@ FROZEN = {
 }
 
 
-def stored(folder: str) -> dict[str, np.ndarray | bytes]:
+def stored(folder: str) -> dict[str, np.ndarray]:
     """All that the newest checkpoint holds: weights, their average, moments, step, history."""
-    reader = tf.train.load_checkpoint(folder)
-    names = reader.get_variable_to_shape_map()
-    own = ("weights/", "average/", "optimizer/", "progress/")
-    return {name: reader.get_tensor(name) for name in names if name.startswith(own)}
+    return newest_run(Path(folder)).tensors
+
+
+def newest_step(folder: str) -> int:
+    return newest_run(Path(folder)).step
 
 
 def history(folder: str) -> list[dict[str, float]]:
-    (progress,) = (value for name, value in stored(folder).items() if name.startswith("progress/"))
-    return json.loads(progress)["history"]
+    return history_of(newest_run(Path(folder)))
 
 
 def files(folder: str) -> dict[Path, bytes]:

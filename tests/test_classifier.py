@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from checkpoint import Checkpoints, Description, load_classifier, save_calibration, write_description
+from checkpoint import FIGURES, Checkpoints, Description, load_classifier, save_calibration
 from classifier import Answers, Classifier
 
 DESCRIPTION = Description(
@@ -229,9 +229,9 @@ def test_a_checkpoint_brings_weights_and_calibration_back_to_the_bit(tmp_path):
     model = DESCRIPTION.network()
     model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy")
     model.optimizer.build(model.trainable_variables)
-    write_description(tmp_path, DESCRIPTION)
-    checkpoints = Checkpoints(tmp_path, model, max_to_keep=1)
-    checkpoints.add_epoch({"val_accuracy": 0.5, "val_cost": 1.0})
+    model.optimizer.iterations.assign(1)
+    checkpoints = Checkpoints(tmp_path, model, DESCRIPTION, max_to_keep=1)
+    checkpoints.add_epoch(dict.fromkeys(FIGURES, 0.5))
     checkpoints.save()
     pictures = np.concatenate([noise(20, seed=3), STRANGE])
 

@@ -210,10 +210,10 @@ def test_it_is_the_best_epoch_that_answers(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "best")
     best, newest = (load_classifier(folder)[0].model for folder in (trained, tmp_path / "copy"))
-    kept = [path.name for path in (trained / "best").glob("*.index")]
+    kept = [path.name for path in (trained / "best").glob("ckpt-*")]
     assert len(kept) == 1
     same = all(np.array_equal(one, two) for one, two in zip(best.get_weights(), newest.get_weights(), strict=True))
-    assert same == (kept == ["ckpt-10.index"])
+    assert same == (kept == ["ckpt-20.safetensors"])
 
 
 @pytest.mark.parametrize("given", [{}, {"images": ("one.png",), "evaluate": "seen"}], ids=["neither", "both"])

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from conftest import ROOT, write_picture
-from runs import BY_STEPS, STEPS, files, history, stop_at, stored
+from runs import BY_STEPS, STEPS, files, history, newest_step, stop_at, stored
 
 import trainer
 from callbacks import Keeper, Vocabulary
 from checkpoint import load_classifier
 from config import TrainConfig, UserError
+from dataset import places_of
+from preprocessing import prepare
 
 
 def assert_same_to_the_bit(folder: str, other: str) -> None:
@@ -110,7 +111,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
         stop_at(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
         assert trainer.main(config) == 143
     assert f"stopped and saved after step {step}" in capsys.readouterr().out
-    assert tf.train.latest_checkpoint(config.model_save_name).endswith(f"ckpt-{step}")
+    assert newest_step(config.model_save_name) == step
     stopped, _ = load_classifier(Path(config.model_save_name))
     assert stopped.is_calibrated == (step > STEPS)  # it can be asked already, if an epoch is over
     assert trainer.main(config) == 0
@@ -141,7 +142,7 @@ def test_a_run_that_is_cut_off_without_warning_goes_on_from_its_last_save_as_if_
         stop_at(patch, 2 * STEPS + 18, crash)
         with pytest.raises(RuntimeError, match="power cut"):
             trainer.main(config)
-    assert tf.train.latest_checkpoint(config.model_save_name).endswith(f"ckpt-{2 * STEPS + 9}")
+    assert newest_step(config.model_save_name) == 2 * STEPS + 9
     assert trainer.main(config) == 0
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
 
@@ -166,7 +167,7 @@ def test_ctrl_c_saves_and_ends_and_the_same_command_goes_on(rawdata, settings_fo
     )
     with process:
         deadline = time.monotonic() + 120
-        while not tf.train.latest_checkpoint(config.model_save_name):
+        while len(list(Path(config.model_save_name).glob("ckpt-*"))) < 2:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
@@ -186,25 +187,20 @@ def test_after_a_run_signals_do_again_what_they_did_before(whole_run, tmp_path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_without_a_due_save_only_the_end_is_stored(whole_run):
-    names = sorted(path.name for path in Path(whole_run.model_save_name).glob("ckpt-*.index"))
-    assert names == [f"ckpt-{4 * STEPS}.index"]
+def test_without_a_due_save_only_the_beginning_and_the_end_are_stored(whole_run):
+    names = sorted(path.name for path in Path(whole_run.model_save_name).glob("ckpt-*"))
+    assert names == ["ckpt-0.safetensors", f"ckpt-{4 * STEPS}.safetensors"]
 
 
 def test_a_finished_run_says_so_and_how_to_go_on_and_changes_nothing(whole_run, capsys):
-    def content() -> dict[Path, bytes]:
-        """All but the time of the calibration, which is done again."""
-        timed = Path(whole_run.model_save_name, "best", "calibration", "checkpoint")
-        return {path: data for path, data in files(whole_run.model_save_name).items() if path != timed}
-
-    before = content()
+    before = files(whole_run.model_save_name)
     assert trainer.main(whole_run) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out
     assert "--epochs 8" in out
     assert "--model_save_name" in out
     assert "best validation accuracy" in out
-    assert content() == before
+    assert files(whole_run.model_save_name) == before
 
 
 @pytest.mark.parametrize(
@@ -238,23 +234,28 @@ def test_settings_that_do_not_decide_the_result_so_far_may_change(whole_run, tmp
     assert rates[4] < rates[0]
 
 
-def test_a_cost_that_is_not_finite_ends_the_run_in_one_line_and_leaves_the_checkpoints(
-    whole_run, tmp_path, monkeypatch
+@pytest.mark.parametrize(("execution", "step"), [(0, 0), (1, 9)], ids=["first step", "tenth step"])
+def test_a_cost_that_is_not_finite_ends_the_run_in_one_line_that_names_the_batch_and_leaves_the_checkpoints(
+    whole_run, tmp_path, monkeypatch, execution, step
 ):
     folder = tmp_path / "copy"
     shutil.copytree(whole_run.model_save_name, folder)
-    former = Keeper.on_epoch_begin
+    former = Keeper.on_train_batch_begin
 
-    def poison(self, epoch, logs=None):
-        former(self, epoch, logs)
-        self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
+    def poison(self, batch, logs=None):
+        former(self, batch, logs)
+        if batch == 9 * execution:
+            self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
 
-    monkeypatch.setattr(Keeper, "on_epoch_begin", poison)
+    monkeypatch.setattr(Keeper, "on_train_batch_begin", poison)
     before = {path: content for path, content in files(folder).items() if "events" not in path.name}
-    with pytest.raises(UserError, match=f"the cost is nan at step {4 * STEPS + 9}.*--learning_rate") as ended:
-        trainer.main(run_in(folder, whole_run, epochs=6, save_seconds=0))
+    with pytest.raises(UserError, match=r"the cost became nan with the pictures (\S+), so.*--learning_rate") as ended:
+        trainer.main(run_in(folder, whole_run, epochs=6, save_seconds=1000))
     assert "\n" not in str(ended.value)
     assert {path: content for path, content in files(folder).items() if "events" not in path.name} == before
+    (place,) = places_of(4 * STEPS + step, count=18, batch_size=1, seed=1)
+    training = [picture for picture in prepare(whole_run) if picture.split == "train"]
+    assert f"the pictures {Path(whole_run.data_path, training[place].file)}, so" in str(ended.value)
 
 
 def test_weights_that_stop_being_finite_at_the_end_of_an_epoch_are_not_saved(whole_run, tmp_path, monkeypatch):
@@ -271,6 +272,6 @@ def test_weights_that_stop_being_finite_at_the_end_of_an_epoch_are_not_saved(who
     with pytest.raises(UserError, match="nan"):
         trainer.main(run_in(folder, whole_run, epochs=5, save_seconds=0))
     monkeypatch.undo()
-    assert tf.train.latest_checkpoint(str(folder)).endswith(f"ckpt-{4 * STEPS + 9}")
+    assert newest_step(str(folder)) == 4 * STEPS + 9
     trainer.main(run_in(folder, whole_run, epochs=5))
     assert all(np.isfinite(weights).all() for weights in load_classifier(folder)[0].model.get_weights())
