@@ -264,6 +264,8 @@ def _one_line(boxed: str) -> str:
 _MENDS = {
     errno.ENOSPC: "free some space on that disk",
     errno.EDQUOT: "free some space on that disk",
+    errno.EFBIG: "use a disk that takes files of this size",
+    errno.EIO: "look after that disk",
     errno.EROFS: "make that disk writable",
     errno.EACCES: "give yourself the right to it",
     errno.EPERM: "give yourself the right to it",

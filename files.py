@@ -37,9 +37,11 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         if flush:
             _flush(temporary)
         temporary.replace(path)
-    except BaseException:  # Ctrl-C as well as a full disk
+    except BaseException as error:  # Ctrl-C as well as a full disk
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.strerror:
+            error.filename, error.filename2 = os.fspath(path), None  # which writing alone does not tell
         raise
     if flush:
         _flush(path.parent)
@@ -62,9 +64,6 @@ def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
-    except OSError as error:
-        error.filename = os.fspath(path)
-        raise
     finally:
         os.close(handle)
 

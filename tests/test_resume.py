@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import shutil
 import signal
 import subprocess
@@ -14,11 +15,13 @@ import pytest
 from conftest import ROOT, write_picture
 from runs import BY_STEPS, STEPS, files, history, newest_step, stop_at, stored
 
+import files as files_module
 import trainer
 from callbacks import Keeper, Vocabulary
 from checkpoint import load_classifier
 from config import TrainConfig, UserError
 from dataset import places_of
+from files import locked
 from preprocessing import prepare
 
 
@@ -179,6 +182,86 @@ def test_ctrl_c_saves_and_ends_and_the_same_command_goes_on(rawdata, settings_fo
     assert trainer.main(dataclasses.replace(config, epochs=done + 1, patience=1_000_000)) == 0
     assert f"going on after epoch {done}, " in capsys.readouterr().out
     assert len(history(config.model_save_name)) == done + 1
+
+
+def test_a_second_ctrl_c_while_saving_leaves_the_older_checkpoints_whole(whole_run, tmp_path, monkeypatch):
+    config = run_in(tmp_path, whole_run, save_seconds=0)
+    flush, flushed = files_module._flush, []
+
+    def interrupted(path):
+        if flushed:
+            signal.raise_signal(signal.SIGINT)
+        flush(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files_module, "_flush", interrupted)
+        stop_at(patch, STEPS + 9, lambda: (signal.raise_signal(signal.SIGINT), flushed.append(True)))
+        with pytest.raises(KeyboardInterrupt):
+            trainer.main(config)
+    assert newest_step(config.model_save_name) == STEPS
+    assert not list(tmp_path.rglob("*.part"))
+    assert trainer.main(config) == 0
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def test_a_killed_run_goes_on_to_the_same_end(whole_run, tmp_path):
+    config = run_in(tmp_path / "checkpoints", whole_run, save_seconds=0)
+    options = arguments(config, epochs=4, save_seconds=0, **BY_STEPS)
+    process = subprocess.Popen([sys.executable, str(ROOT / "trainer.py"), *options], stdout=subprocess.DEVNULL)
+    with process:
+        deadline = time.monotonic() + 120
+        while len(list(Path(config.model_save_name).glob("ckpt-*"))) < 3:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        process.kill()
+    assert 9 <= newest_step(config.model_save_name) < 4 * STEPS
+    assert trainer.main(config) == 0
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+    assert not list(tmp_path.rglob("*.part"))
+    assert all(np.array_equal(one, other) for one, other in zip(best(config), best(whole_run), strict=True))
+
+
+def test_a_second_trainer_on_one_folder_is_refused(whole_run):
+    before = files(whole_run.model_save_name)
+    refused = pytest.raises(UserError, match="another run is at work here; wait for its end or end it")
+    with locked(Path(whole_run.model_save_name)), refused:
+        trainer.main(whole_run)
+    assert files(whole_run.model_save_name) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+def test_a_disk_that_takes_no_checkpoint_ends_a_run_at_once_in_one_line(whole_run, tmp_path):
+    folder = tmp_path / "checkpoints"
+    options = arguments(run_in(folder, whole_run), epochs=4, **BY_STEPS)
+    limited = ["bash", "-c", 'ulimit -f 2000; exec "$@"', "bash", sys.executable, str(ROOT / "trainer.py"), *options]
+    ended = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert re.fullmatch(r"trainer\.py: '.*ckpt-0\.safetensors.*': File too large.*", line)
+    assert "Epoch" not in ended.stdout
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+def test_a_disk_that_takes_nothing_for_tensorboard_does_not_end_a_run(whole_run, tmp_path, capsys):
+    (tmp_path / "train").write_bytes(b"no folder")
+    config = run_in(tmp_path, whole_run)
+    assert trainer.main(config) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("no more figures for TensorBoard until the next start: ")
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(whole_run, tmp_path, capsys):
+    config = run_in(tmp_path, whole_run, save_seconds=0)
+    assert trainer.main(dataclasses.replace(config, epochs=3)) == 0
+    newest = tmp_path / f"ckpt-{3 * STEPS}.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    capsys.readouterr()
+    assert trainer.main(config) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(f"{newest}: damaged (")
+    assert f"going on after epoch 2, step {2 * STEPS + 9}" in out
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
 
 
 def test_after_a_run_signals_do_again_what_they_did_before(whole_run, tmp_path):
