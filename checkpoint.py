@@ -193,7 +193,8 @@ def _step(path: Path) -> int:
 
 def _checkpoint_files(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the newest first."""
-    return sorted((path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name)), key=_step, reverse=True)
+    found = (path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name) and path.is_file())
+    return sorted(found, key=_step, reverse=True)
 
 
 def _whole(paths: Iterable[Path]) -> Iterable[Saved]:
@@ -300,9 +301,16 @@ class Checkpoints:
             mend = "train to another folder with --model_save_name"
             raise UserError(f"{printable(saved.path)}: cannot go on from it, as {error}; {mend}") from None
         # What was best after this step, in a run that was cut off or got damaged, may not be so this time.
-        for path in _checkpoint_files(self.folder / BEST):
+        bests = _checkpoint_files(self.folder / BEST)
+        for path in bests:
             if _step(path) > saved.step:
                 path.unlink()
+        if self.history and not bests:
+            print(
+                f"{printable(self.folder / BEST)}: the weights of the best epoch are gone; "
+                "the newest stand in for them until an epoch is better",
+                file=sys.stderr,
+            )
         self._saved_step = saved.step
         self._describe()
 

@@ -560,6 +560,14 @@ def test_a_hostile_checkpoint_is_refused_in_one_line(tmp_path, content, capsys):
     assert "damaged" in line
 
 
+def test_best_weights_that_are_gone_are_told_of_and_the_newest_answer(tmp_path, capsys):
+    save_epochs(*new_run(tmp_path), 0.9, 0.5)
+    shutil.rmtree(tmp_path / "best")
+    resumed(tmp_path)
+    assert "best: the weights of the best epoch are gone; the newest stand in" in capsys.readouterr().err
+    assert epoch_of(load_classifier(tmp_path)[0]) == 2
+
+
 def test_a_damaged_best_checkpoint_does_not_keep_a_whole_run_from_answering(tmp_path, capsys):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
     truncate(weights_file(tmp_path / "best", 10))
