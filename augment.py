@@ -1,17 +1,17 @@
 """Makes randomly transformed copies of the training pictures of `rawdata/`, in `augmented/<class>/`.
 
 The transforms are Augmentor's, driven one by one with dice of our own, since Augmentor's are rounded to one decimal and
-cannot be repeated. Only sources on the training side of the split are copied. Same seed, same bytes.
+cannot be repeated. Only sources on the training side of the split are copied. Same seed, same bytes,
+however often it was cut off and run again. A picture that crashes its decoder or a transform is named and goes without
+copies, as one that cannot be read does in preprocessing; the exit code is 0 all the same.
 """
 
 import io
 import itertools
 import math
-import multiprocessing
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,16 @@ from PIL import Image
 
 import config as settings
 from config import AugmentConfig
-from files import printable, progress, write_atomically
+from files import flush_to_disk, locked, printable, write_atomically
+from listing import content_of, visible_files
 from manifest import TRAIN, Picture, copy_name, source_of
 from pictures import decode_image
-from preprocessing import preprocess, visible_files
+from preprocessing import preprocess
+from workers import in_processes
 
 _LEAST_SIDE = 32  # pixels
+_TOGETHER = 32  # copies of a source that are made at a time, so that any number is a matter of seconds
+_PIXELS = 2**22  # of them, at the final size
 
 
 class GaussianDistortion(Operation):
@@ -120,14 +124,14 @@ def transform(image: Image.Image, operations: Sequence[tuple[float, Operation]],
     return image.convert("RGB")
 
 
-def reduced(data: bytes, *, height: int, width: int) -> Image.Image:
+def reduced(data: bytes, *, height: int, width: int, max_megapixels: float) -> Image.Image:
     """Decodes a picture, in its own proportions, down to about twice the size it is trained at.
 
     Transforming more pixels than that costs time and changes nothing that is left at the final size. Augmentor's
     operations fail on pictures that are tiny or narrower than about 1 to 3, so those are stretched, as they will be in
     the end anyway.
     """
-    pixels = decode_image(data, mode="RGB", least=2 * max(height, width))
+    pixels = decode_image(data, mode="RGB", least=2 * max(height, width), max_megapixels=max_megapixels)
     rows, columns = pixels.shape[:2]
     scale = min(1, max(2 * height / rows, 2 * width / columns))
     rows, columns = rows * scale, columns * scale
@@ -137,13 +141,18 @@ def reduced(data: bytes, *, height: int, width: int) -> Image.Image:
 
 @dataclass(frozen=True)
 class Task:
-    """The copies to make of one source, numbered from 0."""
+    """The copies to make of one source, by their numbers."""
 
     picture: Picture
-    copies: int
+    numbers: range
 
     def names(self) -> list[str]:
-        return [copy_name(self.picture.source, self.picture.sha256, number) for number in range(self.copies)]
+        return [copy_name(self.picture.source, self.picture.sha256, number) for number in self.numbers]
+
+    def parts(self, most: int) -> Iterator["Task"]:
+        """The same copies, so many at a time at most."""
+        for start in range(0, len(self.numbers), most):
+            yield Task(self.picture, self.numbers[start : start + most])
 
 
 def plan(pictures: Sequence[Picture], sample: int) -> list[Task]:
@@ -153,22 +162,55 @@ def plan(pictures: Sequence[Picture], sample: int) -> list[Task]:
         if picture.split == TRAIN and not picture.is_copy:
             classes[picture.class_name].append(picture)
     return [
-        Task(picture, sample // len(own) + (place < sample % len(own)))
+        Task(picture, range(sample // len(own) + (place < sample % len(own))))
         for own in classes.values()
         for place, picture in enumerate(own)
     ]
 
 
-def make_copies(task: Task, config: AugmentConfig) -> int:
-    """Writes the copies of one source, in a process of its own; returns how many."""
-    image = reduced(Path(task.picture.origin).read_bytes(), height=config.height, width=config.width)
+def make_copies(task: Task, config: AugmentConfig) -> list[bytes] | str:
+    """The JPEG files of some copies, made in a process of its own; or why there are none."""
+    try:
+        data = content_of(Path(task.picture.origin))
+        size = {"height": config.height, "width": config.width, "max_megapixels": config.max_megapixels}
+        image = reduced(data, **size)
+    except ValueError as error:  # it was readable a moment ago
+        return str(error)
     operations = pipeline(config)
+    copies = []
     for name in task.names():
-        copy = transform(image, operations, seed=f"{config.seed}/{name}")
-        data = io.BytesIO()
-        copy.save(data, format="JPEG", quality=95, subsampling=0)
-        write_atomically(Path(config.augmented, name), data.getvalue())
-    return task.copies
+        copy = io.BytesIO()
+        transformed = transform(image, operations, seed=f"{config.seed}/{name}")
+        transformed.save(copy, format="JPEG", quality=95, subsampling=0)
+        copies.append(copy.getvalue())
+    return copies
+
+
+def write_copies(tasks: Sequence[Task], config: AugmentConfig) -> dict[str, str]:
+    """Makes and writes all copies; returns the sources that have none, and why."""
+    folder, failures, written = Path(config.augmented), {}, []
+    most = max(1, min(_TOGETHER, _PIXELS // (config.height * config.width)))
+    parts = [part for task in tasks for part in task.parts(most)]
+    made = in_processes(
+        partial(make_copies, config=config), parts, failed=lambda _, why: why, description="augmenting", together=1
+    )
+    for part, copies in zip(parts, made, strict=True):
+        if isinstance(copies, str):
+            failures.setdefault(part.picture.source, copies)
+        else:
+            for name, data in zip(part.names(), copies, strict=True):
+                written.append(folder / name)
+                write_atomically(written[-1], data, flush=False)
+    if written:
+        flush_to_disk(written)
+    return failures
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes copies that a run which was killed was writing; other hidden files are not ours and stay."""
+    for path in folder.rglob(".*.part"):
+        if source_of(path.name.removeprefix(".").removesuffix(".part"))[1]:
+            path.unlink()
 
 
 def remove_former_copies(folder: Path, keep: set[str]) -> int:
@@ -182,19 +224,19 @@ def remove_former_copies(folder: Path, keep: set[str]) -> int:
 
 def main(config: AugmentConfig) -> int:
     pictures = preprocess(config)  # says which sources are readable, and which of them are trained on
-    tasks = [task for task in plan(pictures, config.sample) if task.copies]
-    total = sum(task.copies for task in tasks)
-    # Processes of their own from the start: forking one that has run threads may hang.
-    pool = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))
-    try:
-        with progress(total, "augmenting") as advance:
-            for copies in pool.map(partial(make_copies, config=config), tasks):
-                advance(copies)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    removed = remove_former_copies(Path(config.augmented), {name for task in tasks for name in task.names()})
+    tasks = [task for task in plan(pictures, config.sample) if task.numbers]
+    folder = Path(config.augmented)
+    with locked(folder, wait=True):
+        remove_leftovers(folder)
+        failures = write_copies(tasks, config)
+        done = [task for task in tasks if task.picture.source not in failures]
+        names = {name for task in done for name in task.names()}
+        removed = remove_former_copies(folder, names)
+    for task in tasks:
+        if reason := failures.get(task.picture.source):
+            print(f"skipped {printable(task.picture.origin)}: {printable(reason)}")
     former = f", {removed} of a former run removed" if removed else ""
-    print(f"{printable(config.augmented)}/: {total} copies of {len(tasks)} training pictures{former}")
+    print(f"{printable(config.augmented)}/: {len(names)} copies of {len(done)} training pictures{former}")
     print("trainer.py takes them in by itself; a run begun without them cannot go on, so name a new --model_save_name")
     return settings.DONE
 

@@ -13,7 +13,7 @@ from config import PictureConfig, TrainConfig, UserError
 from files import printable, progress
 from manifest import Picture
 from pictures import standard_image
-from preprocessing import size_of
+from preprocessing import decoding, size_of
 from transforms import transform_batch
 
 _STEPS_PER_EXECUTION = 16  # steps between two returns to Python
@@ -30,6 +30,7 @@ class OnDisk:
     def __init__(self, paths: Sequence[Path], config: PictureConfig) -> None:
         self._paths = paths
         self._size = size_of(config)
+        self._decoding = decoding(config)
         self.failure: UserError | None = None  # TensorFlow hides what is raised inside its threads
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class OnDisk:
         numbers = np.arange(len(self))[places]
         images = np.empty((len(numbers), *self._size.values()), np.uint8)
         for image, number in zip(images, numbers, strict=True):
-            if isinstance(read := _read(self._paths[number], self._size), str):
+            if isinstance(read := _read(self._paths[number], self._decoding), str):
                 self.failure = _unreadable([read])
                 raise self.failure
             image[:] = read
@@ -83,13 +84,13 @@ def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool 
 
 
 def _decoded(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:
-    size = size_of(config)
-    images = np.empty((len(paths), *size.values()), np.uint8)
+    images = np.empty((len(paths), *size_of(config).values()), np.uint8)
+    how = decoding(config)
     failures = []
     # In one thread: where nothing has to be decompressed, several would rather wait for each other than for a core.
     with progress(len(paths), "reading", leave=False) as advance:
         for image, path in zip(images, paths, strict=True):
-            if isinstance(read := _read(path, size), str):
+            if isinstance(read := _read(path, how), str):
                 failures.append(read)
             else:
                 image[:] = read
@@ -99,10 +100,10 @@ def _decoded(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:
     return images
 
 
-def _read(path: Path, size: dict[str, int]) -> np.ndarray | str:
+def _read(path: Path, how: dict[str, float]) -> np.ndarray | str:
     """The pixels of a picture, or the reason why there are none."""
     try:
-        return standard_image(path.read_bytes(), **size)
+        return standard_image(path.read_bytes(), **how)
     except (ValueError, OSError) as error:
         return f"{printable(path)} ({printable(str(error))})"
 

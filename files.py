@@ -1,15 +1,11 @@
-"""Small things about files that several scripts need: writing them whole, going through many of them, naming them."""
+"""Small things about files that several scripts need: writing them whole, showing progress, naming them."""
 
 import contextlib
 import os
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -18,10 +14,7 @@ from config import UserError
 
 _TEMPORARY = ".part"  # ends the name of a file that is being written; a dot begins it, so that listings pass over it
 _LOCK = ".lock"
-_TOGETHER = 16  # items that a thread takes at a time, as handing over each by itself takes as long as reading it
 _SECONDS_BETWEEN_LINES = 30
-
-Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @contextlib.contextmanager
@@ -138,35 +131,6 @@ def progress(total: int, description: str, *, leave: bool = True) -> Iterator[Ca
             print(line, file=sys.stderr, flush=True)
 
     yield advance
-
-
-def in_parallel(
-    function: Callable[[Item], Result], items: Sequence[Item], *, description: str, leave: bool = True
-) -> Iterator[Result]:
-    """Calls a function with each item, in one thread a core, and gives the results in the order of the items.
-
-    A few dozen items a core are under way, so memory does not grow with their number. Progress is shown as by
-    `progress`. What the function raises is raised here; then, as after Ctrl-C or when no more results are asked for,
-    whatever has not been begun is dropped.
-    """
-    cores = os.cpu_count() or 1
-    together = min(_TOGETHER, len(items) // (8 * cores) + 1)  # of few items, every core gets its share
-    pool = ThreadPoolExecutor(cores)
-
-    def some(start: int) -> list[Result]:
-        return [function(item) for item in items[start : start + together]]
-
-    try:
-        starts = iter(range(0, len(items), together))
-        waiting = deque(pool.submit(some, start) for start in islice(starts, 2 * cores))
-        with progress(len(items), description, leave=leave) as advance:
-            while waiting:
-                results = waiting.popleft().result()
-                waiting.extend(pool.submit(some, start) for start in islice(starts, 1))
-                yield from results
-                advance(len(results))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def printable(name: str | os.PathLike[str]) -> str:

@@ -2,8 +2,9 @@
 
 Per picture one line: its name, its class, and the score of every class from 0 to 1, which is about the probability that
 it is right. A picture unlike all that the network was trained on is called unknown. `--evaluate FOLDER` says how often
-the network is right on the pictures of a folder with one sub-folder a class. The exit code is 1 if a picture could not
-be read.
+the network is right on the pictures of a folder with one sub-folder a class. What cannot be read, or crashes its
+decoder, is named on stderr, and then the exit code is 1. Links inside a folder are followed to files of that folder
+alone; a link that is named itself may lead anywhere.
 """
 
 import csv
@@ -18,10 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from files import in_parallel, printable, quiet_import, write_atomically
+from files import printable, quiet_import, write_atomically
 
 with quiet_import():
-    from checkpoint import Description, load_classifier
+    from checkpoint import Description, load_classifier, read_description
     from classifier import Classifier
     from device import set_up
 
@@ -31,51 +32,59 @@ from tqdm import tqdm
 import config as settings
 from config import PredictConfig, UserError
 from evaluation import as_text, evaluate
-from pictures import standard_image
-from preprocessing import class_folders, visible_files
+from listing import class_folders, read_picture, visible_files
+from workers import in_processes, portion
 
 _BATCH = 64  # pictures predicted at a time, which bounds the memory
 
 
-def find_pictures(names: Iterable[str]) -> tuple[list[Path], list[str]]:
+def find_pictures(names: Iterable[str]) -> tuple[dict[Path, Path | None], list[str]]:
     """Files as they are, folders as the files below them, patterns as what they match.
 
     Returns:
-        the files, in the order of the names, each once; and the names that stand for nothing.
+        the files, in the order of the names, each once, with the folder that links must not lead out of, if any; and
+        the names that stand for nothing.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path | None] = {}
     missing = []
     for name in names:
         matches = [name]
         # As a name before as a pattern, since a file may be called photo[1].jpg.
         if not os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that no file can have
             matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
-        paths = [path for match in matches for path in _files(Path(match))]
-        if not paths:
+        own = {path: within for match in matches for path, within in _files(Path(match)).items()}
+        if not own:
             missing.append(name)
-        found.update(dict.fromkeys(paths))
-    return list(found), missing
+        found.update((path, within) for path, within in own.items() if path not in found or within is None)
+    return found, missing
 
 
-def _files(path: Path) -> list[Path]:
-    return list(visible_files(path)) if path.is_dir() else [path]
+def _files(path: Path) -> dict[Path, Path | None]:
+    return dict.fromkeys(visible_files(path), path) if path.is_dir() else {path: None}
 
 
-def read_picture(path: Path, description: Description) -> np.ndarray | str:
-    """The pixels as in training, uint8 (height, width, color_channels), or the reason why there are none."""
-    try:
-        if not path.is_file():
-            raise ValueError("not a regular file")
-        return standard_image(
-            path.read_bytes(),
-            height=description.height,
-            width=description.width,
-            color_channels=description.color_channels,
-        )
-    except OSError as error:
-        return error.strerror or str(error)
-    except ValueError as error:
-        return str(error)
+def begin_reading(
+    paths: dict[Path, Path | None], description: Description, *, max_megapixels: float
+) -> Iterator[np.ndarray | str]:
+    """Begins to read pictures in processes of their own, as in training, and yields them in order.
+
+    Args:
+        paths: with the folder that a link must not lead out of, if any.
+        description: of the network that is to be asked.
+        max_megapixels: larger pictures are not decoded.
+
+    Yields:
+        uint8 (height, width, color_channels), or the reason why there are no pixels.
+    """
+    size = {name: getattr(description, name) for name in ("height", "width", "color_channels")}
+    return in_processes(
+        partial(read_picture, **size, max_megapixels=max_megapixels),
+        list(paths.items()),
+        failed=lambda _, reason: reason,
+        description="predicting",
+        leave=False,
+        together=portion(description.height, description.width),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +99,12 @@ class Prediction:
     failure: str = ""
 
 
-def predict(classifier: Classifier, description: Description, paths: Sequence[Path]) -> Iterator[Prediction]:
-    """Yields a prediction for each path, in order."""
-    read = partial(read_picture, description=description)
-    pictures = zip(paths, in_parallel(read, paths, description="predicting", leave=False), strict=True)
-    while chunk := list(itertools.islice(pictures, _BATCH)):
+def predict(
+    classifier: Classifier, paths: Iterable[Path], pictures: Iterable[np.ndarray | str]
+) -> Iterator[Prediction]:
+    """Yields a prediction for each path, in order, whose pictures are as from `begin_reading`."""
+    read = zip(paths, pictures, strict=True)
+    while chunk := list(itertools.islice(read, _BATCH)):
         readable = [picture for _, picture in chunk if not isinstance(picture, str)]
         answers = zip(*classifier.ask(np.stack(readable)), strict=True) if readable else iter(())
         for path, picture in chunk:
@@ -186,17 +196,20 @@ def main(config: PredictConfig) -> int:
             raise UserError(
                 f"--{name} {printable(path)}: exists already, and nothing is overwritten; name another file"
             )
-    set_up(config.precision)
-    classifier, description = load_classifier(Path(config.model_save_name))
-    if not classifier.is_calibrated:
-        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
+    description = read_description(Path(config.model_save_name))
     class_names = description.class_names
     classes = true_classes(Path(config.evaluate), class_names) if config.evaluate else {}
-    paths, missing = find_pictures(config.images) if config.images else (list(classes), [])
+    within = Path(config.evaluate)
+    paths, missing = find_pictures(config.images) if config.images else (dict.fromkeys(classes, within), [])
+    pictures = begin_reading(paths, description, max_megapixels=config.max_megapixels)  # while the network is restored
+    set_up(config.precision)
+    classifier, _ = load_classifier(Path(config.model_save_name))
+    if not classifier.is_calibrated:
+        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
     failures = [f"{printable(name)}: no such file, no pictures in it, or no match; check the name" for name in missing]
 
     rows, answered = [], []
-    for prediction in predict(classifier, description, paths):
+    for prediction in predict(classifier, paths, pictures):
         if config.json or config.csv:
             rows.append(as_row(prediction, class_names, classes))
         if prediction.failure:

@@ -9,9 +9,8 @@ Run again, only what changed is done again.
 import contextlib
 import hashlib
 import os
-import stat
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 import config as settings
 from config import PictureConfig, UserError
 from duplicates import assign_groups, mixed_groups, perceptual_hash
-from files import in_parallel, printable, write_atomically
+from files import flush_to_disk, locked, printable, remove_leftovers, write_atomically
+from listing import class_folders, content_of, list_classes, list_pictures, shape_of, visible_entries, visible_files
 from manifest import (
     KEPT,
     LEFT_OUT,
@@ -37,112 +37,20 @@ from manifest import (
     updated,
     write_manifest,
 )
-from pictures import encode_png, standard_image
-
-_LONGEST_NAME = 170  # bytes; what is made of it has a longer one, and systems take 255
-_SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
-_NOT_PICTURES = {"thumbs.db", "desktop.ini"}
-
-
-# ---- which files there are ----
-
-
-def class_folders(folder: Path) -> dict[str, Path]:
-    """Class names, sorted, and their folders; none where there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    return {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
-
-
-def visible_files(folder: Path) -> Iterator[Path]:
-    """Files below a folder, however deep, sorted; hidden ones and those that systems leave behind are passed over.
-
-    Links to folders are not followed, so no loop can be entered.
-    """
-    for name, _ in _visible_entries(folder):
-        yield folder / name
-
-
-def _visible_entries(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry]]:
-    """As `visible_files`: their names below the folder, and what the system tells of them without being asked again."""
-    with os.scandir(folder / below) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in entries:
-        if not _is_folder(entry) and entry.name.lower() not in _NOT_PICTURES:
-            yield f"{below}{entry.name}", entry
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _visible_entries(folder, f"{below}{entry.name}/")
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def list_pictures(folder: Path, config: PictureConfig) -> list[Picture]:
-    """All files in the class folders of a folder, as rows of a manifest that are still to be made."""
-    pictures = []
-    shape = _shape(config)
-    for class_name, class_folder in class_folders(folder).items():
-        for below, entry in _visible_entries(class_folder):
-            name = f"{class_name}/{below}"
-            source = source_of(name)[0]
-            too_long = len(os.fsencode(source.rpartition("/")[2])) > _LONGEST_NAME
-            try:
-                status = entry.stat()
-            except OSError:  # a link that leads nowhere
-                status = entry.stat(follow_symlinks=False)
-            picture = Picture(
-                file="" if too_long else f"{name}.png",  # appended, so that a.png and a.jpg do not meet
-                class_name=class_name,
-                source=source,
-                status=SKIPPED if too_long else PENDING,
-                reason="its name is too long" if too_long else "",
-                origin=f"{class_folder.as_posix()}/{below}",
-                size=status.st_size,
-                modified=status.st_mtime_ns,
-                shape=shape,
-            )
-            pictures.append(picture)
-    return pictures
+from pictures import TooLarge, encode_png, standard_image
+from workers import in_processes, portion
 
 
 def size_of(config: PictureConfig) -> dict[str, int]:
-    """What `standard_image` wants to know."""
+    """Of the standardised pictures."""
     return {"height": config.height, "width": config.width, "color_channels": config.color_channels}
 
 
-def _shape(config: PictureConfig) -> str:
-    return "x".join(map(str, size_of(config).values()))
-
-
-def list_classes(folder: Path, config: PictureConfig) -> list[Picture]:
-    """As `list_pictures`, for a folder that classes are learnt from.
-
-    Raises:
-        UserError: it is missing, holds fewer than two class folders, or one of them is empty.
-    """
-    mend = "put your pictures into one sub-folder a class"
-    if not folder.is_dir():
-        raise UserError(f"{printable(folder)}: no such folder; make it and {mend}")
-    names = list(class_folders(folder))
-    if len(names) < 2:
-        found = ", ".join(map(printable, names)) or "none"
-        raise UserError(f"{printable(folder)}: at least two classes are needed, found {found}; {mend}")
-    if "output" in names and set(names) & class_folders(folder / "output").keys():
-        raise UserError(f"{printable(folder / 'output')}: Augmentor's output is no class; move or remove it")
-    if _SPLIT_NAMES.issuperset(name.lower() for name in names):
-        raise UserError(f"{printable(folder)}: {' and '.join(names)} are no classes; give one of them as --raw_data")
-    loose = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    if loose and MANIFEST not in {path.name for path in loose}:
-        print(f"{printable(folder)}: {len(loose)} files are in no class folder and are passed over")
-    pictures = list_pictures(folder, config)
-    for name in sorted(set(names) - {picture.class_name for picture in pictures}):
-        raise UserError(f"class {printable(name)}: no pictures in it; add some or remove its folder")
-    return pictures
+def decoding(config: PictureConfig) -> dict[str, float]:
+    """What `standard_image` wants to know."""
+    size = size_of(config)
+    # What is stored has that size, and must be readable itself.
+    return {**size, "max_megapixels": max(config.max_megapixels, size["height"] * size["width"] / 1e6)}
 
 
 # ---- making data/ ----
@@ -159,8 +67,7 @@ def prepare(config: PictureConfig) -> list[Picture]:
     data = Path(config.data_path)
     if _ready_made(data):
         print(f"{printable(data)}/ has no {MANIFEST}: it was made elsewhere and is used as it is")
-        found = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) for p in list_classes(data, config)]
-        found = _grouped(_hashed(found, config), config)
+        found = _grouped(_hashed(list_classes(data, config), config), config)
         _name_mislabelled(found)
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
         found = _made_before(data, config)
@@ -168,14 +75,14 @@ def prepare(config: PictureConfig) -> list[Picture]:
         return preprocess(config)
     found = assign_splits(found, share=config.validation_split, seed=config.seed)
     for picture in found:
-        if picture.status == LEFT_OUT and picture.reason:
-            print(f"left out {printable(picture.origin)}: {printable(picture.reason)}")
+        if picture.status in (SKIPPED, LEFT_OUT) and picture.reason:
+            print(f"{picture.status} {printable(picture.origin)}: {printable(picture.reason)}")
     return [picture for picture in found if picture.status == KEPT]
 
 
 def _made_before(data: Path, config: PictureConfig) -> list[Picture]:
     """What a former run made of a `rawdata/` that is gone."""
-    raw, shape = printable(config.raw_data), _shape(config)
+    raw, shape = printable(config.raw_data), shape_of(config)
     found = read_manifest(data / MANIFEST)
     if not any(Path(picture.origin).is_relative_to(config.raw_data) for picture in found):
         raise UserError(f"{raw}: no such folder, and {printable(data)} was made from another one")
@@ -199,27 +106,37 @@ def preprocess(config: PictureConfig) -> list[Picture]:
     data = Path(config.data_path)
     if _ready_made(data):
         raise UserError(f"{printable(data)}: holds files but no {MANIFEST}, so is not ours; name another --data_path")
-    former = read_manifest(data / MANIFEST) if (data / MANIFEST).exists() else []
-    before = {picture.origin: picture for picture in former}
     originals = list_classes(Path(config.raw_data), config)
     copies = list_pictures(Path(config.augmented), config)
-    listed = {picture.origin: picture for picture in [*originals, *copies]}
-    gone = [replace(picture, status=PENDING) for picture in former if picture.origin not in listed]
-    _refuse_same_names(listed.values())
-    stored = {f"{name}/{below}" for name, path in class_folders(data).items() for below, _ in _visible_entries(path)}
+    _refuse_same_names([*originals, *copies])
+    with locked(data, wait=True):
+        remove_leftovers(data)
+        return _refreshed(originals, copies, config)
 
-    others = [*gone, *(before.get(copy.origin, copy) for copy in copies)]
-    originals = _make(originals, others, before, stored, config)
+
+def _refreshed(originals: list[Picture], copies: list[Picture], config: PictureConfig) -> list[Picture]:
+    """As `preprocess`. Whenever it is cut off, the manifest names all that lies in `data/`, as kept or as pending."""
+    data = Path(config.data_path)
+    former = read_manifest(data / MANIFEST) if (data / MANIFEST).exists() else []
+    before = {picture.origin: picture for picture in former}
+    known = [*former, *originals, *copies]  # all that may have a file in data/
+    stored = {f"{name}/{below}" for name, path in class_folders(data).items() for below, _ in visible_entries(path)}
+
+    others = [before.get(copy.origin, copy) for copy in copies]
+    originals = _make(originals, others, before, known, stored, config)
     originals = _as_grouped_before(originals, former, config) or _grouped(originals, config)
     _name_mislabelled(originals)
     originals = assign_splits(originals, share=config.validation_split, seed=config.seed)
     copies = _usable_copies(copies, originals)
     # What the last run left out was not stored, and may have to be now.
     originals = [updated(p, status=PENDING) if p.status == KEPT and p.file not in stored else p for p in originals]
-    pictures = _make([*originals, *copies], gone, before, stored, config)
+    pictures = _make([*originals, *copies], [], before, known, stored, config)
 
-    for file in stored & {p.file for p in [*gone, *listed.values()]} - {p.file for p in pictures}:
-        _remove(data / file, data)
+    unwanted = stored & {picture.file for picture in known} - {picture.file for picture in pictures}
+    for file in unwanted:
+        (data / file).unlink()
+    if unwanted or any(map(_is_pending, former)):  # a run that was cut off may have left folders without files
+        _remove_empty_folders(data)
     write_manifest(data / MANIFEST, pictures)
     _report(pictures, before, data)
     return [picture for picture in pictures if picture.status == KEPT]
@@ -238,10 +155,17 @@ def _refuse_same_names(pictures: Collection[Picture]) -> None:
             raise UserError(f"{printable(picture.origin)}: {other} has the same class and name; remove or rename one")
 
 
-def _announce(pictures: Sequence[Picture], data: Path) -> None:
+def _is_pending(picture: Picture) -> bool:
+    return picture.status == PENDING
+
+
+def _announce(pictures: Iterable[Picture], known: Sequence[Picture], stored: Collection[str], data: Path) -> None:
     """Should this run be cut off, the manifest names every file that it may have left behind, and trusts no group."""
-    if any(picture.status == PENDING for picture in pictures):
-        write_manifest(data / MANIFEST, [updated(picture, group_bits=-1) for picture in pictures])
+    rows = {picture.origin: picture for picture in pictures}
+    wanted = {picture.file for picture in rows.values()}
+    doomed = {p.origin: replace(p, status=PENDING) for p in known if p.file in stored and p.file not in wanted}
+    if doomed or any(map(_is_pending, rows.values())):
+        write_manifest(data / MANIFEST, [updated(picture, group_bits=-1) for picture in (rows | doomed).values()])
 
 
 def _reusable(old: Picture | None, picture: Picture, stored: Collection[str]) -> bool:
@@ -277,55 +201,80 @@ def _make(
     pictures: Sequence[Picture],
     others: Sequence[Picture],
     before: dict[str, Picture],
+    known: Sequence[Picture],
     stored: set[str],
     config: PictureConfig,
 ) -> list[Picture]:
     """Reads, standardises and stores every pending picture that a former run has not; adds to what is stored."""
+    data = Path(config.data_path)
     pending = [picture for picture in pictures if picture.status == PENDING]
     done = {p.origin: _taken_over(old, p) for p in pending if (old := _as_before(p, before, stored))}
     todo = [picture for picture in pending if picture.origin not in done]
-    _announce([*others, *(done.get(picture.origin, picture) for picture in pictures)], Path(config.data_path))
-    make = partial(_make_one, before=before, stored=frozenset(stored), config=config)
-    for made in in_parallel(make, todo, description="preprocessing"):
+    _announce([*others, *(done.get(picture.origin, picture) for picture in pictures)], known, stored, data)
+    # This process writes, and not those that decode: one of those may outlive a run that was killed, and come in the
+    # way of the next.
+    written = []
+    for made, png in in_processes(
+        partial(_made, decoding=decoding(config)),
+        [(p, old if _reusable(old := before.get(p.origin), p, stored) else None) for p in todo],
+        failed=lambda item, reason: (_skipped(item[0], reason), b""),
+        description="preprocessing",
+        together=portion(config.height, config.width),
+    ):
         done[made.origin] = made
-        if made.file:
+        if png:
+            written.append(data / made.file)
+            write_atomically(written[-1], png, flush=False)
             stored.add(made.file)
+    if written:
+        flush_to_disk(written)  # before any manifest calls them kept: those that are pending are made again
     return [done.get(picture.origin, picture) for picture in pictures]
 
 
-def _make_one(
-    picture: Picture, *, before: dict[str, Picture], stored: Collection[str], config: PictureConfig
-) -> Picture:
-    """Reads, standardises and stores one picture, unless it turns out to be what a former run stored."""
-    origin, old = Path(picture.origin), before.get(picture.origin)
+def _made(item: tuple[Picture, Picture | None], *, decoding: dict[str, float]) -> tuple[Picture, bytes]:
+    """What becomes of a picture, and the PNG to store; none if it is what a former run stored, whose row comes too."""
+    picture, old = item
     try:
-        if not stat.S_ISREG(origin.stat().st_mode):  # a pipe would keep its reader waiting for ever
-            raise ValueError("not a regular file")
-        content = origin.read_bytes()
+        content = content_of(Path(picture.origin))
         picture = replace(picture, sha256=hashlib.sha256(content).hexdigest())
-        if old and old.sha256 == picture.sha256 and _reusable(old, picture, stored):
-            return _taken_over(old, picture)
-        pixels = standard_image(content, **size_of(config))
+        if old and old.sha256 == picture.sha256:
+            return _taken_over(old, picture), b""
+        pixels = standard_image(content, **decoding)
+    except TooLarge as error:  # which another setting may allow, so it is to be tried again
+        return _skipped(replace(picture, sha256=""), str(error)), b""
     except (ValueError, FileNotFoundError, PermissionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        return replace(picture, file="", group="", split="", status=SKIPPED, reason=reason)
-    write_atomically(Path(config.data_path, picture.file), encode_png(pixels))
-    return replace(picture, status=KEPT, perceptual_hash=perceptual_hash(pixels))
+        return _skipped(picture, error.strerror if isinstance(error, OSError) else str(error)), b""
+    return replace(picture, status=KEPT, perceptual_hash=perceptual_hash(pixels)), encode_png(pixels)
+
+
+def _skipped(picture: Picture, reason: str) -> Picture:
+    return replace(picture, file="", group="", split="", status=SKIPPED, reason=reason)
 
 
 def _hashed(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
-    """Reads what tells duplicates from files of `data/` itself; what is damaged is left to be named when it is read."""
+    """Reads what tells duplicates from files of `data/` itself; what is damaged is left to be named when it is read.
 
-    def read(picture: Picture) -> Picture:
-        try:
-            content = Path(picture.origin).read_bytes()
-            pixels = standard_image(content, **size_of(config))
-        except (ValueError, OSError):
-            return picture
-        digest = hashlib.sha256(content).hexdigest()
-        return replace(picture, sha256=digest, perceptual_hash=perceptual_hash(pixels))
+    Raises:
+        UserError: a picture crashes its decoder, which would take the training with it.
+    """
 
-    return list(in_parallel(read, pictures, description="comparing", leave=False))
+    def failed(picture: Picture, reason: str) -> Picture:
+        raise UserError(f"{printable(picture.origin)}: {reason}; delete it and run this again")
+
+    own = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) if _is_pending(p) else p for p in pictures]
+    read = partial(_with_hashes, decoding=decoding(config))
+    return list(in_processes(read, own, failed=failed, description="comparing", leave=False))
+
+
+def _with_hashes(picture: Picture, *, decoding: dict[str, float]) -> Picture:
+    if picture.status != KEPT:
+        return picture
+    try:
+        content = content_of(Path(picture.origin))
+        pixels = standard_image(content, **decoding)
+    except (ValueError, OSError):
+        return picture
+    return replace(picture, sha256=hashlib.sha256(content).hexdigest(), perceptual_hash=perceptual_hash(pixels))
 
 
 def _as_grouped_before(
@@ -345,7 +294,7 @@ def _grouped(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture
         path = Path(config.data_path, picture.file)
         try:
             # What a former run left out is not stored.
-            return standard_image((path if path.exists() else Path(picture.origin)).read_bytes(), **size_of(config))
+            return standard_image((path if path.exists() else Path(picture.origin)).read_bytes(), **decoding(config))
         except ValueError as error:
             raise UserError(f"cannot read {printable(path)} ({error}); delete it and run this again") from None
 
@@ -379,14 +328,11 @@ def _usable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> l
     return [judge(copy) for copy in copies]
 
 
-def _remove(path: Path, top: Path) -> None:
-    """Deletes a file and the folders that it leaves empty."""
-    path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # one that is not empty
-        for folder in path.parents:
-            if folder == top:
-                return
-            folder.rmdir()
+def _remove_empty_folders(data: Path) -> None:
+    for folder, _, files in os.walk(data, topdown=False):
+        if not files:
+            with contextlib.suppress(OSError):  # one with folders
+                Path(folder).rmdir()
 
 
 def _report(pictures: Sequence[Picture], before: dict[str, Picture], data: Path) -> None:

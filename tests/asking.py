@@ -3,13 +3,21 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 from conftest import write_picture
 
-from checkpoint import load_classifier, save_calibration
+from checkpoint import Description, load_classifier, save_calibration
+from listing import read_picture
 
 
 def picture(name: str, *, label: int = 0, seed: int = 500) -> str:
     return str(write_picture(Path(name), label=label, seed=seed))
+
+
+def pixels_of(name: str | Path, description: Description) -> np.ndarray:
+    """As the network is shown them."""
+    size = {name: getattr(description, name) for name in ("height", "width", "color_channels")}
+    return read_picture((Path(name), None), **size, max_megapixels=200)
 
 
 def with_limits(trained: Path, folder: Path, *, farthest: float) -> Path:

@@ -1,15 +1,12 @@
-"""Writing whole files, going through many of them, printing odd names, and keeping a library quiet."""
+"""Writing whole files, showing progress, printing odd names, and keeping a library quiet."""
 
-import io
 import os
 import re
-import sys
-import threading
 
 import pytest
 
 import files
-from files import in_parallel, printable, progress, quiet_import, write_atomically
+from files import printable, progress, quiet_import, write_atomically
 
 
 def test_a_file_is_written_with_the_folders_above_it(tmp_path):
@@ -85,68 +82,7 @@ def test_an_error_while_loading_passes_and_stderr_is_back(capfd, monkeypatch):
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"  # all but fatal messages, unless its user wants more
 
 
-# ---- many at a time ----
-
-
-def test_results_come_in_the_order_of_the_items_however_long_each_takes():
-    second_is_done = threading.Event()
-
-    def work(item: int) -> int:
-        if item == 16:  # of the next ones
-            second_is_done.set()
-        if item == 0 and os.cpu_count() > 1:
-            assert second_is_done.wait(timeout=60)  # the other thread overtakes this one
-        return item * item
-
-    assert list(in_parallel(work, range(1000), description="squaring")) == [item * item for item in range(1000)]
-
-
-def test_no_items_give_no_results():
-    assert list(in_parallel(str, [], description="nothing")) == []
-
-
-def test_only_so_many_items_are_under_way(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    begun = []
-    results = in_parallel(begun.append, range(1000), description="working")
-    assert begun == []  # not before the first is asked for
-    next(results)
-    results.close()
-    assert len(begun) <= (2 * 2 + 1) * files._TOGETHER  # two portions a core, and one more as the first is handed over
-
-
-def test_an_error_is_raised_and_the_rest_is_dropped(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    begun = []
-
-    def work(item: int) -> int:
-        begun.append(item)
-        if item == 3:
-            raise ValueError("the fourth")
-        return item
-
-    with pytest.raises(ValueError, match="^the fourth$"):
-        list(in_parallel(work, range(1000), description="working"))
-    assert len(begun) <= 2 * files._TOGETHER
-
-
-@pytest.mark.parametrize(("count", "expected"), [(1, 1), (15, 15), (16, 8), (1000, 63)])
-def test_few_items_are_shared_out_among_the_cores(count, expected, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    portions = []
-
-    class Counted(list):
-        def __getitem__(self, places):
-            portions.append(super().__getitem__(places))
-            return portions[-1]
-
-    assert list(in_parallel(str, Counted(range(count)), description="working")) == [str(i) for i in range(count)]
-    assert len(portions) == expected
-
-
-def test_short_work_leaves_nothing_in_a_log(capsys):
-    assert list(in_parallel(str, range(3), description="working")) == ["0", "1", "2"]
-    assert capsys.readouterr() == ("", "")
+# ---- progress ----
 
 
 def test_in_a_log_long_work_is_told_of_in_plain_lines(capsys, monkeypatch):
@@ -157,19 +93,3 @@ def test_in_a_log_long_work_is_told_of_in_plain_lines(capsys, monkeypatch):
     first, second = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"preprocessing: 1,200 of 3,000, [\d,]+ img/s, \d\d:\d\d left", first)
     assert re.fullmatch(r"preprocessing: 3,000 of 3,000, [\d,]+ img/s, 00:00 left", second)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize("leave", [True, False])
-def test_on_a_terminal_a_bar_is_shown_and_left_or_wiped_out(leave, monkeypatch):
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    list(in_parallel(str, range(30), description="decoding", leave=leave))
-    said = terminal.getvalue()
-    assert "decoding:   0%" in said and "img/s]" in said
-    last = said.split("\r")[-1 if leave else -2]
-    assert ("30/30" in last and last.endswith("\n")) if leave else not last.strip()

@@ -1,19 +1,23 @@
 """Asking a trained network: what is found, what is said, and what is done about bad pictures."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import picture, with_limits
+import working
+from asking import picture, pixels_of, with_limits
 from conftest import write_picture
 
 import predict
-from checkpoint import Description, load_classifier, read_description
+from checkpoint import Description, load_classifier, read_description, read_tensors, write_tensors
 from config import PredictConfig, TrainConfig, UserError
 from dataset import load
-from predict import Prediction
+from predict import Prediction, begin_reading
 from preprocessing import prepare
+
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links, pipes and signals of POSIX")
 
 
 def names_of(lines: list[str]) -> list[str]:
@@ -65,7 +69,7 @@ def test_raw_magnitudes_are_those_of_the_network_and_scores_the_calibrated_sigmo
     """Two classes under a softmax: the log-odds of each are its magnitude less the other one."""
     name = picture("one.png")
     classifier, description = load_classifier(trained)
-    (ant, bee), *_ = classifier.model.predict_on_batch(predict.read_picture(Path(name), description)[None])
+    (ant, bee), *_ = classifier.model.predict_on_batch(pixels_of(name, description)[None])
     scale, offset = (
         float(variable.numpy()) for variable in (classifier.calibration.scale, classifier.calibration.offset)
     )
@@ -94,7 +98,10 @@ def test_scores_of_a_network_that_is_not_calibrated_are_said_to_be_so_and_are_th
 ):
     name = picture("one.png")
     shutil.copytree(trained, tmp_path / "copy")
-    shutil.rmtree(tmp_path / "copy" / "best" / "calibration")
+    (best,) = (tmp_path / "copy" / "best").glob("ckpt-*")
+    saved = read_tensors(best)
+    weights = {name: tensor for name, tensor in saved.tensors.items() if not name.startswith("calibration/")}
+    write_tensors(best, weights, saved.description)
     code, (said,), (warning,) = ask(name, network=tmp_path / "copy")
     assert code == 0
     assert warning == "predict.py: the scores are not calibrated yet; run trainer.py to its end"
@@ -115,7 +122,7 @@ def test_a_picture_gives_the_very_pixels_that_training_saw(rawdata, settings_for
         images = load(pictures, config).images
         assert {Path(one.origin).suffix for one in pictures} == {".jpg", ".png"}
         for one, image in zip(pictures, images, strict=True):
-            np.testing.assert_array_equal(predict.read_picture(Path(one.origin), description), image)
+            np.testing.assert_array_equal(pixels_of(one.origin, description), image)
 
 
 def test_folders_are_searched_and_every_picture_answers_once_in_order(ask):
@@ -145,11 +152,12 @@ def test_more_pictures_than_a_batch_are_answered_in_order_as_one_by_one(trained,
     paths = [Path(picture(tmp_path / f"{number}.png", label=number % 2, seed=number)) for number in range(130)]
     paths[64].write_bytes(b"")
     classifier, description = load_classifier(trained)
-    answers = list(predict.predict(classifier, description, paths))
+    pictures = begin_reading(dict.fromkeys(paths), description, max_megapixels=200)
+    answers = list(predict.predict(classifier, paths, pictures))
     assert [answer.path for answer in answers] == paths
     assert [answer.failure for answer in answers] == [""] * 64 + ["the file is empty"] + [""] * 65
     for number in (0, 63, 65, 128, 129):
-        alone = classifier.ask(predict.read_picture(paths[number], description)[None])
+        alone = classifier.ask(pixels_of(paths[number], description)[None])
         np.testing.assert_allclose(answers[number].logits, alone.logits[0], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(answers[number].scores, alone.scores[0], rtol=1e-4, atol=1e-4)
     assert len({answer.logits.tobytes() for answer in answers if not answer.failure}) == 129
@@ -182,6 +190,46 @@ def test_only_bad_pictures_give_no_answer_and_exit_code_1(ask):
     code, out, err = ask("empty.png")
     assert (code, out) == (1, [])
     assert err == ["predict.py: empty.png: the file is empty"]
+
+
+@not_on_windows
+def test_links_in_a_folder_are_followed_inside_it_and_nowhere_else(ask):
+    outside, inside = picture("outside.png"), picture("in/inside.png")
+    for name, target in (("out", "../outside.png"), ("same", "inside.png"), ("self", "self"), ("folder", ".")):
+        Path("in", name).symlink_to(target)
+    code, out, err = ask("in")
+    assert (code, names_of(out)) == (1, [inside, "in/same"])
+    assert err == [
+        "predict.py: in/folder: a link to a folder, which is not followed",
+        "predict.py: in/out: a link that leads out of the folder",
+        "predict.py: in/self: a link that leads to itself",
+    ]
+    Path("named").symlink_to(outside)
+    assert names_of(ask("named", "in/out")[1]) == ["named", "in/out"]
+    assert names_of(ask("in", "in/out")[1]) == [inside, "in/out", "in/same"]
+    Path("link").symlink_to("in", target_is_directory=True)
+    assert names_of(ask("link")[1]) == ["link/inside.png", "link/same"]
+
+
+@not_on_windows
+def test_pictures_with_too_many_pixels_and_pipes_are_named(ask):
+    good = picture("good.png")
+    os.mkfifo("pipe.png")
+    code, out, err = ask(good, "pipe.png", max_megapixels=0.002)
+    assert (code, names_of(out), err) == (1, [good], ["predict.py: pipe.png: not a regular file"])
+    code, out, (complaint,) = ask(good, max_megapixels=0.001)
+    assert (code, out) == (1, [])
+    assert "good.png: " in complaint and "--max_megapixels 0.001" in complaint
+
+
+@not_on_windows
+def test_a_picture_that_crashes_its_decoder_is_named_and_the_others_are_answered(ask, monkeypatch):
+    good, bad, late = picture("good.png"), picture("bad.png"), picture("late.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "read_picture", working.crash_on_bad)
+        code, out, err = ask(good, bad, late)
+    assert (code, names_of(out)) == (1, [good, late])
+    assert err == ["predict.py: bad.png: makes the decoder crash (signal 11)"]
 
 
 def test_control_characters_in_names_reach_no_terminal(ask):

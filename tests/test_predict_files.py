@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import picture, with_limits
+from asking import picture, pixels_of, with_limits
 
 import predict
 from checkpoint import load_classifier
@@ -80,6 +80,18 @@ def test_hidden_folders_and_files_outside_the_class_folders_are_not_evaluated(as
     picture("seen/loose.png", label=1)
     picture("seen/ant/.hidden.png", label=1)
     assert ask(evaluate="seen") == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs rights there")
+def test_links_out_of_the_folder_are_not_evaluated(ask, seen, tmp_path):
+    _, before, _ = ask(evaluate="seen")
+    picture(tmp_path / "outside.png")
+    (seen / "ant" / "out.png").symlink_to(tmp_path / "outside.png")
+    code, out, err = ask(evaluate="seen")
+    assert (code, out, err) == (1, before, ["predict.py: seen/ant/out.png: a link that leads out of the folder"])
+    (seen / "bee").rename(tmp_path / "bee")
+    (seen / "bee").symlink_to(tmp_path / "bee")
+    assert refusal(ask, evaluate="seen").startswith("seen/bee: a link that leads out of the folder; move that folder")
 
 
 def test_unreadable_pictures_are_named_and_not_counted(ask, seen):
@@ -173,7 +185,7 @@ def test_json_holds_every_prediction_with_its_scores_and_raw_magnitudes(trained,
     content = json.loads(Path("deep/all.json").read_text())
     assert list(content) == ["predictions"]
     classifier, description = load_classifier(trained)
-    answers = classifier.ask(np.stack([predict.read_picture(Path(name), description) for name in (good, other)]))
+    answers = classifier.ask(np.stack([pixels_of(name, description) for name in (good, other)]))
     first, failed, second = content["predictions"]
     for row, name, line, logits, scores in zip(
         (first, second), (good, other), out, answers.logits.tolist(), answers.scores.tolist(), strict=True

@@ -1,15 +1,23 @@
 """What preprocessing refuses, the copies it takes in, and a `data/` folder that somebody else made."""
 
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_picture
+import working
+from conftest import ROOT, write_picture
 
+import preprocessing
 from config import PictureConfig, UserError
+from files import locked
 from manifest import KEPT, LEFT_OUT, SKIPPED, TRAIN, VALIDATION, copy_name, read_manifest
 from preprocessing import prepare, preprocess
+
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and signals of POSIX")
 
 
 @pytest.fixture
@@ -24,8 +32,12 @@ def rows(config: PictureConfig, folder: str) -> dict:
     return {Path(picture.origin).relative_to(folder).as_posix(): picture for picture in own}
 
 
+def is_content(path: Path) -> bool:
+    return path.is_file() and path.name != ".lock"
+
+
 def contents(folder: str | Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if is_content(path)}
 
 
 # ---- what is refused ----
@@ -120,6 +132,35 @@ def test_a_ready_made_folder_needs_two_classes_too(config, ready_made):
         prepare(config)
 
 
+@not_on_windows
+def test_links_out_of_a_ready_made_folder_are_not_used(config, ready_made, tmp_path, capsys):
+    outside = write_picture(tmp_path / "outside.jpg", label=0, seed=90)
+    (ready_made / "ant" / "out.jpg").symlink_to(outside)
+    (ready_made / "ant" / "same.jpg").symlink_to("ant00.jpg")
+    assert {Path(picture.file).name for picture in prepare(config) if "ant/" in picture.file} >= {"ant01.jpg"}
+    said = capsys.readouterr().out
+    assert f"skipped {(ready_made / 'ant' / 'out.jpg').as_posix()}: a link that leads out of the folder" in said
+    assert "same.jpg" not in said or "left out" in said
+
+
+@not_on_windows
+def test_a_picture_that_crashes_its_decoder_is_refused_by_name_in_a_ready_made_folder(config, ready_made, monkeypatch):
+    monkeypatch.setattr(preprocessing, "_with_hashes", working.crash_on_ant03_too)
+    with pytest.raises(UserError, match=r"ant/ant03.jpg: makes the decoder crash \(signal 11\); delete it and run"):
+        prepare(config)
+
+
+def test_a_second_run_waits_for_the_first(config, rawdata, tmp_path):
+    with locked(Path(config.data_path)):
+        command = [sys.executable, ROOT / "preprocessing.py", "--data_path", config.data_path]
+        second = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert second.stderr.readline().endswith("data_path/: another run is at work here; waiting for its end\n")
+        assert sorted(contents(config.data_path)) == []
+    out, err = second.communicate(timeout=60)
+    assert (second.returncode, err) == (0, "")
+    assert "20 pictures; 20 new" in out
+
+
 def test_a_finished_folder_is_used_when_rawdata_is_gone(config, rawdata, capsys):
     kept = preprocess(config)
     shutil.rmtree(rawdata)
@@ -152,7 +193,7 @@ def test_a_manifest_of_another_kind_is_left_alone(config, rawdata):
     path.write_text("name,label\na.jpg,1\n")
     with pytest.raises(UserError, match="not a manifest of this version"):
         prepare(config)
-    assert contents(config.data_path) == {"manifest.csv": path.read_bytes()}
+    assert contents(config.data_path) == {"manifest.csv": b"name,label\na.jpg,1\n"}
 
 
 # ---- copies ----

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import working
 from conftest import write_picture
 from PIL import Image
 
@@ -34,8 +35,12 @@ def rows(config: PictureConfig) -> dict:
     return table
 
 
+def is_content(path: Path) -> bool:
+    return path.is_file() and path.name != ".lock"
+
+
 def contents(folder: str | Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if is_content(path)}
 
 
 def outputs(config: PictureConfig) -> dict[str, tuple[int, int]]:
@@ -145,7 +150,8 @@ def test_what_is_no_regular_file_is_skipped_and_named(config, rawdata, capsys):
     (rawdata / "ant" / "loop").symlink_to(rawdata, target_is_directory=True)
     preprocess(config)
     table = rows(config)
-    assert len(table) == 22
+    assert len(table) == 23
+    assert table["ant/loop"].reason == "a link to a folder, which is not followed"
     assert (table["ant/pipe.jpg"].status, table["ant/pipe.jpg"].reason) == (SKIPPED, "not a regular file")
     assert (table["ant/nowhere.jpg"].status, table["ant/nowhere.jpg"].reason) == (SKIPPED, "No such file or directory")
     said = capsys.readouterr().out
@@ -260,7 +266,7 @@ def test_a_class_that_is_gone_leaves_no_folder(config, rawdata):
     assert Path(config.data_path, "cat", "deep").is_dir()
     shutil.rmtree(rawdata / "cat")
     preprocess(config)
-    assert sorted(entry.name for entry in Path(config.data_path).iterdir()) == ["ant", "bee", "manifest.csv"]
+    assert sorted(entry.name for entry in Path(config.data_path).iterdir()) == [".lock", "ant", "bee", "manifest.csv"]
 
 
 def test_a_stored_picture_that_was_lost_is_made_again(config, rawdata):
@@ -319,10 +325,10 @@ def cut_off(config: PictureConfig, monkeypatch, *, after: int) -> None:
     """Lets a run die after it stored some pictures, as by Ctrl-C or a power cut."""
     stored, write = itertools.count(), preprocessing.write_atomically
 
-    def write_some(path, data):
+    def write_some(path, data, **how):
         if next(stored) >= after:
             raise KeyboardInterrupt
-        write(path, data)
+        write(path, data, **how)
 
     with monkeypatch.context() as patch:
         patch.setattr(preprocessing, "write_atomically", write_some)
@@ -330,18 +336,30 @@ def cut_off(config: PictureConfig, monkeypatch, *, after: int) -> None:
             preprocess(config)
 
 
-def test_a_file_that_could_not_be_opened_is_tried_again(rawdata, settings_for, monkeypatch):
-    config = settings_for(PictureConfig)
-    former = Path.read_bytes
+@not_on_windows
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may open every file")
+def test_a_file_that_could_not_be_opened_is_tried_again(rawdata, config):
+    (rawdata / "ant" / "ant03.jpg").chmod(0)
+    assert len(preprocess(config)) == 19
+    assert rows(config)["ant/ant03.jpg"].reason == "Permission denied"
+    (rawdata / "ant" / "ant03.jpg").chmod(0o600)
+    assert len(preprocess(config)) == 20
 
-    def refuse(path):
-        if path.name == "ant03.jpg":
-            raise PermissionError(13, "Permission denied")
-        return former(path)
 
+def test_a_picture_with_too_many_pixels_is_tried_again_when_more_are_allowed(rawdata, settings_for):
+    write_picture(rawdata / "ant" / "huge.png", label=0, seed=99, size=(80, 60))
+    few, more = (settings_for(PictureConfig, max_megapixels=most) for most in (0.004, 0.005))
+    assert len(preprocess(few)) == 20
+    assert "0.004" in rows(few)["ant/huge.png"].reason
+    assert len(preprocess(more)) == 21
+    assert len(preprocess(few)) == 21  # what has been made is kept
+
+
+def test_a_picture_that_crashes_its_decoder_is_skipped_and_tried_again(rawdata, config, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", refuse)
+        patch.setattr(preprocessing, "_made", working.crash_on_ant03)
         assert len(preprocess(config)) == 19
+    assert rows(config)["ant/ant03.jpg"].reason == "makes the decoder crash (signal 11)"
     assert len(preprocess(config)) == 20
 
 
@@ -352,7 +370,60 @@ def test_files_outside_the_class_folders_are_counted(rawdata, settings_for, caps
     assert "rawdata: 1 files are in no class folder and are passed over" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
-def test_a_link_to_itself_is_a_file_that_cannot_be_read(tmp_path):
-    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
-    assert list(visible_files(tmp_path)) == [tmp_path / "loop.jpg"]
+# ---- links ----
+
+
+@not_on_windows
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(config, rawdata):
+    loop = rawdata / "ant" / "loop.jpg"
+    loop.symlink_to(loop)
+    assert loop in list(visible_files(rawdata))
+    preprocess(config)
+    assert rows(config)["ant/loop.jpg"].reason == "a link that leads to itself"
+
+
+@not_on_windows
+def test_links_to_files_are_followed_inside_the_folder_and_nowhere_else(config, rawdata, tmp_path, capsys):
+    outside = write_picture(tmp_path / "outside.jpg", label=0, seed=90)
+    inside = write_picture(rawdata / ".originals" / "inside.jpg", label=0, seed=91)
+    (rawdata / "ant" / "out.jpg").symlink_to(outside)
+    (rawdata / "ant" / "up.jpg").symlink_to("../../outside.jpg")
+    (rawdata / "ant" / "in.jpg").symlink_to(inside)
+    (rawdata / "ant" / "via.jpg").symlink_to("out.jpg")
+    preprocess(config)
+    table = rows(config)
+    assert table["ant/in.jpg"].status == KEPT
+    for name in ("out", "up", "via"):
+        assert table[f"ant/{name}.jpg"].status == SKIPPED
+        assert table[f"ant/{name}.jpg"].reason == "a link that leads out of the folder"
+    assert "ant/out.jpg: a link that leads out of the folder" in capsys.readouterr().out
+
+
+@not_on_windows
+def test_a_picture_that_becomes_a_link_out_of_the_folder_goes(config, rawdata, tmp_path):
+    preprocess(config)
+    path = rawdata / "ant" / "ant00.jpg"
+    path.rename(tmp_path / "moved.jpg")
+    path.symlink_to(tmp_path / "moved.jpg")  # of the same size and date
+    preprocess(config)
+    assert rows(config)["ant/ant00.jpg"].status == SKIPPED
+    assert "ant00.jpg.png" not in outputs(config)
+
+
+@not_on_windows
+def test_rawdata_may_be_a_link_and_its_class_folders_may_not(config, rawdata, tmp_path):
+    rawdata.rename(tmp_path / "elsewhere")
+    rawdata.symlink_to(tmp_path / "elsewhere")
+    assert len(preprocess(config)) == 20
+    (tmp_path / "elsewhere" / "bee").rename(tmp_path / "bee")
+    (rawdata / "bee").symlink_to(tmp_path / "bee")
+    with pytest.raises(UserError, match="rawdata/bee: a link that leads out of the folder; move that folder here, or"):
+        preprocess(config)
+    (rawdata / "bee").unlink()
+    (rawdata / "bee").symlink_to(rawdata)
+    with pytest.raises(UserError, match="rawdata/bee: a link that leads out of the folder"):
+        preprocess(config)
+    (rawdata / "bee").unlink()
+    (tmp_path / "bee").rename(rawdata / ".bee")
+    (rawdata / "bee").symlink_to(".bee")
+    assert len(preprocess(config)) == 20
