@@ -39,7 +39,7 @@ def fully_connected_layer(x, *, units: int, name: str, **options):
 
 
 def flattened_size(height: int, width: int) -> int:
-    """How many values of a picture the first fully connected layer sees: three poolings halve its sides, rounding up."""
+    """Values of a picture that the first fully connected layer sees: three poolings halve its sides, rounding up."""
     return -(-height // 8) * -(-width // 8) * 64
 
 

@@ -27,9 +27,7 @@ class TooLarge(ValueError):  # noqa: N818
     """A picture has more pixels than are allowed, by its header; nothing has been decoded."""
 
 
-def standard_image(
-    data: bytes, *, height: int, width: int, color_channels: int, max_megapixels: float = 200.0
-) -> np.ndarray:
+def standard_image(data: bytes, *, height: int, width: int, color_channels: int, max_megapixels: float) -> np.ndarray:
     """Decodes a picture file and stretches it to one size.
 
     `data` is the whole content of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file; `color_channels` is 3 for RGB, 1 for
@@ -53,7 +51,7 @@ def standard_image(
     return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, color_channels)
 
 
-def decode_image(data: bytes, *, mode: str, least: int, max_megapixels: float = 200.0) -> np.ndarray:
+def decode_image(data: bytes, *, mode: str, least: int, max_megapixels: float) -> np.ndarray:
     """Decodes a picture file, upright and in its own proportions.
 
     Pillow decodes, because it refuses the truncated files that OpenCV fills with grey. Large JPEGs are decoded at

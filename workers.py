@@ -213,9 +213,9 @@ class _Process:
             self._popen.wait()
 
     def forget(self) -> None:
-        """In a fork, whose process it is not."""
+        """Lets it end by itself, and takes no interest in when."""
         self.let_go()
-        self._popen.returncode = 0
+        self._popen.returncode = 0  # else Popen would warn of it
 
 
 _free: list[_Process] = []  # kept for the next work, as one takes 0.3 s to begin
@@ -231,23 +231,15 @@ def _free_process() -> _Process:
     return _Process()
 
 
-@atexit.register
-def _end_all() -> None:
-    for process in _free:
-        process.let_go()
-    for process in _free:
-        process.wait()
-    _free.clear()
-
-
-def _forget_all() -> None:
+def _let_all_go() -> None:
     for process in _free:
         process.forget()
     _free.clear()
 
 
+atexit.register(_let_all_go)  # and waits for none of them, as they end by themselves, in a twentieth of a second
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    os.register_at_fork(after_in_child=_let_all_go)  # they are its parent's
 
 
 # ---- in a process of its own ----

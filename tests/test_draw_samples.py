@@ -25,7 +25,7 @@ def names(folder: Path) -> list[str]:
 
 
 def pixels_of(path: Path) -> np.ndarray:
-    return decode_image(path.read_bytes(), mode="RGB", least=600).astype(int)
+    return decode_image(path.read_bytes(), mode="RGB", least=600, max_megapixels=1).astype(int)
 
 
 def drawing(label: int, number: int) -> bytes:

@@ -31,11 +31,11 @@ def block(color, height: int = 16, width: int = 16) -> np.ndarray:
 
 
 def decoded(data: bytes, mode: str = "RGB") -> np.ndarray:
-    return decode_image(data, mode=mode, least=32)
+    return decode_image(data, mode=mode, least=32, max_megapixels=200)
 
 
 def standard(data: bytes, height: int, width: int, channels: int = 3) -> np.ndarray:
-    return standard_image(data, height=height, width=width, color_channels=channels)
+    return standard_image(data, height=height, width=width, color_channels=channels, max_megapixels=200)
 
 
 # ---- sizes ----
@@ -384,13 +384,13 @@ def test_a_damaged_file_is_refused_in_one_line(name):
 )
 def test_large_jpegs_are_decoded_at_a_fraction_but_with_no_side_too_small(size, least, expected):
     data = file_of(block(RED, *size), "JPEG")
-    assert decode_image(data, mode="RGB", least=least).shape[:2] == expected
+    assert decode_image(data, mode="RGB", least=least, max_megapixels=200).shape[:2] == expected
 
 
 def test_a_photograph_to_be_turned_is_not_reduced_too_far():
     # Stored 400 wide and 800 high, shown 800 wide and 400 high: a quarter would leave a height of only 100.
     data = file_of(block(RED, 800, 400), "JPEG", exif=turned(6))
-    assert decode_image(data, mode="RGB", least=150).shape == (200, 400, 3)
+    assert decode_image(data, mode="RGB", least=150, max_megapixels=1).shape == (200, 400, 3)
 
 
 @pytest.mark.parametrize(("side", "expected"), [(1200, 150), (1192, 298)])
@@ -399,7 +399,7 @@ def test_of_large_jpegs_one_and_a_half_times_the_final_size_is_decoded(monkeypat
     monkeypatch.setattr(
         pictures, "decode_image", lambda data, **options: shapes.append(decode_image(data, **options)) or shapes[-1]
     )
-    standard_image(file_of(block(RED, side, side), "JPEG"), height=60, width=100, color_channels=3)
+    standard_image(file_of(block(RED, side, side), "JPEG"), height=60, width=100, color_channels=3, max_megapixels=200)
     assert shapes[0].shape == (expected, expected, 3)
 
 

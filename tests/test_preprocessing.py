@@ -17,7 +17,7 @@ import preprocessing
 from config import PictureConfig, UserError
 from manifest import KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, read_manifest
 from pictures import standard_image
-from preprocessing import prepare, preprocess, visible_files
+from preprocessing import decoding, prepare, preprocess, visible_files
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -104,11 +104,10 @@ def test_pictures_are_stored_as_they_are_standardised(rawdata, settings_for):
         assert len(stored) == 20
         for path in stored:
             source = rawdata / path.parent.name / path.stem  # ant00.jpg.png was ant00.jpg
-            size = (config.height, config.width, config.color_channels)
-            expected = standard_image(source.read_bytes(), height=size[0], width=size[1], color_channels=size[2])
+            expected = standard_image(source.read_bytes(), **decoding(config))
             with Image.open(path) as image:
                 assert image.format == "PNG"
-                assert np.array_equal(np.asarray(image).reshape(size), expected)
+                assert np.array_equal(np.asarray(image).reshape(expected.shape), expected)
 
 
 def test_files_of_one_name_but_several_kinds_are_all_kept(config, rawdata):
@@ -118,7 +117,9 @@ def test_files_of_one_name_but_several_kinds_are_all_kept(config, rawdata):
     preprocess(config)
     twins = [Path(config.data_path, "bee", name) for name in ("twin.png.png", "twin.jpg.png", "misnamed.png.png")]
     assert len({twin.read_bytes() for twin in twins}) == 3
-    expected = standard_image((rawdata / "spare.jpg").read_bytes(), height=16, width=16, color_channels=3)
+    expected = standard_image(
+        (rawdata / "spare.jpg").read_bytes(), height=16, width=16, color_channels=3, max_megapixels=1
+    )
     assert np.array_equal(cv2.imread(str(twins[2]))[..., ::-1], expected)  # the content counts, not the ending
 
 

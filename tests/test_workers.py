@@ -23,6 +23,12 @@ def results(function, items, **options) -> list:
     return list(in_processes(function, items, failed=working.failed, description="working", **options))
 
 
+def end(processes: list) -> None:
+    for process in processes:
+        process.let_go()
+        process.wait()
+
+
 def wait_until(is_so, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not is_so():
@@ -58,7 +64,7 @@ def test_one_item_needs_one_process(monkeypatch):
     monkeypatch.setattr(workers, "_free", [])
     results(working.square, [3])
     assert len(workers._free) == 1
-    workers._end_all()
+    end(workers._free)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 1), (15, 15), (16, 8), (1000, 63)])
@@ -158,7 +164,7 @@ def test_a_process_that_died_while_it_was_free_is_replaced(monkeypatch):
     workers._free[0].wait()
     (other,) = set(results(working.process, range(3)))
     assert other != pid
-    workers._end_all()
+    end(workers._free)
 
 
 def test_work_is_done_in_the_folder_that_its_caller_is_in(tmp_path, monkeypatch):
@@ -183,7 +189,6 @@ def test_a_fork_has_processes_of_its_own():
         code = 1
         try:
             code = 0 if not workers._free and results(working.square, range(10)) == [n * n for n in range(10)] else 2
-            workers._end_all()
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
@@ -249,7 +254,8 @@ def test_the_end_of_a_run_is_quiet_and_ends_its_processes(tmp_path):
         out, err = run.communicate(timeout=60)
     assert (run.returncode, err) == (0, "")
     pids = list(map(int, out.split()))
-    assert pids and not any(map(is_there, pids))
+    assert pids
+    wait_until(lambda: not any(map(is_there, pids)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
