@@ -1,9 +1,10 @@
 """Makes randomly transformed copies of the training pictures of `rawdata/`, in `augmented/<class>/`.
 
 The transforms are Augmentor's, driven one by one with dice of our own, since Augmentor's are rounded to one decimal and
-cannot be repeated. Only sources on the training side of the split are copied. Same seed, same bytes,
-however often it was cut off and run again. A picture that crashes its decoder or a transform is named and goes without
-copies, as one that cannot be read does in preprocessing; the exit code is 0 all the same.
+cannot be repeated. Only sources on the training side of the split are copied. Same seed, same bytes, however often it
+was cut off and run again.
+A picture that crashes its decoder or a transform is named and goes without copies, as one that cannot be read does in
+preprocessing; the exit code is 0 all the same.
 """
 
 import io

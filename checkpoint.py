@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 
 from classifier import Classifier
 from config import LOSSES, UserError
-from files import printable, replacing, write_atomically
+from files import printable, write_atomically
 from model import flattened_size, generate_model
 
 DESCRIPTION, BEST = "model.json", "best"
@@ -148,12 +148,8 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], description: Descr
     """Writes a checkpoint, of which after a crash or a power cut all is there or nothing."""
     tensors = {**tensors, "description": np.frombuffer(description.as_json(), np.uint8)}
     tensors["checksum"] = _checksum(tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        try:
-            safetensors.numpy.save_file(tensors, temporary)
-        except SafetensorError:  # it does not tell what the system said, such as that the disk is full; this does
-            temporary.write_bytes(safetensors.numpy.save(tensors))
+    # Not by its save_file, which has a temporary file of its own that a kill would leave behind.
+    write_atomically(path, safetensors.numpy.save(tensors))
 
 
 def read_tensors(path: Path) -> Saved:

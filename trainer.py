@@ -124,13 +124,16 @@ def fit(model: keras.Model, train: Samples, validation: Samples, checkpoints: Ch
     keeper = Keeper(checkpoints, save_seconds=config.save_seconds, files_of=files_of)
     summaries = Summaries(Path(config.model_save_name), history)
     saturation = Saturation(history, patience=config.patience)
-    callbacks = [Vocabulary(config.batch_size), averaging, keeper, summaries, saturation]
+    # What TensorBoard shows comes before the checkpoint, as it is written anew from that when a run goes on.
+    callbacks = [Vocabulary(config.batch_size), averaging, summaries, keeper, saturation]
     weights, validation_weights = (
         class_weights(part.labels, balance=config.balance_classes) for part in (train, validation)
     )
+    summaries.set_model(model)
+    summaries.on_train_begin()  # of a finished run too, whose last figures a full disk may have cost
     try:
         with signals_to(keeper):
-            while len(history) < config.epochs and not model.stop_training:
+            while len(history) < config.epochs and not is_saturated(history, config.patience):
                 done_steps = checkpoints.step - len(history) * steps_per_epoch
                 model.fit(
                     training_batches(train, config, first_step=checkpoints.step),
@@ -257,8 +260,7 @@ def run(folder: Path, config: TrainConfig) -> int:
     longer = [f"--patience {2 * config.patience}"] if is_saturated(history, config.patience) else []
     longer += [f"--epochs {len(history) + config.epochs}"] if len(history) >= config.epochs else []
     try:
-        if not longer:
-            fit(model, samples, validation, checkpoints, config)
+        fit(model, samples, validation, checkpoints, config)
     except Stopped as stop:
         if history:
             calibrate(training, samples, validation, config)

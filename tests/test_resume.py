@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, write_picture
 from runs import BY_STEPS, STEPS, files, history, newest_step, stop_at, stored
+from test_summaries import curve
 
 import files as files_module
 import trainer
@@ -120,6 +121,19 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
     assert trainer.main(config) == 0
     assert f"going on after epoch {step // STEPS}, step {step}" in capsys.readouterr().out
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def test_a_run_stopped_at_its_very_end_still_shows_every_epoch_on_tensorboard(whole_run, tmp_path, monkeypatch):
+    config = run_in(tmp_path, whole_run)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4 * STEPS, lambda: signal.raise_signal(signal.SIGTERM))
+        assert trainer.main(config) == 143
+    assert [step for step, _ in curve(tmp_path / "validation", "cost")] == [1, 2, 3, 4]
+    for path in tmp_path.glob("*/events*"):
+        path.unlink()  # as if the disk had been full
+    assert trainer.main(config) == 0
+    for run in ("train", "validation"):
+        assert curve(tmp_path / run, "cost") == curve(Path(whole_run.model_save_name, run), "cost")
 
 
 def test_the_figures_of_a_resumed_epoch_cover_all_of_its_steps(whole_run, tmp_path, monkeypatch):
@@ -276,14 +290,18 @@ def test_without_a_due_save_only_the_beginning_and_the_end_are_stored(whole_run)
 
 
 def test_a_finished_run_says_so_and_how_to_go_on_and_changes_nothing(whole_run, capsys):
-    before = files(whole_run.model_save_name)
+    def content() -> dict[Path, bytes]:
+        """All but what TensorBoard shows, which is written anew."""
+        return {path: data for path, data in files(whole_run.model_save_name).items() if "events" not in path.name}
+
+    before = content()
     assert trainer.main(whole_run) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out
     assert "--epochs 8" in out
     assert "--model_save_name" in out
     assert "best validation accuracy" in out
-    assert files(whole_run.model_save_name) == before
+    assert content() == before
 
 
 @pytest.mark.parametrize(
