@@ -22,8 +22,9 @@ from pathlib import Path
 from files import printable, quiet_import, write_atomically
 
 with quiet_import():
-    from checkpoint import Description, load_classifier, read_description
+    from checkpoint import load_classifier
     from classifier import Classifier
+    from description import Description, read_description
     from device import set_up
 
 import numpy as np

@@ -23,16 +23,7 @@ import numpy as np
 
 import config as settings
 from callbacks import Averaging, FiniteSteps, Keeper, Saturation, Stopped, Vocabulary
-from checkpoint import (
-    BEST,
-    Checkpoints,
-    Description,
-    best_epoch,
-    load_classifier,
-    newest_run,
-    refuse_others,
-    save_calibration,
-)
+from checkpoint import BEST, Checkpoints, best_epoch, load_classifier, newest_run, save_calibration
 from classifier import Classifier
 from config import TrainConfig, UserError
 from dataset import (
@@ -47,6 +38,7 @@ from dataset import (
     training_batches,
     validation_batches,
 )
+from description import Description, refuse_others
 from device import set_up
 from evaluation import as_text, evaluate
 from manifest import TRAIN, VALIDATION, Picture

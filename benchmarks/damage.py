@@ -28,8 +28,9 @@ from campaign import (
 
 import numpy as np
 
-from checkpoint import BEST, DESCRIPTION, load_classifier, read_description, read_tensors
+from checkpoint import BEST, load_classifier, read_tensors
 from config import UserError
+from description import DESCRIPTION, read_description
 from kills import pictures_of_many_sizes
 from resumed import Training, Undisturbed, newest_file
 

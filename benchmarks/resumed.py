@@ -13,8 +13,9 @@ from campaign import TOP, Running, Wrong, expect, expect_same_files, leftovers, 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
-from checkpoint import BEST, DESCRIPTION, newest_run, read_tensors
+from checkpoint import BEST, newest_run, read_tensors
 from config import UserError
+from description import DESCRIPTION
 from summaries import CURVES
 from trainer import REPORT
 

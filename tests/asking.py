@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from conftest import write_picture
 
-from checkpoint import Description, load_classifier, save_calibration
+from checkpoint import load_classifier, save_calibration
+from description import Description
 from listing import read_picture
 
 

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from checkpoint import FIGURES, Checkpoints, Description, load_classifier, save_calibration
+from checkpoint import FIGURES, Checkpoints, load_classifier, save_calibration
 from classifier import Answers, Classifier
+from description import Description
 
 DESCRIPTION = Description(
     class_names=["ant", "bee"],

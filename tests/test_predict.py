@@ -11,9 +11,10 @@ from asking import picture, pixels_of, with_limits
 from conftest import write_picture
 
 import predict
-from checkpoint import Description, load_classifier, read_description, read_tensors, write_tensors
+from checkpoint import load_classifier, read_tensors, write_tensors
 from config import PredictConfig, TrainConfig, UserError
 from dataset import load
+from description import Description, read_description
 from predict import Prediction, begin_reading
 from preprocessing import prepare
 

@@ -15,9 +15,10 @@ from runs import BY_STEPS, FROZEN, STEPS, files, history, stop_at, stored
 
 import predict
 import trainer
-from checkpoint import load_classifier, read_description
+from checkpoint import load_classifier
 from config import PredictConfig, TrainConfig, UserError
 from dataset import Samples, load
+from description import read_description
 from manifest import TRAIN, VALIDATION
 from preprocessing import prepare
 
