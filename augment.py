@@ -24,7 +24,7 @@ from PIL import Image
 
 import config as settings
 from config import AugmentConfig
-from files import flush_to_disk, locked, printable, write_atomically
+from files import flush_to_disk, locked, printable, remove_leftovers, write_atomically
 from listing import content_of, visible_files
 from manifest import TRAIN, Picture, copy_name, source_of
 from pictures import decode_image
@@ -175,8 +175,8 @@ def make_copies(task: Task, config: AugmentConfig) -> list[bytes] | str:
         data = content_of(Path(task.picture.origin))
         size = {"height": config.height, "width": config.width, "max_megapixels": config.max_megapixels}
         image = reduced(data, **size)
-    except ValueError as error:  # it was readable a moment ago
-        return str(error)
+    except (ValueError, FileNotFoundError, PermissionError) as error:  # it was readable a moment ago
+        return error.strerror if isinstance(error, OSError) else str(error)
     operations = pipeline(config)
     copies = []
     for name in task.names():
@@ -207,13 +207,6 @@ def write_copies(tasks: Sequence[Task], config: AugmentConfig) -> dict[str, str]
     return failures
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Deletes copies that a run which was killed was writing; other hidden files are not ours and stay."""
-    for path in folder.rglob(".*.part"):
-        if source_of(path.name.removeprefix(".").removesuffix(".part"))[1]:
-            path.unlink()
-
-
 def remove_former_copies(folder: Path, keep: set[str]) -> int:
     """Deletes what a former run made and this one did not; files with other names are not ours and stay."""
     former = [path for path in visible_files(folder) if source_of(path.name)[1]]
@@ -228,7 +221,7 @@ def main(config: AugmentConfig) -> int:
     tasks = [task for task in plan(pictures, config.sample) if task.numbers]
     folder = Path(config.augmented)
     with locked(folder, wait=True):
-        remove_leftovers(folder)
+        remove_leftovers(folder, is_ours=lambda name: source_of(name)[1])
         failures = write_copies(tasks, config)
         done = [task for task in tasks if task.picture.source not in failures]
         names = {name for task in done for name in task.names()}

@@ -145,13 +145,16 @@ class Keeper(keras.callbacks.Callback):
                 variable.assign(value)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._refuse_if_not_finite(logs["cost"], logs.pop("finite_steps"))
+        finite_steps = logs.pop("finite_steps")
+        self._refuse_if_not_finite(logs["cost"], finite_steps)
         if batch + 1 < self.params["steps"] and self._due():
+            if not self._checkpoints.is_finite():  # the last step may have broken what its own cost did not show
+                self._refuse_if_not_finite(math.nan, finite_steps - 1)
             self._checkpoints.metrics = [float(variable) for variable in self.model.metrics_variables]
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):
-        # The last step may have broken what its own cost did not show.
+        # The same, as the average of the weights is what validates.
         self._refuse_if_not_finite(logs["val_cost"], logs.pop("finite_steps") - 1)
         del logs["val_finite_steps"]
         self._checkpoints.add_epoch({name: float(logs[name]) for name in FIGURES})

@@ -10,7 +10,9 @@ A checkpoint is one file, written whole or not at all, with a checksum over all 
 that could be executed (https://github.com/huggingface/safetensors).
 """
 
+import errno
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -49,7 +51,7 @@ class Saved(NamedTuple):
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], description: Description) -> None:
     """Writes a checkpoint, of which after a crash or a power cut all is there or nothing."""
-    tensors = {**tensors, "description": np.frombuffer(description.as_json(), np.uint8)}
+    tensors = {**tensors, "step": np.array(_step(path)), "description": np.frombuffer(description.as_json(), np.uint8)}
     tensors["checksum"] = _checksum(tensors)
     # Not by its save_file, which has a temporary file of its own that a kill would leave behind.
     write_atomically(path, safetensors.numpy.save(tensors))
@@ -60,15 +62,22 @@ def read_tensors(path: Path) -> Saved:
 
     Raises:
         ValueError: it is damaged, or not one of ours; the message says why.
+        OSError: it may be whole, but cannot be read, for want of rights or of memory.
     """
     try:
         tensors = safetensors.numpy.load(path.read_bytes())
     except OSError as error:
-        raise ValueError(error.strerror) from None
-    except (SafetensorError, ValueError, LookupError, TypeError, MemoryError) as error:
+        if error.errno == errno.EIO:
+            raise ValueError(f"it cannot be read: {error.strerror}") from None
+        raise
+    except MemoryError:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), os.fspath(path)) from None
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"it is not whole: {error}") from None
     if not np.array_equal(tensors.pop("checksum", None), _checksum(tensors)):
         raise ValueError("its checksum does not fit what it holds")
+    if not np.array_equal(tensors.pop("step", None), _step(path)):
+        raise ValueError("it has another name than it was given")
     description = Description.from_json(tensors.pop("description", np.zeros(0, np.uint8)).tobytes())
     # By far the largest weights: nobody shall have more memory allocated than the file that says so is long.
     largest = (flattened_size(description.height, description.width), 1024)
@@ -84,6 +93,11 @@ def _checksum(tensors: dict[str, np.ndarray]) -> np.ndarray:
     for name in names:
         digest.update(np.ascontiguousarray(tensors[name]))
     return np.frombuffer(digest.digest(), np.uint8)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of this name is written here."""
+    return name == DESCRIPTION or bool(_NAME.fullmatch(name))
 
 
 def _step(path: Path) -> int:
@@ -143,8 +157,11 @@ def newest_run(folder: Path) -> Saved | None:
 
 
 def history_of(saved: Saved) -> list[dict[str, float]]:
-    """The figures of every epoch that a run has finished."""
-    return [dict(zip(FIGURES, row, strict=True)) for row in saved.tensors["history"].tolist()]
+    """The figures of every epoch that a run has finished; raises ValueError where there are none of that kind."""
+    rows = saved.tensors.get("history", np.zeros(0))
+    if rows.ndim != 2 or rows.shape[1] != len(FIGURES) or not np.isfinite(rows).all():
+        raise ValueError("its history is none")
+    return [dict(zip(FIGURES, row, strict=True)) for row in rows.tolist()]
 
 
 def merit(figures: dict[str, float]) -> tuple[float, float]:
@@ -170,7 +187,7 @@ class Checkpoints:
         self.metrics: list[float] = []  # Keras's running sums in the middle of an epoch, else empty
         # The average of the weights over the last epochs, which is what validates and predicts.
         self.average = [tf.Variable(weight.value) for weight in model.weights]
-        self._iterations = model.optimizer.iterations
+        self._model = model
         self._description = description
         self._max_to_keep = max_to_keep
         self._parts = {
@@ -184,7 +201,7 @@ class Checkpoints:
     @property
     def step(self) -> int:
         """How many training steps the weights have seen."""
-        return int(self._iterations.numpy())
+        return int(self._model.optimizer.iterations.numpy())
 
     def restore(self, saved: Saved) -> None:
         """Puts weights, optimizer and figures back to a checkpoint; the best weights stay in their file.
@@ -195,8 +212,9 @@ class Checkpoints:
         try:
             for part, variables in self._parts.items():
                 _assign(part, variables, saved)
-            self.history, self.metrics = history_of(saved), saved.tensors["metrics"].tolist()
-        except (ValueError, LookupError) as error:
+            self.history = history_of(saved)
+            self.metrics = self._metrics_of(saved)
+        except ValueError as error:
             mend = "train to another folder with --model_save_name"
             raise UserError(f"{printable(saved.path)}: cannot go on from it, as {error}; {mend}") from None
         # What was best after this step, in a run that was cut off or got damaged, may not be so this time.
@@ -212,6 +230,17 @@ class Checkpoints:
             )
         self._saved_step = saved.step
         self._describe()
+
+    def _metrics_of(self, saved: Saved) -> list[float]:
+        sums = saved.tensors.get("metrics", np.zeros((0, 0)))
+        if sums.ndim != 1 or len(sums) not in (0, len(self._model.metrics_variables)) or not np.isfinite(sums).all():
+            raise ValueError("its running sums are none")
+        return sums.tolist()
+
+    def is_finite(self) -> bool:
+        """Whether the weights and their average are numbers that a run can go on from."""
+        parts = (self._parts["weights"], self.average)
+        return all(np.isfinite(np.asarray(variable).sum()) for part in parts for variable in part)
 
     def save(self) -> None:
         """Writes the best weights, if they are new, then the run, and deletes what is then no longer needed."""
@@ -265,7 +294,13 @@ class Checkpoints:
 
 
 def load_classifier(folder: Path) -> tuple[Classifier, Description]:
-    """The trained network of the best epoch, or of the newest checkpoint where no epoch is over yet.
+    """As `load_best`, without its step."""
+    classifier, description, _ = load_best(folder)
+    return classifier, description
+
+
+def load_best(folder: Path) -> tuple[Classifier, Description, int]:
+    """The trained network of the best epoch, or of the newest checkpoint where no epoch is over yet; and its step.
 
     It is calibrated if the run came to its end or was stopped, not if it was killed.
 
@@ -288,14 +323,13 @@ def load_classifier(folder: Path) -> tuple[Classifier, Description]:
                 _assign("calibration", classifier.calibration, saved)
         except ValueError as error:
             raise UserError(f"{printable(saved.path)}: {error}; train to another folder") from None
-        return classifier, description
+        return classifier, description, saved.step
     if trained:
         raise UserError(f"{printable(folder)}: every checkpoint is damaged; train to another folder")
     raise UserError(f"{printable(folder)}: training has not saved any weights yet; run trainer.py to its end")
 
 
-def save_calibration(folder: Path, classifier: Classifier) -> None:
-    """Writes the network of the best epoch anew, with its calibration beside its weights."""
-    for saved in _whole(_checkpoint_files(folder / BEST)[:1]):
-        tensors = _named("average", classifier.weights) | _named("calibration", classifier.calibration)
-        write_tensors(saved.path, tensors, saved.description)
+def save_calibration(folder: Path, classifier: Classifier, description: Description, step: int) -> None:
+    """Writes a network as the best one, with its calibration beside its weights; `step` is that of `load_best`."""
+    tensors = _named("average", classifier.weights) | _named("calibration", classifier.calibration)
+    write_tensors(folder / BEST / f"ckpt-{step}.safetensors", tensors, description)

@@ -162,7 +162,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     average_weights: Switch = True  # Validate and keep the average of the weights over the last tenth of the run.
     unknown_rate: Annotated[float, Between(0, 0.5)] = 0.05  # Share of ordinary pictures that may be called unknown.
     memory_gib: Annotated[float, Between(0, 1e6)] = 2.0  # GiB of pictures kept decoded; more are decoded at every use.
-    save_seconds: Annotated[float, Between(0, 86400)] = 30  # Save at most this often, and always at the end.
+    save_seconds: Annotated[float, Between(0, 86400)] = 30  # Seconds between saves: about what a kill costs at most.
     max_to_keep: Count = 4  # How many of the newest checkpoints are kept; the best one is kept besides.
 
 
@@ -269,6 +269,9 @@ _MENDS = {
     errno.EROFS: "make that disk writable",
     errno.EACCES: "give yourself the right to it",
     errno.EPERM: "give yourself the right to it",
+    errno.EEXIST: "move it away or name another folder",
+    errno.ENOTDIR: "move the file away that is in its way",
+    errno.ENOMEM: "make more memory free",
 }
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from config import PictureConfig, TrainConfig, UserError
 from files import printable, progress
+from listing import content_of
 from manifest import Picture
 from pictures import standard_image
 from preprocessing import decoding, size_of
@@ -103,7 +104,7 @@ def _decoded(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:
 def _read(path: Path, how: dict[str, float]) -> np.ndarray | str:
     """The pixels of a picture, or the reason why there are none."""
     try:
-        return standard_image(path.read_bytes(), **how)
+        return standard_image(content_of(path), **how)
     except (ValueError, OSError) as error:
         return f"{printable(path)} ({printable(str(error))})"
 

@@ -4,6 +4,7 @@ It stands in `checkpoints/model.json`, and in every checkpoint besides. Nothing 
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,8 +91,11 @@ def _check(description: Description) -> None:
     names = description.class_names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or names != sorted(set(names)):
         raise ValueError("class_names is no sorted list of names")
-    limits = {"height": (16, 4096), "width": (16, 4096), "dropout": (0, 0.95)}
-    for name, (low, high) in limits.items():
+    for name in names:
+        if not os.fsencode(name) or "/" in name or "\0" in name:  # and what cannot be encoded raises by itself
+            raise ValueError("class_names has one that no folder can have")
+    limits = {"height": (16, 4096), "width": (16, 4096), "dropout": (0, 0.95), "validation_split": (0.01, 0.9)}
+    for name, (low, high) in {**limits, "batch_size": (1, 65536), "seed": (0, 2**31 - 1)}.items():
         if not low <= getattr(description, name) <= high:
             raise ValueError(f"{name} is {getattr(description, name)}")
     if not 2 <= len(names) <= 1000 or description.color_channels not in (1, 3):

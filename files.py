@@ -1,6 +1,7 @@
 """Small things about files that several scripts need: writing them whole, showing progress, naming them."""
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -44,19 +45,31 @@ def write_atomically(path: Path, data: bytes, *, flush: bool = True) -> None:
     """Writes a file as `replacing` has it, and the folders above it."""
     with replacing(path, flush=flush) as temporary:
         try:
-            temporary.write_bytes(data)
+            _write(temporary, data)
         except FileNotFoundError:  # the folder, once for all of its files
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            _write(temporary, data)
+        except FileExistsError:  # the leftover of a killed writer; were it a link, what it leads to must not be written
+            temporary.unlink()
+            _write(temporary, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
 
 
 def _flush(path: Path) -> None:
-    """Returns when a file, or the names in a folder, would survive a power cut."""
-    if os.name == "nt" and path.is_dir():  # Windows flushes them by itself, and lets nobody ask
+    """Returns when the system says that a file, or the names in a folder, would survive a power cut."""
+    folder = path.is_dir()
+    if os.name == "nt" and folder:  # Windows flushes them by itself, and lets nobody ask
         return
     handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not (folder and error.errno in (errno.EINVAL, errno.ENOTSUP)):  # some network drives cannot
+            raise
     finally:
         os.close(handle)
 
@@ -64,7 +77,8 @@ def _flush(path: Path) -> None:
 def flush_to_disk(paths: Iterable[Path]) -> None:
     """Returns when files that were written without `flush` would survive a power cut.
 
-    Of many files that takes Linux a hundredth of the time that flushing each takes.
+    Of many files that takes Linux a hundredth of the time that flushing each takes, though it flushes those of others
+    too, and tells of no disk that has failed.
     """
     if sys.platform == "linux":  # elsewhere sync() may return before it is done
         os.sync()
@@ -75,17 +89,23 @@ def flush_to_disk(paths: Iterable[Path]) -> None:
         _flush(folder)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Deletes what writers that were killed have left below a folder; only while `locked` keeps out the living."""
+def remove_leftovers(folder: Path, is_ours: Callable[[str], object]) -> None:
+    """Deletes what writers that were killed have left below a folder; only while `locked` keeps out the living.
+
+    `is_ours` is asked whether the file that was being written, by its name, is one of ours.
+    """
     for place, _, names in os.walk(folder):
         for name in names:
-            if name.startswith(".") and name.endswith(_TEMPORARY):
+            whole = name.removeprefix(".").removesuffix(_TEMPORARY)
+            if name == f".{whole}{_TEMPORARY}" and is_ours(whole):
                 Path(place, name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keeps a folder, which is made if need be, to this process until the end, whichever way it ends.
+
+    So does the system on file systems that have locks; on others a file is left behind that has to be deleted by hand.
 
     Raises:
         UserError: another process has it, and it is not to be waited for.

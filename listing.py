@@ -15,6 +15,7 @@ from pictures import standard_image
 _LONGEST_NAME = 170  # bytes; what is made of it has a longer one, and systems take 255
 _SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
 _NOT_PICTURES = {"thumbs.db", "desktop.ini"}
+_DEEPEST = 100  # folders inside each other; systems, and functions that call themselves, have limits too
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
@@ -42,16 +43,31 @@ def visible_files(folder: Path) -> Iterator[Path]:
         yield folder / name
 
 
-def visible_entries(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry]]:
-    """As `visible_files`: their names below the folder, and what the system tells of them without being asked again."""
-    with os.scandir(folder / below) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    for entry in entries:
-        if not entry.is_dir(follow_symlinks=False) and entry.name.lower() not in _NOT_PICTURES:
-            yield f"{below}{entry.name}", entry
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            yield from visible_entries(folder, f"{below}{entry.name}/")
+def visible_entries(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
+    """As `visible_files`: their names below the folder, and what the system tells of them without being asked again.
+
+    A folder inside that cannot be looked into, or is nested too deep, stands for its files, so that it can be named.
+    """
+    waiting: list[tuple[str, os.DirEntry | None]] = [("", None)]
+    while waiting:
+        name, place = waiting.pop()
+        if name.count("/") == _DEEPEST:
+            yield name, place
+            continue
+        try:
+            with os.scandir(folder / name) as found:
+                entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
+        except OSError:
+            if place is None:
+                raise
+            yield name, place
+            continue
+        below = f"{name}/" if name else ""
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False) and entry.name.lower() not in _NOT_PICTURES:
+                yield f"{below}{entry.name}", entry
+        folders = [(f"{below}{entry.name}", entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        waiting.extend(reversed(folders))
 
 
 def refusal_of_link(path: Path, within: Path) -> str:
@@ -78,7 +94,10 @@ def content_of(path: Path, *, within: Path | None = None) -> bytes:
     """
     if within and path.is_symlink() and (reason := refusal_of_link(path, within)):
         raise ValueError(reason)
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep its reader waiting for ever
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise ValueError("a folder that cannot be looked into, or is nested too deep")
+    if not stat.S_ISREG(mode):  # a pipe would keep its reader waiting for ever
         raise ValueError("not a regular file")
     return path.read_bytes()
 

@@ -110,7 +110,7 @@ def preprocess(config: PictureConfig) -> list[Picture]:
     copies = list_pictures(Path(config.augmented), config)
     _refuse_same_names([*originals, *copies])
     with locked(data, wait=True):
-        remove_leftovers(data)
+        remove_leftovers(data, is_ours=lambda name: name == MANIFEST or name.endswith(".png"))
         return _refreshed(originals, copies, config)
 
 
@@ -259,7 +259,7 @@ def _hashed(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]
     """
 
     def failed(picture: Picture, reason: str) -> Picture:
-        raise UserError(f"{printable(picture.origin)}: {reason}; delete it and run this again")
+        raise UserError(f"{printable(picture.origin)}: {reason}; move it away and run this again")
 
     own = [replace(p, file=p.file.removesuffix(".png"), status=KEPT) if _is_pending(p) else p for p in pictures]
     read = partial(_with_hashes, decoding=decoding(config))
@@ -294,7 +294,7 @@ def _grouped(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture
         path = Path(config.data_path, picture.file)
         try:
             # What a former run left out is not stored.
-            return standard_image((path if path.exists() else Path(picture.origin)).read_bytes(), **decoding(config))
+            return standard_image(content_of(path if path.exists() else Path(picture.origin)), **decoding(config))
         except ValueError as error:
             raise UserError(f"cannot read {printable(path)} ({error}); delete it and run this again") from None
 

@@ -51,7 +51,7 @@ class Summaries(keras.callbacks.Callback):
         except (OSError, tf.errors.OpError) as error:
             self._failed = True
             # TensorFlow puts the name of the operation before what happened, and how it came to it on further lines.
-            reason = printable(str(error).splitlines()[0].rpartition("}} ")[2])
+            reason = printable(str(error).splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0])
             print(f"no more figures for TensorBoard until the next start: {reason}", file=sys.stderr)
 
     def _begin(self) -> None:

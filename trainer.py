@@ -22,8 +22,9 @@ with quiet_import():
 import numpy as np
 
 import config as settings
+import workers
 from callbacks import Averaging, FiniteSteps, Keeper, Saturation, Stopped, Vocabulary
-from checkpoint import BEST, Checkpoints, best_epoch, load_classifier, newest_run, save_calibration
+from checkpoint import BEST, Checkpoints, best_epoch, is_ours, load_best, newest_run, save_calibration
 from classifier import Classifier
 from config import TrainConfig, UserError
 from dataset import (
@@ -151,10 +152,12 @@ def is_saturated(history: list[dict[str, float]], patience: int) -> bool:
     return bool(accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
 
 
-def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, config: TrainConfig) -> Classifier:
-    """Calibrates the network of the best epoch, and keeps what comes out."""
+def calibrate(
+    training: Sequence[Picture], train: Samples, validation: Samples, config: TrainConfig
+) -> tuple[Classifier, int]:
+    """Calibrates the network of the best epoch, and keeps what comes out; returns it and its step."""
     folder = Path(config.model_save_name)
-    classifier, _ = load_classifier(folder)
+    classifier, description, step = load_best(folder)
     # Originals alone tell what is usual; there may be nothing but copies.
     originals = [place for place, picture in enumerate(training) if not picture.is_copy] or range(len(training))
     evenly = np.linspace(0, len(originals) - 1, min(len(originals), _USUAL)).astype(int)
@@ -164,18 +167,22 @@ def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, 
         labels=validation.labels,
         unknown_rate=config.unknown_rate,
     )
-    save_calibration(folder, classifier)
-    return classifier
+    save_calibration(folder, classifier, description, step)
+    return classifier, step
 
 
 def report(
     classifier: Classifier,
+    epoch: int,
     history: list[dict[str, float]],
     pictures: Sequence[Picture],
     validation: Samples,
     config: TrainConfig,
 ) -> None:
-    """What came out of the run, printed and written beside the checkpoints, and what to do with it."""
+    """What came out of the run, printed and written beside the checkpoints, and what to do with it.
+
+    `epoch`, from 1, is that of the weights of the classifier: the best one, unless those were lost.
+    """
     answers = classifier.ask(validation.images)
     figures = evaluate(
         pictures=[picture.origin for picture in pictures],
@@ -187,18 +194,19 @@ def report(
     )
     best = best_epoch(history)
     text = (
-        f"on the {len(pictures)} validation pictures, after epoch {best + 1}:\n\n{as_text(figures)}\n\n"
+        f"on the {len(pictures)} validation pictures, after epoch {epoch}:\n\n{as_text(figures)}\n\n"
         "The best epoch and the scores were fitted to these very pictures, so unseen ones will do a little worse.\n"
     )
     if config.unknown_rate and np.isinf(classifier.calibration.farthest):
         text += "They are too few to tell what is unusual, so nothing will be called unknown.\n"
     write_atomically(Path(config.model_save_name, REPORT), text.encode())
     print(f"\n{text}")
+    lost = "" if epoch == best + 1 else f"; its weights are lost, and those of epoch {epoch} kept"
     folder = shlex.quote(config.model_save_name)
     option = "" if config.model_save_name == TrainConfig.model_save_name else f" --model_save_name {folder}"
     print(
         f"best validation accuracy {history[best]['val_accuracy']:.4f} (cost {history[best]['val_cost']:.4f}), "
-        f"after epoch {best + 1} of {len(history)}\n"
+        f"after epoch {best + 1} of {len(history)}{lost}\n"
         f"its checkpoint:  {printable(Path(config.model_save_name, BEST))}\n"
         f"this report:     {printable(Path(config.model_save_name, REPORT))}\n"
         f"ask it:          python predict.py{option} picture.jpg\n"
@@ -209,13 +217,14 @@ def report(
 def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
     with locked(folder):
-        remove_leftovers(folder)
+        remove_leftovers(folder, is_ours=lambda name: is_ours(name) or name == REPORT)
         return run(folder, config)
 
 
 def run(folder: Path, config: TrainConfig) -> int:
     """A run from the first picture to the last report; `folder` is that of its checkpoints, and nobody else's."""
     pictures = prepare(config)
+    workers.release()
     names = class_names(pictures)
     if len(names) > 1000:
         raise UserError(f"{len(names)} classes; at most 1,000 can be told apart")
@@ -238,7 +247,7 @@ def run(folder: Path, config: TrainConfig) -> int:
     keras.utils.set_random_seed(config.seed)
     model = description.network()
     model.summary()
-    _, steps_per_execution = epoch_steps(len(samples.labels), config.batch_size)
+    steps_per_epoch, steps_per_execution = epoch_steps(len(samples.labels), config.batch_size)
     compile_model(model, config, steps_per_execution=steps_per_execution)
     checkpoints = Checkpoints(folder, model, description, max_to_keep=config.max_to_keep)
     if saved:
@@ -258,7 +267,8 @@ def run(folder: Path, config: TrainConfig) -> int:
             calibrate(training, samples, validation, config)
         print(f"\nstopped and saved after step {checkpoints.step}; the same command goes on from here")
         return 128 + stop.signal_number
-    report(calibrate(training, samples, validation, config), history, validating, validation, config)
+    classifier, step = calibrate(training, samples, validation, config)
+    report(classifier, step // steps_per_epoch, history, validating, validation, config)
     if longer:
         print(f"this run is finished: train longer with {' '.join(longer)}, or afresh with another --model_save_name")
     return settings.DONE

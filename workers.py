@@ -13,6 +13,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ _TOGETHER = 16  # items handed over at a time, as handing over each by itself ta
 _PIXELS = 2**22
 _SECONDS = 60.0  # that a single item may take
 _TIME_IS_UP = 1  # faulthandler's exit code
+_SECONDS_MORE = 30.0  # after which the run ends a process that does not even end itself, as when it has been stopped
+_BEGINNINGS = 3  # how often a process is begun that ends at once
 _SECONDS_TO_END = 1.0  # for what is under way when the rest is dropped; what takes longer is ended
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -69,10 +72,15 @@ def portion(height: int, width: int) -> int:
     return max(1, min(_TOGETHER, _PIXELS // (height * width)))
 
 
+def _cores() -> int:
+    """How many may be used, which on a shared machine are not all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _results(function, items, failed, description, leave, together, seconds) -> Iterator[Any]:
     from files import progress  # here, as the processes can do without all that it brings along
 
-    cores = os.cpu_count() or 1
+    cores = _cores()
     together = min(together, len(items) // (8 * cores) + 1)  # of few items, every core gets its share
     starts = iter(range(0, len(items), together))
     work = _Work(pickle.dumps((os.getcwd(), seconds, function)), failed, seconds)  # noqa: PTH109 - a plain string
@@ -101,7 +109,11 @@ def _results(function, items, failed, description, leave, together, seconds) -> 
 
 
 class _EndedError(Exception):
-    """A process has ended without an answer; the message says how."""
+    """A process has ended without an answer."""
+
+
+class _NotBegunError(_EndedError):
+    """It has not even taken in what it is to do."""
 
 
 class _Work:
@@ -112,29 +124,39 @@ class _Work:
         self._busy: set[_Process] = set()
         self._dropped = False
 
-    def do(self, items: Sequence[Any]) -> list[Any]:
-        """The results of some items; should the process end, of each item by itself, so that one alone is to blame."""
+    def do(self, items: Sequence[Any], *, again: bool = False, beginnings: int = 1) -> list[Any]:
+        """The results of some items; should the process end, once more of each by itself.
+
+        So one alone is to blame, and none because the machine was put to sleep or another needed its memory.
+        """
         process = _free_process()
         self._busy.add(process)
         try:
             if self._dropped:
-                raise _EndedError("is not wanted any more")
-            return process.work(self._task, items)
-        except _EndedError:
+                raise _EndedError
+            return process.work(self._task, items, self._seconds * len(items) + _SECONDS_MORE)
+        except _EndedError as ended:
             if self._dropped:
                 raise
-            if len(items) == 1:
+            if isinstance(ended, _NotBegunError):
+                if beginnings == _BEGINNINGS:
+                    raise _cannot_begin(process.exit_code) from None
+                beginnings += 1
+            elif again:
                 return [self._failed(items[0], self._reason(process.exit_code))]
+            else:
+                again = True
         finally:
             self._busy.discard(process)
             if process.exit_code is None:
                 _free.append(process)
-        return [result for item in items for result in self.do([item])]
+        parts = [[item] for item in items] if again else [items]
+        return [result for part in parts for result in self.do(part, again=again, beginnings=beginnings)]
 
     def _reason(self, code: int) -> str:
         if code == _TIME_IS_UP:
             return f"keeps the decoder busy for more than {self._seconds:g} s"
-        if code == -9:  # what Linux does to processes when memory runs out
+        if code == -9:  # what Linux does to processes when memory runs out, and we to one that does not answer
             return "its decoder was killed (signal 9), perhaps for want of memory"
         return f"makes the decoder crash ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
 
@@ -143,6 +165,12 @@ class _Work:
         self._dropped = True
         for process in list(self._busy):
             process.kill()
+
+
+def _cannot_begin(code: int | None) -> Exception:
+    from config import UserError  # here, as above
+
+    return UserError(f"a process that decodes pictures ends as it begins (exit code {code}); is there memory enough?")
 
 
 class _Process:
@@ -159,7 +187,7 @@ class _Process:
             env={**os.environ, **threads},
         )
         self._task = b""
-        script = Path(getattr(sys.modules["__main__"], "__file__", None) or "").stem
+        script = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve().stem
         with contextlib.suppress(OSError):  # found out when it does not answer
             self._send((list(map(os.path.abspath, sys.path)), script))
 
@@ -168,21 +196,24 @@ class _Process:
         """None while it is there."""
         return self._popen.poll()
 
-    def work(self, task: bytes, items: Sequence[Any]) -> list[Any]:
-        """Raises what the function raises, and _EndedError."""
+    def work(self, task: bytes, items: Sequence[Any], seconds: float) -> list[Any]:
+        """Raises what the function raises, and _EndedError, at the latest after some seconds."""
         if task != self._task:
             try:
-                self._ask(("task", task))
-            except _EndedError as ended:
-                raise RuntimeError(f"a process for work on pictures cannot begin: {ended}") from None
+                self._ask(("task", task), seconds)
+            except _EndedError:
+                raise _NotBegunError from None
             self._task = task
-        return self._ask(("items", pickle.dumps(list(items))))
+        return self._ask(("items", pickle.dumps(list(items))), seconds)
 
     def _send(self, message: Any) -> None:
         pickle.dump(message, self._popen.stdin)
         self._popen.stdin.flush()
 
-    def _ask(self, message: tuple[str, bytes]) -> Any:
+    def _ask(self, message: tuple[str, bytes], seconds: float) -> Any:
+        watch = threading.Timer(seconds, self.kill)
+        watch.daemon = True
+        watch.start()
         try:
             self._send(message)
             answer, error = pickle.load(self._popen.stdout)
@@ -190,8 +221,10 @@ class _Process:
             self.let_go()
             self.wait()
             if isinstance(failure, OSError | EOFError | pickle.UnpicklingError):
-                raise _EndedError(f"exit code {self.exit_code}") from None
+                raise _EndedError from None
             raise
+        finally:
+            watch.cancel()
         if error is not None:
             raise error
         return answer
@@ -231,15 +264,23 @@ def _free_process() -> _Process:
     return _Process()
 
 
-def _let_all_go() -> None:
+def release() -> None:
+    """Ends the processes that wait for more work, which takes memory."""
+    for process in _free:
+        process.let_go()
+        process.wait()
+    _free.clear()
+
+
+def _forget_all() -> None:
     for process in _free:
         process.forget()
     _free.clear()
 
 
-atexit.register(_let_all_go)  # and waits for none of them, as they end by themselves, in a twentieth of a second
+atexit.register(_forget_all)  # and waits for none of them, as they end by themselves, in a twentieth of a second
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_all_go)  # they are its parent's
+    os.register_at_fork(after_in_child=_forget_all)  # they are its parent's
 
 
 # ---- in a process of its own ----

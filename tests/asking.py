@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from conftest import write_picture
 
-from checkpoint import load_classifier, save_calibration
+from checkpoint import load_best, save_calibration
 from description import Description
 from listing import read_picture
 
@@ -24,7 +24,7 @@ def pixels_of(name: str | Path, description: Description) -> np.ndarray:
 def with_limits(trained: Path, folder: Path, *, farthest: float) -> Path:
     """A copy of the checkpoints whose network refuses what is farther from its training pictures than this."""
     shutil.copytree(trained, folder)
-    classifier, _ = load_classifier(folder)
+    classifier, description, step = load_best(folder)
     classifier.calibration.farthest.assign(farthest)
-    save_calibration(folder, classifier)
+    save_calibration(folder, classifier, description, step)
     return folder

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from checkpoint import (
     Checkpoints,
     best_epoch,
     history_of,
+    load_best,
     load_classifier,
     newest_run,
     read_tensors,
@@ -160,10 +162,10 @@ def test_the_best_network_has_the_averaged_weights_and_not_the_last_ones(tmp_pat
 
 def calibrate_best(folder: Path) -> None:
     """Writes 1.5, 2.5, … as the scale, offset and so on of the best network."""
-    classifier, _ = load_classifier(folder)
+    classifier, description, step = load_best(folder)
     for number, variable in enumerate(classifier.calibration, 1):
         variable.assign(np.full(variable.shape, number + 0.5))
-    save_calibration(folder, classifier)
+    save_calibration(folder, classifier, description, step)
 
 
 def test_every_run_that_is_kept_finds_its_best_epoch(tmp_path):
@@ -379,9 +381,14 @@ def test_a_description_of_another_network_is_not_believed(tmp_path):
         (lambda tensors: tensors.update({"average/099": np.zeros(3, np.float32)}), "not those of this network"),
         (lambda tensors: tensors.update({"average/000": tensors["average/000"].astype(float)}), "not those of this"),
         (lambda tensors: tensors.update({"history": np.zeros((1, 4))}), "cannot go on from it"),
-        (lambda tensors: tensors.pop("metrics"), "cannot go on from it"),
+        (lambda tensors: tensors.update({"history": np.zeros(5)}), "its history is none"),
+        (lambda tensors: tensors.update({"history": np.full((1, 5), math.nan)}), "its history is none"),
+        (lambda tensors: tensors.pop("history"), "its history is none"),
+        (lambda tensors: tensors.pop("metrics"), "its running sums are none"),
+        (lambda tensors: tensors.update({"metrics": np.zeros(99)}), "its running sums are none"),
+        (lambda tensors: tensors.update({"metrics": np.zeros((1, 1))}), "its running sums are none"),
+        (lambda tensors: tensors.update({"metrics": np.full(2, math.inf)}), "its running sums are none"),
     ],
-    ids=["missing", "shape", "too many", "type", "history", "metrics"],
 )
 def test_a_checkpoint_of_another_make_is_refused_in_one_line(tmp_path, change, reason):
     save_epochs(*new_run(tmp_path), 0.1)
@@ -391,6 +398,31 @@ def test_a_checkpoint_of_another_make_is_refused_in_one_line(tmp_path, change, r
     with pytest.raises(UserError, match=reason) as refused:
         resumed(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_of_another_name_is_not_believed(tmp_path, capsys):
+    save_epochs(*new_run(tmp_path), 0.1, 0.2)
+    (tmp_path / "ckpt-10.safetensors").rename(tmp_path / "ckpt-30.safetensors")
+    assert newest_run(tmp_path).step == 20
+    assert "ckpt-30.safetensors: damaged (it has another name than it was given)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "goes_on"), [(errno.EIO, True), (errno.EACCES, False), (errno.ENFILE, False)])
+def test_only_what_the_disk_cannot_read_is_passed_over(tmp_path, monkeypatch, number, goes_on):
+    save_epochs(*new_run(tmp_path), 0.1, 0.2)
+    read = Path.read_bytes
+
+    def failing(self):
+        if self.name == "ckpt-20.safetensors":
+            raise OSError(number, "no", str(self))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    if goes_on:
+        assert newest_run(tmp_path).step == 10
+    else:
+        with pytest.raises(OSError, match="ckpt-20"):
+            newest_run(tmp_path)
 
 
 def test_a_description_cannot_have_more_allocated_than_its_file_is_long(tmp_path):

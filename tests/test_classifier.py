@@ -241,7 +241,7 @@ def test_a_checkpoint_brings_weights_and_calibration_back_to_the_bit(tmp_path):
     assert not asked.is_calibrated
     np.testing.assert_array_equal(asked.ask(pictures).logits, model.predict_on_batch(pictures))
     calibrate(asked)
-    save_calibration(tmp_path, asked)
+    save_calibration(tmp_path, asked, DESCRIPTION, 1)
     restored, _ = load_classifier(tmp_path)
     assert asked.is_calibrated and restored.is_calibrated
     assert_same(restored.ask(pictures), asked.ask(pictures))

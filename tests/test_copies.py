@@ -14,6 +14,7 @@ from conftest import write_picture
 from PIL import Image
 
 import augment
+import workers
 from augment import plan, reduced
 from config import AugmentConfig, PictureConfig
 from manifest import TRAIN, VALIDATION, Picture, source_of
@@ -104,7 +105,7 @@ def test_only_training_sources_are_copied_evenly_and_to_the_exact_number(setting
 def test_the_same_seed_gives_the_same_bytes_in_any_number_of_processes(settings_for, rawdata, monkeypatch):
     results = []
     for processes in (1, 3):
-        monkeypatch.setattr(os, "cpu_count", lambda count=processes: count)
+        monkeypatch.setattr(workers, "_cores", lambda count=processes: count)
         config = settings_for(AugmentConfig, sample=15)
         results.append(copies_for(config))
         shutil.rmtree(config.augmented)

@@ -13,6 +13,7 @@ from conftest import ROOT, write_picture
 
 import preprocessing
 from config import PictureConfig, UserError
+from dataset import load
 from files import locked
 from manifest import KEPT, LEFT_OUT, SKIPPED, TRAIN, VALIDATION, copy_name, read_manifest
 from preprocessing import prepare, preprocess
@@ -146,8 +147,16 @@ def test_links_out_of_a_ready_made_folder_are_not_used(config, ready_made, tmp_p
 @not_on_windows
 def test_a_picture_that_crashes_its_decoder_is_refused_by_name_in_a_ready_made_folder(config, ready_made, monkeypatch):
     monkeypatch.setattr(preprocessing, "_with_hashes", working.crash_on_ant03_too)
-    with pytest.raises(UserError, match=r"ant/ant03.jpg: makes the decoder crash \(signal 11\); delete it and run"):
+    with pytest.raises(UserError, match=r"ant/ant03.jpg: makes the decoder crash \(signal 11\); move it away and run"):
         prepare(config)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_in_a_ready_made_folder_ends_in_one_line(config, ready_made):
+    os.mkfifo(ready_made / "ant" / "pipe.jpg")  # whoever reads it waits for ever
+    pictures = prepare(config)
+    with pytest.raises(UserError, match=r"cannot read \S*pipe\.jpg \(not a regular file\)"):
+        load(pictures, config)
 
 
 def test_a_second_run_waits_for_the_first(config, rawdata, tmp_path):

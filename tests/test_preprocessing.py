@@ -144,6 +144,27 @@ def test_folders_inside_a_class_belong_to_it(config, rawdata):
     assert Path(config.data_path, "ant/garden/2018/ant00.jpg.png").exists()
 
 
+def test_folders_nested_too_deep_are_named(config, rawdata):
+    deep = rawdata / "ant"
+    for depth in range(103):
+        deep /= "d"
+        deep.mkdir()
+        if depth in (99, 102):
+            shutil.copy(rawdata / "ant" / "ant00.jpg", deep / "deep.jpg")
+    preprocess(config)
+    table = rows(config)
+    assert len(table) == 22
+    assert table[f"ant/{'d/' * 100}deep.jpg"].status == KEPT
+    assert table[f"ant/{'d/' * 100}d"].reason == "a folder that cannot be looked into, or is nested too deep"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to this user")
+def test_a_folder_that_may_not_be_looked_into_is_named(config, rawdata):
+    (rawdata / "ant" / "closed").mkdir(mode=0)
+    preprocess(config)
+    assert rows(config)["ant/closed"].reason == "a folder that cannot be looked into, or is nested too deep"
+
+
 @not_on_windows
 def test_what_is_no_regular_file_is_skipped_and_named(config, rawdata, capsys):
     os.mkfifo(rawdata / "ant" / "pipe.jpg")  # whoever reads it waits for ever

@@ -359,6 +359,41 @@ def test_a_cost_that_is_not_finite_ends_the_run_in_one_line_that_names_the_batch
     assert f"the pictures {Path(whole_run.data_path, training[place].file)}, so" in str(ended.value)
 
 
+def test_weights_that_are_not_finite_are_not_saved_in_the_middle_of_an_epoch(whole_run, tmp_path, monkeypatch):
+    config = run_in(tmp_path, whole_run, save_seconds=0)
+
+    def poison(model):
+        model.get_layer("logits").bias.assign(np.full(2, math.nan))
+
+    with monkeypatch.context() as patch:
+        former = Vocabulary.on_train_batch_end
+
+        def poisoned(self, batch, logs=None):
+            former(self, batch, logs)
+            if self.model.optimizer.iterations == STEPS + 9:  # whose cost, of before, is finite still
+                poison(self.model)
+
+        patch.setattr(Vocabulary, "on_train_batch_end", poisoned)
+        with pytest.raises(UserError, match="the cost became nan with the pictures .*ant|bee"):
+            trainer.main(config)
+    assert newest_step(config.model_save_name) == STEPS
+    assert trainer.main(config) == 0
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def test_lost_best_weights_are_told_of_and_the_report_is_about_those_that_stand_in(whole_run, tmp_path, capsys):
+    shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
+    config = run_in(tmp_path / "copy", whole_run)
+    shutil.rmtree(tmp_path / "copy" / "best")
+    assert trainer.main(config) == 0
+    out, err = capsys.readouterr()
+    assert "best: the weights of the best epoch are gone" in err
+    assert "validation pictures, after epoch 4:" in out
+    best_of = re.search(r"after epoch (\d) of 4(; its weights are lost, and those of epoch 4 kept)?\n", out)
+    assert (best_of[1] == "4") != bool(best_of[2])
+    assert load_classifier(tmp_path / "copy")[0].is_calibrated
+
+
 def test_weights_that_stop_being_finite_at_the_end_of_an_epoch_are_not_saved(whole_run, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(whole_run.model_save_name, folder)

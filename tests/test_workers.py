@@ -14,6 +14,7 @@ import working
 from conftest import ROOT
 
 import workers
+from config import UserError
 from workers import in_processes
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of POSIX")
@@ -52,7 +53,7 @@ def test_no_items_give_no_results():
 
 
 def test_processes_are_few_are_not_this_one_and_are_kept(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers, "_cores", lambda: 2)
     first = set(results(working.process, range(200)))
     assert os.getpid() not in first
     assert len(first) <= 2
@@ -60,7 +61,7 @@ def test_processes_are_few_are_not_this_one_and_are_kept(monkeypatch):
 
 
 def test_one_item_needs_one_process(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(workers, "_cores", lambda: 8)
     monkeypatch.setattr(workers, "_free", [])
     results(working.square, [3])
     assert len(workers._free) == 1
@@ -69,7 +70,7 @@ def test_one_item_needs_one_process(monkeypatch):
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 1), (15, 15), (16, 8), (1000, 63)])
 def test_few_items_are_shared_out_among_the_cores(count, expected, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers, "_cores", lambda: 2)
     portions = []
 
     class Counted(list):
@@ -82,7 +83,7 @@ def test_few_items_are_shared_out_among_the_cores(count, expected, monkeypatch):
 
 
 def test_work_begins_at_once_and_only_so_many_items_are_under_way(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers, "_cores", lambda: 2)
     touch = partial(working.touch, below=tmp_path)
     begun = in_processes(touch, range(1000), failed=working.failed, description="working")
     wait_until(lambda: len(list(tmp_path.iterdir())) == 4 * 16)  # two portions a core
@@ -142,6 +143,19 @@ def test_a_hang_costs_one_item(hang):
     ]
 
 
+@not_on_windows
+@pytest.mark.parametrize("what", ["hang", "be killed"])
+def test_what_goes_well_the_second_time_was_not_to_blame(tmp_path, what):
+    assert results(working.misbehave_once, [(what, tmp_path / "tried")], seconds=0.3) == [what]
+
+
+@not_on_windows
+def test_a_process_that_was_stopped_does_not_hold_up_the_run(monkeypatch):
+    monkeypatch.setattr(workers, "_SECONDS_MORE", 0.5)
+    stopped = "be stopped its decoder was killed (signal 9), perhaps for want of memory"
+    assert results(working.misbehave, [0, "be stopped", 2], seconds=5) == [0, stopped, 2]
+
+
 def test_the_limit_is_of_each_item_and_not_of_a_portion(tmp_path):
     assert results(time.sleep, [0.1] * 12, seconds=0.5) == [None] * 12
 
@@ -152,12 +166,12 @@ def test_what_a_library_prints_is_neither_an_answer_nor_shown(capfd):
 
 
 def test_a_process_that_cannot_begin_is_an_error():
-    with pytest.raises(RuntimeError, match="cannot begin: exit code 5"):
+    with pytest.raises(UserError, match=r"ends as it begins \(exit code 5\); is there memory enough\?"):
         results(working.Unloadable(), range(10))
 
 
 def test_a_process_that_died_while_it_was_free_is_replaced(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(workers, "_cores", lambda: 1)
     monkeypatch.setattr(workers, "_free", [])
     (pid,) = set(results(working.process, range(3)))
     workers._free[0].kill()

@@ -34,6 +34,16 @@ def test_until_it_is_whole_a_file_has_another_name_that_listings_pass_over(tmp_p
     assert path.read_bytes() == b"new"
 
 
+def test_a_link_in_the_place_of_the_temporary_file_is_not_written_through(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    (tmp_path / ".a.json.part").symlink_to(precious)
+    write_atomically(tmp_path / "a.json", b"new")
+    assert precious.read_bytes() == b"precious"
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+    assert not (tmp_path / "a.json").is_symlink()
+
+
 def order_of_calls(monkeypatch) -> list[tuple]:
     """What is flushed and renamed, in order, while it is done all the same."""
     calls = []
@@ -76,11 +86,11 @@ def test_many_files_are_flushed_together_where_the_system_can_and_each_by_itself
 
 
 def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path):
-    kept = [tmp_path / "a.part", tmp_path / ".hidden", tmp_path / "deep" / "b.png"]
-    for path in [*kept, tmp_path / ".a.part", tmp_path / "deep" / ".b.png.part"]:
+    kept = [tmp_path / name for name in ("a.png.part", ".hidden", "deep/b.png", "deep/.notes.txt.part")]
+    for path in [*kept, tmp_path / ".a.png.part", tmp_path / "deep" / ".b.png.part"]:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path, is_ours=lambda name: name.endswith(".png"))
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
 
 

@@ -36,6 +36,15 @@ def touch(item: int, *, below: Path, slow: int = -1) -> int:
     return item
 
 
+def misbehave_once(item: tuple[str, Path]):
+    """Does what it is called, and when it is tried again gives its name."""
+    what, tried = item
+    if not tried.exists():
+        tried.touch()
+        return misbehave(what)
+    return what
+
+
 def misbehave(item: str | int):
     """Does what it is called; else gives it back."""
     if item == "crash":
@@ -45,6 +54,8 @@ def misbehave(item: str | int):
         os._exit(7)
     if item == "be killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if item == "be stopped":
+        os.kill(os.getpid(), signal.SIGSTOP)
     if item == "hang":
         time.sleep(60)
     if item == "hang in C":
