@@ -240,7 +240,7 @@ class Checkpoints:
     def is_finite(self) -> bool:
         """Whether the weights and their average are numbers that a run can go on from."""
         parts = (self._parts["weights"], self.average)
-        return all(np.isfinite(np.asarray(variable).sum()) for part in parts for variable in part)
+        return all(np.isfinite(np.asarray(variable)).all() for part in parts for variable in part)
 
     def save(self) -> None:
         """Writes the best weights, if they are new, then the run, and deletes what is then no longer needed."""
