@@ -84,3 +84,9 @@ def test_your_own_pictures_in_five_lines(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"^picture\.jpg  (cat|dog)  cat [01]\.\d{3}  dog [01]\.\d{3}$", done.stdout, re.MULTILINE)
     assert Path(project, "checkpoints-catdog", "best").is_dir()
+
+
+def test_tensorboard_is_only_ever_opened_to_this_machine():
+    instructions = [README, *(path.read_text(encoding="utf-8") for path in ROOT.glob("*.py"))]
+    assert sum("tensorboard --logdir" in text for text in instructions) >= 2
+    assert not any(option in text for text in instructions for option in ("--bind_all", "--host"))
