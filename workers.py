@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 _TOGETHER = 16  # items handed over at a time, as handing over each by itself takes as long as reading it
-_PIXELS = 2**22
+_PIXELS = 2**22  # of the standardised pictures handed over at a time, at most
 _SECONDS = 60.0  # that a single item may take
 _TIME_IS_UP = 1  # faulthandler's exit code
 _SECONDS_MORE = 30.0  # after which the run ends a process that does not even end itself, as when it has been stopped
