@@ -29,11 +29,9 @@ from listing import content_of, visible_files
 from manifest import TRAIN, Picture, copy_name, source_of
 from pictures import decode_image
 from preprocessing import preprocess
-from workers import in_processes
+from workers import in_processes, portion
 
 _LEAST_SIDE = 32  # pixels
-_TOGETHER = 32  # copies of a source that are made at a time, so that any number is a matter of seconds
-_PIXELS = 2**22  # of them, at the final size
 
 
 class GaussianDistortion(Operation):
@@ -190,7 +188,7 @@ def make_copies(task: Task, config: AugmentConfig) -> list[bytes] | str:
 def write_copies(tasks: Sequence[Task], config: AugmentConfig) -> dict[str, str]:
     """Makes and writes all copies; returns the sources that have none, and why."""
     folder, failures, written = Path(config.augmented), {}, []
-    most = max(1, min(_TOGETHER, _PIXELS // (config.height * config.width)))
+    most = portion(config.height, config.width)  # so that any number of copies is a matter of seconds
     parts = [part for task in tasks for part in task.parts(most)]
     made = in_processes(
         partial(make_copies, config=config), parts, failed=lambda _, why: why, description="augmenting", together=1

@@ -18,16 +18,22 @@ _LOCK = ".lock"
 _SECONDS_BETWEEN_LINES = 30
 
 
-@contextlib.contextmanager
-def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
-    """Gives a temporary name to write a file under, which takes the file's place once all of it is written.
+def write_atomically(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Writes a file, and the folders above it, under a temporary name and gives it its own once all is written.
 
     So a reader, or a run after a crash, sees all of the new file or all of the old one. With `flush` that holds for a
     power cut too; without, whoever writes many files calls `flush_to_disk` once before relying on them.
     """
     temporary = path.with_name(f".{path.name}{_TEMPORARY}")
     try:
-        yield temporary
+        try:
+            _write(temporary, data)
+        except FileNotFoundError:  # the folder, once for all of its files
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(temporary, data)
+        except FileExistsError:  # the leftover of a killed writer; were it a link, what it leads to must not be written
+            temporary.unlink()
+            _write(temporary, data)
         if flush:
             _flush(temporary)
         temporary.replace(path)
@@ -39,19 +45,6 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         raise
     if flush:
         _flush(path.parent)
-
-
-def write_atomically(path: Path, data: bytes, *, flush: bool = True) -> None:
-    """Writes a file as `replacing` has it, and the folders above it."""
-    with replacing(path, flush=flush) as temporary:
-        try:
-            _write(temporary, data)
-        except FileNotFoundError:  # the folder, once for all of its files
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(temporary, data)
-        except FileExistsError:  # the leftover of a killed writer; were it a link, what it leads to must not be written
-            temporary.unlink()
-            _write(temporary, data)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -5,8 +5,6 @@
 judges damaged pictures by their numbers, prints what it made of each, and keeps those that it should not have accepted.
 """
 
-import contextlib
-import io
 import json
 import os
 import queue
@@ -25,12 +23,10 @@ from campaign import Line, Row, counted
 # isort: split
 
 import numpy as np
-from mutations import mutated, samples
-from PIL import Image, ImageOps
+from mutations import by_pillow, mutated, samples
 
 from pictures import decode_image, standard_image
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _MEGAPIXELS = 1.0  # of damaged files, whose headers may declare any size
 _FARTHEST = 4  # grey levels, on average, that a picture may be from what Pillow shows
 _SECONDS = 60  # that one picture may take
@@ -39,19 +35,6 @@ _WORDS = {"refused", "accepted"}  # all others are exceptions
 
 
 # ---- in a process of its own ----
-
-
-def by_pillow(data: bytes) -> np.ndarray:
-    """A picture as Pillow shows it, upright and on white: (height, width, 3), 0..255. Raises what Pillow raises."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.load()
-        with contextlib.suppress(Exception):  # a broken EXIF block
-            image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return np.dstack([np.asarray(image) // 256] * 3).astype(float)
-    pixels = np.asarray((image.convert("RGB") if image.mode == "LAB" else image).convert("RGBA")).astype(float)
-    alpha = pixels[..., 3:] / 255
-    return pixels[..., :3] * alpha + 255 * (1 - alpha)
 
 
 def judge(data: bytes) -> str:

@@ -1,6 +1,7 @@
 """Small valid pictures of every format, and damage done to them: for tests and for longer campaigns of the same."""
 
 import base64
+import contextlib
 import io
 import json
 import random
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # so that it runs by itself, in a process that may crash
 
@@ -21,6 +22,7 @@ from pictures import decode_image
 
 MOST_MEGAPIXELS = 1.0  # of damaged files, whose headers may declare any size
 PNG = b"\x89PNG\r\n\x1a\n"
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # that are read
 LEAST = 32  # so that the large JPEG is decoded at a fraction of its size
 
 # `jpegtran -arithmetic` has written it, as Pillow cannot: scene(16, 24) at quality 75.
@@ -211,6 +213,22 @@ def mended(png: bytes) -> bytearray:
         result += chunk(png[position + 4 : position + 8], png[position + 8 : position + 8 + length])
         position += 12 + length
     return result + png[position:]
+
+
+def by_pillow(data: bytes) -> np.ndarray:
+    """Pillow's own account of a picture, upright and on white: what it shows, by other ways than ours.
+
+    float (height, width, 3), 0..255. Raises what Pillow raises.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        image.load()
+        with contextlib.suppress(Exception):  # a broken EXIF block
+            image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16"):
+        return np.dstack([np.asarray(image) // 256] * 3).astype(float)
+    pixels = np.asarray((image.convert("RGB") if image.mode == "LAB" else image).convert("RGBA")).astype(float)
+    alpha = pixels[..., 3:] / 255
+    return pixels[..., :3] * alpha + 255 * (1 - alpha)
 
 
 def judge(data: bytes) -> str:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from test_checkpoint import DESCRIPTION, FIELDS
+from saving import DESCRIPTION, FIELDS
 
 from checkpoint import load_classifier
 from config import UserError

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mutations import MOST_MEGAPIXELS, bombs, chunk, file_of, judge, mended, mutated, png, samples, scene
-from PIL import Image, ImageOps
+from mutations import MOST_MEGAPIXELS, bombs, by_pillow, chunk, file_of, judge, mended, mutated, png, samples, scene
+from PIL import Image
 
 from pictures import TooLarge, decode_image, standard_image
 
@@ -53,19 +53,6 @@ def in_mode(pixels: np.ndarray, mode: str) -> Image.Image:
         alpha = np.linspace(255, 0, pixels.shape[1]).round().astype(np.uint8)
         photo.putalpha(Image.fromarray(np.tile(alpha, (pixels.shape[0], 1))))
     return photo.quantize(32) if mode == "P" else photo.convert(mode)
-
-
-def by_pillow(data: bytes) -> np.ndarray:
-    """Pillow's own account of a picture, upright and on white: what it shows, by other ways than ours."""
-    with Image.open(io.BytesIO(data)) as image:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return np.dstack([np.asarray(image).astype(int) // 256] * 3)
-    if image.mode == "LAB":
-        return np.asarray(image.convert("RGB")).astype(int)
-    pixels = np.asarray(image.convert("RGBA")).astype(float)
-    alpha = pixels[..., 3:] / 255
-    return pixels[..., :3] * alpha + 255 * (1 - alpha)
 
 
 @pytest.mark.parametrize(("kind", "mode"), KINDS)

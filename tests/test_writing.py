@@ -11,26 +11,37 @@ from conftest import ROOT
 
 import files
 from config import UserError
-from files import flush_to_disk, locked, remove_leftovers, replacing, write_atomically
+from files import flush_to_disk, locked, remove_leftovers, write_atomically
 
 
 @pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()], ids=["full disk", "Ctrl-C"])
-def test_what_interrupts_writing_leaves_the_former_file_and_nothing_else(tmp_path, error):
+def test_what_interrupts_writing_leaves_the_former_file_and_nothing_else(tmp_path, error, monkeypatch):
     path = tmp_path / "a.json"
     path.write_bytes(b"former")
-    with pytest.raises(type(error)), replacing(path) as temporary:
-        temporary.write_bytes(b"half")
+
+    def interrupted(temporary: Path) -> None:
+        assert temporary.read_bytes() == b"new"
         raise error
+
+    monkeypatch.setattr(files, "_flush", interrupted)
+    with pytest.raises(type(error)):
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"former"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_until_it_is_whole_a_file_has_another_name_that_listings_pass_over(tmp_path):
-    path = tmp_path / "a.json"
-    with replacing(path) as temporary:
-        temporary.write_bytes(b"new")
-        assert temporary.name.startswith(".") and temporary.parent == tmp_path
-        assert not path.exists()
+def test_until_it_is_whole_a_file_has_another_name_that_listings_pass_over(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "a.json", []
+
+    def noted(what: Path) -> None:
+        if what != tmp_path:
+            assert what.name.startswith(".") and what.parent == tmp_path
+            assert not path.exists()
+        flushed.append(what)
+
+    monkeypatch.setattr(files, "_flush", noted)
+    write_atomically(path, b"new")
+    assert len(flushed) == 2
     assert path.read_bytes() == b"new"
 
 
