@@ -1,61 +1,62 @@
-"""Trains the defaults in float32 and in bfloat16 on the identical splits of a folder of pictures, and compares.
+"""Compares training in float32 and in bfloat16, on identical splits of a folder of pictures.
 
-    python benchmarks/precision.py --raw_data rawdata --seeds 3 --epochs 60
+    python -m benchmarks.precision --raw_data rawdata --seeds 3 --epochs 60
+    python -m benchmarks.precision --seeds 1 --epochs 2     a quick try
 
-Accuracies are measured on the validation sources, every class counting alike: at the best epoch, which was chosen on
-the same pictures, and as the mean of the last five epochs. All runs have as many epochs, each in a process of its own.
+Accuracies are balanced ones on the validation pictures: of the best epoch, which was chosen with the same pictures, and
+the mean of the last five epochs. All runs have the same number of epochs, each in a new process.
 """
 
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common import alone, settings_in, spread
-
-# isort: split
-
 import numpy as np
 
-import config as settings
-from accuracy import Run, train_ours
-from config import Checked, Count
+from benchmarks.harness.processes import in_new_process
+from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
+from benchmarks.harness.training import TrainingResult, config_in, train_ours
+from config import Count
+from system.command_line import run_script
+from system.errors import EXIT_SUCCESS
+from system.validation import Validated
 
 _PRECISIONS = "float32", "bfloat16"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(Checked):
+class PrecisionConfig(Validated):
     """What to compare on."""
 
-    raw_data: str = "rawdata"  # Folder of pictures, one sub-folder a class.
-    seeds: Count = 3  # How many splits to train on.
+    # What to compare on
+    raw_data: str = "rawdata"  # Folder of pictures, one sub-folder per class.
+    seeds: Count = 3  # Number of splits to train on.
     epochs: Count = 60  # Passes over the training pictures.
 
 
-def row(precision: str, runs: list[Run]) -> str:
-    cells = [
+def row(precision: str, results: list[TrainingResult]) -> str:
+    return format_row(
         precision,
-        f"{spread([run.seconds for run in runs], 0)} s",
-        spread([max(run.accuracies) for run in runs], 3),
-        spread([float(np.mean(run.accuracies[-5:])) for run in runs], 3),
-    ]
-    return f"| {' | '.join(cells)} |"
+        f"{mean_and_deviation([result.seconds for result in results], 0)} s",
+        mean_and_deviation([max(result.accuracies) for result in results], 3),
+        mean_and_deviation([float(np.mean(result.accuracies[-5:])) for result in results], 3),
+    )
 
 
-def main(config: BenchmarkConfig) -> int:
-    runs: dict[str, list[Run]] = {precision: [] for precision in _PRECISIONS}
+def main(config: PrecisionConfig) -> int:
+    results: dict[str, list[TrainingResult]] = {precision: [] for precision in _PRECISIONS}
     for seed in range(1, config.seeds + 1):
         with tempfile.TemporaryDirectory() as work:
-            base = settings_in(Path(work), config.raw_data, seed=seed, epochs=config.epochs, patience=config.epochs)
-            for precision, own in runs.items():
-                saved = f"{base.model_save_name}-{precision}"
-                own.append(alone(train_ours, replace(base, precision=precision, model_save_name=saved)))
+            base = config_in(Path(work), config.raw_data, seed=seed, epochs=config.epochs, patience=config.epochs)
+            for precision, own in results.items():
+                checkpoints = f"{base.model_save_name}-{precision}"
+                own.append(in_new_process(train_ours, replace(base, precision=precision, model_save_name=checkpoints)))
     print(f"\nvalidation accuracy on {config.raw_data}, seeds 1 to {config.seeds}, mean ± standard deviation\n")
-    print("| precision | time | best epoch | last five epochs |\n|---|---|---|---|")
-    for precision, own in runs.items():
+    print(format_header("precision", "time", "best epoch", "last five epochs"))
+    for precision, own in results.items():
         print(row(precision, own))
-    return settings.DONE
+    return EXIT_SUCCESS
 
 
 if __name__ == "__main__":
-    settings.run(main, BenchmarkConfig, __doc__)
+    run_script(main, PrecisionConfig, __doc__)

@@ -1,31 +1,32 @@
-"""What is lost when scripts are killed, disks are full and files are damaged: a long campaign, and its table.
+"""Measures what is lost when scripts are killed, disks are full and files are damaged.
 
-    python benchmarks/reliability.py
-    python benchmarks/reliability.py --rows training-kills pictures --kills 10 --pictures 2000 --minutes 5
+    python -m benchmarks.reliability
+    python -m benchmarks.reliability training-kills pictures --size 0.2 --minutes 5
+    python -m benchmarks.reliability --size 0.1 --minutes 8     a shorter run of all experiments
 
-Rows run one after another, each with a share of the time; one that was not done in its time says so. What was lost or
-taken for right that is not is named below the table with a way to repeat it, its folder is kept, and the exit code is
-1. Whatever is left to chance follows from `--seed`; moments are those of a clock, so a repetition hits others nearby.
-For Linux.
+The experiments run one after the other, each with a share of the time; one that was not finished in its time says so.
+Each failure (something was lost, or something wrong was accepted) is named below the table, with a way to repeat it;
+its folder is kept, and the exit code is 1. Everything random follows from `--seed`, but kills happen at times of a
+clock, so a repetition kills at slightly different points. For Linux.
 
-    training-kills      `trainer.py` on the shipped pictures, killed (SIGKILL) again and again, up to 5 times a run:
-                        at any moment from its start to its report, or, every second time, up to 0.2 s after the first
-                        to third checkpoint began to be written. Every second run shares its cores with as many busy
-                        loops. After every kill all checkpoints are whole, the newest is never older than it was, and
-                        what was trained since took no longer than --save_seconds and one return to Python. The next
-                        start goes on from there. At its end checkpoints, report and curves, as TensorBoard reads
-                        them, equal those of a run that nobody disturbed, to the bit.
+    training-kills      `trainer.py` on the sample pictures, killed (SIGKILL) up to 5 times per run: at any time from
+                        its start to its report or, every second time, up to 0.2 s after the first to third checkpoint
+                        began to be written. Every second run shares its cores with as many busy loops. After every
+                        kill, all checkpoints are intact, the newest is never older than before, and what was trained
+                        after it took no longer than --save_seconds and one return to Python. The next start continues
+                        from it. At the end, checkpoints, report and TensorBoard's curves are equal, to the bit, to
+                        those of an uninterrupted run.
     training-signals    the same with SIGTERM, SIGINT, and two SIGINT up to 0.3 s apart, after the first steps
-    trainers            two trainers on one folder: the second is refused, and let in after the first was killed
-    preprocess-kills    `preprocessing.py`, killed at any moment and run again: `data/` as after a run that nobody
-                        disturbed, and no process of it stays for more than 5 s
-    augment-kills       the same of `augment.py` and `augmented/`
-    checkpoint-damage   a small checkpoint: truncations, every 37th, flipped bits, zeroed and swapped pages; of
-                        model.json all truncations and flipped bits
-    disk-full           disks of 20 sizes that are too small for the checkpoints, for `data/`, for what TensorBoard
-                        shows, and read-only ones: exit code 2 and one line that says what to mend, nothing half
-                        written, and with more room the same command goes on to the same end
-    pictures            damaged pictures of every format: each is refused, or is what Pillow shows of it
+    trainers            two trainers on one folder: the second is refused, unless the first was killed
+    preprocess-kills    `preprocessing.py`, killed at any time and run again: `data/` is equal to that of an
+                        uninterrupted run, and no worker process continues for more than 5 s
+    augment-kills       the same for `augment.py` and `augmented/`
+    checkpoint-damage   small checkpoints: truncations, flipped bits, zeroed and swapped pages; and all truncations and
+                        flipped bits of model.json
+    disk-full           disks of several sizes that are too small for the checkpoints, for `data/`, for TensorBoard's
+                        files, and read-only ones: exit code 2 and one line that says how to fix it, no partial files,
+                        and with more space the same command continues to the same end
+    pictures            damaged pictures of every format: each is refused, or is what Pillow shows
 """
 
 import shutil
@@ -37,31 +38,33 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from campaign import Line, Row, Wrong, enter_own_mounts
+from benchmarks.faults.campaign import Experiment, Failure, Row
+from benchmarks.faults.damage import checkpoint_damage
+from benchmarks.faults.disks import disk_full, enter_mount_namespace
+from benchmarks.faults.folders import few_pictures
+from benchmarks.faults.kills import folder_kills, training_kills, training_signals, two_trainers
+from benchmarks.faults.mutations import damaged_pictures
+from benchmarks.faults.resumed import ReferenceRun
+from benchmarks.harness.options import Size, select
+from benchmarks.harness.tables import format_header, format_row
+from config import Seed
+from system.command_line import run_script
+from system.errors import EXIT_SUCCESS
+from system.validation import Between, Validated
 
-# isort: split
-
-import trainer  # noqa: F401 - before all others that need TensorFlow, as it loads it quietly
-
-# isort: split
-
-import config as settings
-import damage
-import kills
-import mutants
-from config import Between, Checked, Count, UserError
-from resumed import Undisturbed
+_EXIT_FAILURES = 1
+_SMALL = ["--height", "16", "--width", "16", "--batch_size", "2", "--patience", "1000"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReliabilityConfig(Checked):
+class ReliabilityConfig(Validated):
     """How much to try."""
 
-    rows: tuple[str, ...] = ()  # Names of the rows, such as training-kills; all of them if none is given.
-    kills: Count = 50  # Kills of training runs; of preprocessing.py and of augment.py half as many each.
-    pictures: Count = 20_000  # Damaged pictures.
-    minutes: Annotated[float, Between(0.1, 10_000)] = 40  # Time for all rows together; one run more may be finished.
-    seed: Annotated[int, Between(0, 2**31 - 1)] = 1  # Decides what is left to chance.
+    # How much to try
+    experiments: tuple[str, ...] = ()  # Their names, such as training-kills; all if none is given.
+    size: Size = 1.0  # Factor of the numbers of kills, signals, disks and damaged files.
+    minutes: Annotated[float, Between(0.1, 10_000)] = 40  # Time for all together; the case in progress is finished.
+    seed: Seed = 1  # Determines everything random.
 
 
 SHARES = {  # of the time
@@ -76,66 +79,70 @@ SHARES = {  # of the time
 }
 
 
-def rows(config: ReliabilityConfig, folder: Path) -> dict[str, Callable[[Row], Iterator[Line]]]:
-    """What every row does. Runs to compare with are made when the first row asks for them."""
-    half = max(1, config.kills // 2)
-    large = Undisturbed(folder / "large")
-    few = damage.few_pictures(folder / "few")
-    small, grey, long = (
-        Undisturbed(folder / name, few, [*damage.SMALL, *arguments])
+def experiments_in(folder: Path, config: ReliabilityConfig) -> dict[str, Callable[[Experiment], Iterator[Row]]]:
+    """Returns what each experiment does. Reference runs are made when the first experiment needs them."""
+
+    def scaled(count: int) -> int:
+        return max(1, round(config.size * count))
+
+    default = ReferenceRun(folder / "default")
+    pictures = few_pictures(folder / "few")
+    small, gray, long = (
+        ReferenceRun(folder / name, pictures, [*_SMALL, *arguments])
         for name, arguments in {
             "small": ["--epochs", "4", "--save_seconds", "0"],
-            "grey": ["--epochs", "4", "--save_seconds", "0", "--color_channels", "1"],
+            "gray": ["--epochs", "4", "--save_seconds", "0", "--color_channels", "1"],
             "long": ["--epochs", "150", "--save_seconds", "0.2"],
         }.items()
     )
     return {
-        "training-kills": partial(kills.training_kills, kills=config.kills, other=large),
-        "training-signals": partial(kills.training_signals, count=10, other=large),
-        "trainers": partial(kills.trainers, count=3, other=long),
-        "preprocess-kills": partial(kills.folder_kills, kills=half, name="preprocessing.py", arguments=[], count=600),
-        "augment-kills": partial(
-            kills.folder_kills,
-            kills=half,
-            name="augment.py",
-            arguments=["--sample", "300"],
-            count=100,
-            apart=["manifest.csv"],  # which has the times at which copies were made
+        "training-kills": partial(training_kills, kills=scaled(50), reference=default),
+        "training-signals": partial(training_signals, count=scaled(10), reference=default),
+        "trainers": partial(two_trainers, count=scaled(3), reference=long),
+        "preprocess-kills": partial(
+            folder_kills, kills=scaled(25), script="preprocessing.py", arguments=[], pictures=600
         ),
-        "checkpoint-damage": partial(damage.checkpoint_damage, other=grey),
-        "disk-full": partial(damage.disk_full, other=small),
-        "pictures": partial(mutants.pictures, count=config.pictures, seed=config.seed),
+        "augment-kills": partial(
+            folder_kills,
+            kills=scaled(25),
+            script="augment.py",
+            arguments=["--sample", "300"],
+            pictures=100,
+            ignore=["manifest.csv"],  # it contains the times at which copies were made
+        ),
+        "checkpoint-damage": partial(checkpoint_damage, size=config.size, reference=gray),
+        "disk-full": partial(disk_full, points=scaled(20), reference=small),
+        "pictures": partial(damaged_pictures, count=scaled(20_000), seed=config.seed),
     }
 
 
 def main(config: ReliabilityConfig) -> int:
-    names = config.rows or tuple(SHARES)
-    if unknown := [name for name in names if name not in SHARES]:
-        raise UserError(f"--rows {' '.join(unknown)}: no such row; there are {' '.join(SHARES)}")
+    names = select(config.experiments, SHARES)
     if "disk-full" in names:
-        enter_own_mounts()
+        enter_mount_namespace()
     folder = Path(tempfile.mkdtemp(prefix="reliability-"))
     end = time.monotonic() + 60 * config.minutes
-    wrong = []
-    print("| what | tried | result | exceptions |\n|---|---|---|---|", flush=True)
-    every = rows(config, folder)
-    for place, name in enumerate(names):
-        left = sum(SHARES[other] for other in names[place:])
-        row = Row(name, folder, seed=config.seed, seconds=(end - time.monotonic()) * SHARES[name] / left)
-        said = 0
+    failures = []
+    print(format_header("experiment", "tried", "result", "failures"), flush=True)
+    experiments = experiments_in(folder, config)
+    for index, name in enumerate(names):
+        share = SHARES[name] / sum(SHARES[other] for other in names[index:])
+        experiment = Experiment(name, folder, seed=config.seed, seconds=(end - time.monotonic()) * share)
+        printed = 0
         try:
-            for line in every[name](row):
-                exceptions = f"{len(row.wrong) - said}, below" if len(row.wrong) > said else "none"
-                print(f"| {' | '.join([*line, exceptions])} |", flush=True)
-                said = len(row.wrong)
-        except Wrong as error:  # in what others should have been compared with
-            row.fail(str(error))
-        wrong += row.wrong
-    print("", *(f"- {line}" for line in wrong), sep="\n")
-    if not wrong:
-        shutil.rmtree(folder)
-    return settings.SOME_PICTURES_FAILED if wrong else settings.DONE
+            for row in experiments[name](experiment):
+                new = len(experiment.failures) - printed
+                print(format_row(*row, f"{new}, below" if new else "none"), flush=True)
+                printed += new
+        except Failure as failure:  # of a reference run
+            experiment.fail(str(failure))
+        failures += experiment.failures
+    print("", *(f"- {failure}" for failure in failures), sep="\n")
+    if failures:
+        return _EXIT_FAILURES
+    shutil.rmtree(folder)
+    return EXIT_SUCCESS
 
 
 if __name__ == "__main__":
-    settings.run(main, ReliabilityConfig, __doc__)
+    run_script(main, ReliabilityConfig, __doc__)

@@ -1,10 +1,11 @@
-"""What the scores are worth on pictures that were neither trained nor calibrated on, with either loss.
+"""Measures what the scores are worth on pictures used neither for training nor for calibration, with either loss.
 
-    python benchmarks/scores.py --raw_data rawdata --strange FOLDER --seeds 3
+    python -m benchmarks.scores --raw_data rawdata --unrelated FOLDER --seeds 3
+    python -m benchmarks.scores --seeds 1 --epochs 2     a quick try
 
-For every seed a fifth of the photographs of each class is put aside before anything else happens, and the trainer sees
-only the rest. Asked are then: the pictures put aside; the pictures of another folder, which show none of the classes;
-one-coloured pictures and noise; and pairs of pictures of the first two classes, put side by side into one.
+For each seed a fifth of the photos of each class is held out before anything else happens, and the trainer sees only
+the rest. Predicted are then: the pictures held out; the pictures of another folder, which show none of the classes;
+pictures of a single color and of noise; and pairs of pictures of the first two classes, side by side in one picture.
 """
 
 import tempfile
@@ -12,113 +13,120 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from common import alone, put_aside, read, settings_in, spread
-
-# isort: split
-
 import cv2
 import numpy as np
 from scipy.special import expit
 
-import config as settings
-import dataset
 import trainer
-from calibration import log_odds
-from checkpoint import load_classifier
-from config import LOSSES, Checked, Count
-from evaluation import calibration_error
+from answers.calibration import log_odds
+from answers.classifier import load_classifier
+from answers.evaluation import expected_calibration_error
+from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
+from benchmarks.harness.processes import in_new_process
+from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
+from benchmarks.harness.training import config_in
+from config import Count, TrainConfig
+from system.command_line import run_script
+from system.errors import EXIT_SUCCESS
+from system.validation import Validated
+from training.batches import Samples
+
+_LOSSES = "softmax", "sigmoid"
+_MADE = 200  # pictures of a single color, and of noise
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(Checked):
+class ScoresConfig(Validated):
     """What to measure on."""
 
-    raw_data: str = "rawdata"  # Folder of pictures, one sub-folder a class.
-    strange: str = ""  # Folder of pictures that show none of its classes, in sub-folders.
-    seeds: Count = 3  # How many parts to put aside, and how many networks of each kind to train.
+    # What to measure on
+    raw_data: str = "rawdata"  # Folder of pictures, one sub-folder per class.
+    unrelated: str = ""  # Folder of pictures that show none of its classes, in sub-folders.
+    seeds: Count = 3  # Number of parts to hold out, and of networks to train with each loss.
+    epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures.
 
 
 class Result(NamedTuple):
     """Of one network; everything on pictures that it has never seen."""
 
     accuracy: float
-    plain: float  # calibration error of the sigmoid of raw magnitudes
-    uncalibrated: float  # of the sigmoid of log-odds
-    calibrated: float  # of the scores
-    unknown: dict[str, float]  # for each kind of pictures, the share called so
-    both: float  # the mean of the lower of the first two scores of pairs
+    error_of_logits: float  # expected calibration error of the sigmoid of the logits
+    error_of_log_odds: float  # the same for the sigmoid of the log-odds
+    error_of_scores: float  # the same for the scores
+    unknown: dict[str, float]  # for each kind of pictures, the fraction called unknown
+    lower_score: float  # the mean of the lower of the first two scores, of pictures that show both classes
 
 
-def side_by_side(samples: dataset.Samples) -> np.ndarray:
-    """Pictures of the first class, narrowed to the left half, beside pictures of the second one."""
+def side_by_side(samples: Samples) -> np.ndarray:
+    """Returns pictures of the first class, as the left half, next to pictures of the second one."""
     left, right = (samples.images[samples.labels == label] for label in (0, 1))
     count, height, width = min(len(left), len(right)), *samples.images.shape[1:3]
 
-    def narrow(image: np.ndarray) -> np.ndarray:
+    def half(image: np.ndarray) -> np.ndarray:
         return cv2.resize(image, (width // 2, height), interpolation=cv2.INTER_AREA)
 
-    return np.stack([np.hstack([narrow(left[i]), narrow(right[i])]) for i in range(count)])
+    return np.stack([np.hstack([half(left[i]), half(right[i])]) for i in range(count)])
 
 
-def measure(raw_data: str, strange: str, loss: str, seed: int) -> Result:
+def measure(config: ScoresConfig, loss: str, seed: int) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        put_aside(raw_data, work, seed)
-        aside = read(work / "aside", work)
-        dice = np.random.default_rng(seed)
-        shape = (200, *aside.images.shape[1:])
+        hold_out(config.raw_data, work, seed)
+        test = load_classes(work / TEST)
+        rng = np.random.default_rng(seed)
+        shape = (_MADE, *test.images.shape[1:])
         kinds = {
-            "put aside": aside.images,
-            "both": side_by_side(aside),
-            "one colour": np.broadcast_to(dice.integers(0, 256, (200, 1, 1, 3), np.uint8), shape),
-            "noise": dice.integers(0, 256, shape, np.uint8),
+            "held out": test.images,
+            "both classes": side_by_side(test),
+            "a single color": np.broadcast_to(rng.integers(0, 256, (_MADE, 1, 1, 3), np.uint8), shape),
+            "noise": rng.integers(0, 256, shape, np.uint8),
         }
-        if strange:
-            kinds["strange"] = read(strange, work).images
-        config = settings_in(work, work / "rest", loss=loss, seed=seed)
-        trainer.main(config)
-        classifier, _ = load_classifier(Path(config.model_save_name))
-        answers = {kind: classifier.ask(images) for kind, images in kinds.items()}
+        if config.unrelated:
+            kinds["unrelated"] = load_classes(Path(config.unrelated)).images
+        train_config = config_in(work, work / REST, loss=loss, seed=seed, epochs=config.epochs)
+        trainer.main(train_config)
+        classifier = load_classifier(Path(train_config.model_save_name))
+        predictions = {kind: classifier.predict(images) for kind, images in kinds.items()}
 
-        named, logits, scores, _ = answers["put aside"]
-        right = named == aside.labels
+        predicted, logits, scores, _ = predictions["held out"]
+        correct = predicted == test.labels
         result = Result(
-            accuracy=float(right.mean()),
-            plain=calibration_error(expit(logits.max(axis=1)), right),
-            uncalibrated=calibration_error(expit(log_odds(logits, loss=loss).max(axis=1)), right),
-            calibrated=calibration_error(scores.max(axis=1), right),
-            unknown={kind: float(answer.unknown.mean()) for kind, answer in answers.items()},
-            both=float(answers["both"].scores[:, :2].min(axis=1).mean()),
+            accuracy=float(correct.mean()),
+            error_of_logits=expected_calibration_error(expit(logits.max(axis=1)), correct),
+            error_of_log_odds=expected_calibration_error(expit(log_odds(logits, loss=loss).max(axis=1)), correct),
+            error_of_scores=expected_calibration_error(scores.max(axis=1), correct),
+            unknown={kind: float(own.unknown.mean()) for kind, own in predictions.items()},
+            lower_score=float(predictions["both classes"].scores[:, :2].min(axis=1).mean()),
         )
-        print(f"{loss}, seed {seed}, {len(right)} pictures put aside: {result}")
+        print(f"{loss}, seed {seed}, {len(correct)} pictures held out: {result}")
         return result
 
 
 def table(results: dict[str, list[Result]]) -> str:
     rows = {
-        "accuracy": lambda run: run.accuracy,
-        "calibration error of the sigmoid of raw magnitudes": lambda run: run.plain,
-        "calibration error of the sigmoid of log-odds": lambda run: run.uncalibrated,
-        "calibration error of the scores": lambda run: run.calibrated,
-        "lower of two scores where both are shown": lambda run: run.both,
+        "accuracy": lambda result: result.accuracy,
+        "calibration error of the sigmoid of raw magnitudes": lambda result: result.error_of_logits,
+        "calibration error of the sigmoid of log-odds": lambda result: result.error_of_log_odds,
+        "calibration error of the scores": lambda result: result.error_of_scores,
+        "lower of the two scores of pictures that show both classes": lambda result: result.lower_score,
     }
     for kind in next(iter(results.values()))[0].unknown:
-        rows[f"called unknown: {kind}"] = lambda run, kind=kind: run.unknown[kind]
-    lines = [f"| | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
+        rows[f"called unknown: {kind}"] = lambda result, kind=kind: result.unknown[kind]
+    lines = [format_header("", *results)]
     for name, value in rows.items():
-        cells = [spread([value(run) for run in runs], 3) for runs in results.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        cells = [mean_and_deviation([value(result) for result in own], 3) for own in results.values()]
+        lines.append(format_row(name, *cells))
     return "\n".join(lines)
 
 
-def main(config: BenchmarkConfig) -> int:
+def main(config: ScoresConfig) -> int:
     seeds = range(1, config.seeds + 1)
-    results = {loss: [alone(measure, config.raw_data, config.strange, loss, seed) for seed in seeds] for loss in LOSSES}
+    results = {loss: [in_new_process(measure, config, loss, seed) for seed in seeds] for loss in _LOSSES}
     print(f"\n{config.raw_data}, seeds 1 to {config.seeds}, mean ± standard deviation")
-    print(f"strange: {config.strange or 'none'}\n")
+    print(f"unrelated: {config.unrelated or 'none'}\n")
     print(table(results))
-    return settings.DONE
+    return EXIT_SUCCESS
 
 
 if __name__ == "__main__":
-    settings.run(main, BenchmarkConfig, __doc__)
+    run_script(main, ScoresConfig, __doc__)

@@ -1,355 +1,376 @@
-"""How fast everything is, beside other ways of doing the same and beside what the machine allows, as one table.
+"""Measures how fast everything is, compared with other ways of doing the same and with what the machine can do.
 
-    python benchmarks/speed.py
-    python benchmarks/speed.py --rows training-10 augment --size 0.1
+    python -m benchmarks.speed
+    python -m benchmarks.speed training-10 augment --size 0.1
+    python -m benchmarks.speed --size 0.005 --rounds 1     a quick try
 
-All pictures are made for it from pieces of those in `--raw_data`. Ours and the others take turns, each time in a
-process of its own: ours, another, ours, another… Figures are medians over the rounds, and a ratio is the median of the
-ratios of the rounds; above 1, ours is faster. That both sides did the same work is checked. What has no sensible limit
-or other way shows a dash.
+All pictures are made from parts of those in `--raw_data`. Ours and the others take turns, each time in a new process:
+ours, another, ours, another… Figures are medians over the rounds, and a ratio is the median of the ratios of the
+rounds; above 1, ours is faster. Both sides must have done the same work. A dash means that there is no sensible limit
+or other way.
 
-    training-10, training-64    pictures of `data/` → trained weights, at a batch size; limit: see steps.py
+    training-10, training-64    pictures of `data/` → trained weights, at a batch size; limit: see harness/machine.py
     preprocess-12mp, -small     JPEGs of 12 and 0.15 megapixels → `data/`; limit: decoding alone, reduced, in threads
-    preprocess-again            `preprocessing.py` when nothing has changed, beside its first time
-    augment                     `augment.py` beside Augmentor's own `sample`, of all the process from its start
-    start                       `trainer.py` from its start until its first steps come back (up to 16 go at a time)
-    predict-cold                `predict.py` on one picture, all of the process
-    predict-folder              `predict.py` on many pictures, beyond what one takes; limit: as for preprocess-small
-    growth                      each script on more and more small pictures, beyond what 40 take, and its peak memory
-    tensorboard                 share of a training run that writing for TensorBoard takes
-    gpu                         `trainer.py` through the original's whole job: 7,620 pictures, 300 epochs, batches of 10
+    preprocess-again            `preprocessing.py` if nothing has changed, compared with its first run
+    augment                     `augment.py` compared with Augmentor's own `sample`: the whole process
+    start                       `trainer.py` until its first steps return (up to 16 are executed at a time)
+    predict-cold                `predict.py` with one picture: the whole process
+    predict-folder              `predict.py` with many pictures, less the time for one; limit: as for preprocess-small
+    growth                      each script with more and more small pictures, less the time for 40, and its peak memory
+    tensorboard                 fraction of a training run that writing for TensorBoard takes
+    gpu                         `trainer.py` on the original's whole job: 7,620 pictures, 300 epochs, batches of 10
 """
 
 import contextlib
 import io
-import os
 import re
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
-
-from common import alone, settings_in
-
-# isort: split
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import tensorflow as tf
 
-import config as settings
-import peers
-import steps
 import trainer
-from bench import (
-    CLASSES,
-    TOP,
-    Bench,
-    code,
-    in_seconds,
-    median,
-    megabytes,
-    per_second,
-    places,
-    ratio,
+from benchmarks.baselines.pictures import time_decoding, time_imread_resize_imwrite
+from benchmarks.baselines.training import HAS_PYTORCH, time_original, time_pytorch, time_textbook_keras
+from benchmarks.harness import first_steps
+from benchmarks.harness.machine import has_gpu
+from benchmarks.harness.options import Size, select
+from benchmarks.harness.processes import ROOT, folder_arguments, in_new_process, run_python, time_script
+from benchmarks.harness.steps import time_ours
+from benchmarks.harness.tables import format_header, format_row
+from benchmarks.harness.timing import (
+    Measurement,
+    alternate,
+    format_peak,
+    format_rate,
+    format_seconds,
+    median_rate,
     require,
-    run_process,
-    script,
+    speedup,
+    timed,
 )
-from config import Between, Checked, Count, PictureConfig, UserError
-from peers import Run
-from preprocessing import preprocess, visible_files
-from summaries import Summaries
+from benchmarks.harness.training import config_in
+from benchmarks.harness.workspace import CLASSES, Workspace
+from config import Count, PictureConfig
+from pictures.folders import picture_files
+from preprocessing import preprocess
+from system.command_line import run_script
+from system.errors import EXIT_SUCCESS
+from system.validation import Validated
+from training.tensorboard import TensorBoard
 
 _SMALL = (338, 450)  # height and width of 0.15 megapixels
 _LARGE = (3000, 4000)
-_FEW = 40  # pictures: a script that is asked for so few shows what it takes to start
+_FEW = 40  # pictures: with so few, a script shows what it takes to start
+_MAX_DIFFERENCE = 16  # of 255, the mean difference of pixels. Plain resizing skips pixels, so there is some.
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(Checked):
+class SpeedConfig(Validated):
     """What to measure."""
 
-    rows: tuple[str, ...] = ()  # Names of the rows, such as training-10; all of them if none is given.
-    size: Annotated[float, Between(0.001, 100)] = 1.0  # Factor of all numbers of pictures and steps.
-    rounds: Count = 3  # How many times each side is measured.
-    raw_data: str = "rawdata"  # Folder of pictures whose pieces all pictures of the benchmark are made of.
+    # What to measure
+    experiments: tuple[str, ...] = ()  # Their names, such as training-10; all if none is given.
+    size: Size = 1.0  # Factor of all numbers of pictures and steps.
+    rounds: Count = 3  # How often each side is measured.
+    raw_data: str = "rawdata"  # Folder of pictures, of parts of which all pictures of the benchmark are made.
 
 
-class Line(NamedTuple):
-    """One line of the table; the remark stands below it."""
+class Row(NamedTuple):
+    """One row of the table; the remark is printed below it."""
 
-    row: str
+    name: str
     ours: str
-    peer: str = "-"
+    other: str = "-"
     ratio: str = "-"
     limit: str = "-"
-    share: str = "-"
+    fraction: str = "-"
     remark: str = ""
 
 
-# ---- the rows ----
+# ---- training ----
+
+_TRAINERS = {"ours": time_ours, "textbook Keras": time_textbook_keras, "the original's way": time_original}
+if HAS_PYTORCH:
+    _TRAINERS["PyTorch"] = time_pytorch
 
 
-def training(bench: Bench, *, batch_size: int, step_count: int) -> Iterator[Line]:
-    # No batch of it is a part, at either batch size, so that all sides train on as many pictures in a step.
-    data = bench.pictures(bench.scaled(7680, multiple=640), 100, 100, ".png")
-    count = max(32, bench.scaled(step_count))
-    sides = {way: partial(alone, steps.measure, way, data, bench.fresh(), batch_size, count) for way in steps.WAYS}
-    runs = bench.alternate(sides)
-    arithmetic, memory = bench.machine.floor(batch_size)
-    floor = max(arithmetic, memory)
-    limit = f"{batch_size / floor:,.0f} img/s"
+def time_training(way: str, data: Path, work: Path, batch_size: int, steps: int) -> Measurement:
+    """Trains in one of the ways on a ready-made `data/`."""
+    config = replace(config_in(work, work / "raw", batch_size=batch_size), data_path=str(data))
+    return _TRAINERS[way](config, steps)
+
+
+def training(workspace: Workspace, *, batch_size: int, step_count: int) -> Iterator[Row]:
+    # All batches are full, at either batch size, so that all sides train on the same number of pictures in a step.
+    data = workspace.pictures(workspace.scaled(7680, multiple=640), 100, 100, ".png")
+    steps = max(32, workspace.scaled(step_count))
+    ways = {
+        way: partial(in_new_process, time_training, way, data, workspace.new_folder(), batch_size, steps)
+        for way in _TRAINERS
+    }
+    measurements = alternate(ways, workspace.rounds)
+    arithmetic, memory = workspace.machine.limit(batch_size)
+    seconds = max(arithmetic, memory)
+    limit = f"{batch_size / seconds:,.0f} img/s"
     remark = f"limit of a step: arithmetic {1000 * arithmetic:.1f} ms, memory {1000 * memory:.1f} ms"
-    if "PyTorch" not in runs:
+    if not HAS_PYTORCH:
         remark += "; PyTorch is not installed, so it is left out"
-    ours = runs.pop("ours")
-    share = f"{median([run.rate for run in ours]) * floor / batch_size:.0%}"
-    for way, theirs in runs.items():
-        peer = f"{way}: {per_second(theirs)}"
-        yield Line(f"training-{batch_size}", per_second(ours), peer, f"{ratio(ours, theirs):.2f}", limit, share, remark)
+    ours = measurements.pop("ours")
+    fraction = f"{median_rate(ours) * seconds / batch_size:.0%}"
+    for way, others in measurements.items():
+        ratio = f"{speedup(ours, others):.2f}"
+        name, other = f"training-{batch_size}", f"{way}: {format_rate(others)}"
+        yield Row(name, format_rate(ours), other, ratio, limit, fraction, remark)
         remark = ""
 
 
-def our_preprocessing(raw: Path, work: Path) -> Run:
+# ---- preprocessing and augmenting ----
+
+
+def time_preprocessing(raw: Path, work: Path) -> Measurement:
     with contextlib.redirect_stdout(io.StringIO()):
-        count = len(list(visible_files(raw)))
         config = PictureConfig(raw_data=str(raw), augmented=f"{work}/augmented", data_path=f"{work}/data")
-        run = peers.timed(lambda: preprocess(config), count)
-    images = [cv2.imread(str(path)) for path in visible_files(work / "data") if path.suffix == ".png"]
+        measurement = timed(lambda: preprocess(config), len(list(picture_files(raw))))
+    images = [cv2.imread(str(path)) for path in picture_files(work / "data") if path.suffix == ".png"]
     (shape,) = {image.shape for image in images}
-    return run._replace(work=(len(images), *shape[:2]))
+    return measurement._replace(work=(len(images), *shape[:2]))
 
 
-def preprocessing(bench: Bench, *, row: str, count: int, size: tuple[int, int]) -> Iterator[Line]:
-    raw, side = bench.pictures(bench.scaled(count), *size), PictureConfig.height
-    ours_at, theirs_at = bench.fresh(), bench.fresh()
-    sides = {
-        "ours": lambda: alone(our_preprocessing, raw, Path(tempfile.mkdtemp(dir=ours_at))),
-        "imread, resize, imwrite": lambda: alone(peers.one_after_another, raw, theirs_at, side, side),
-        "limit": lambda: alone(peers.decode_alone, raw, side, side),
+def preprocessing(workspace: Workspace, *, name: str, count: int, size: tuple[int, int]) -> Iterator[Row]:
+    raw, side = workspace.pictures(workspace.scaled(count), *size), PictureConfig.height
+    our_folder, other_folder = workspace.new_folder(), workspace.new_folder()
+    ways = {
+        "ours": lambda: in_new_process(time_preprocessing, raw, Path(tempfile.mkdtemp(dir=our_folder))),
+        "imread, resize, imwrite": lambda: in_new_process(time_imread_resize_imwrite, raw, other_folder, side, side),
+        "limit": lambda: in_new_process(time_decoding, raw, side, side),
     }
-    ours, theirs, limit = bench.alternate(sides).values()
-    first = next(ours_at.iterdir()) / "data"
+    ours, others, limit = alternate(ways, workspace.rounds).values()
+    our_data = next(our_folder.iterdir()) / "data"
     differences = [
-        float(
-            np.abs(cv2.imread(str(path)).astype(int) - cv2.imread(f"{first / path.relative_to(theirs_at)}.png")).mean()
-        )
-        for path in visible_files(theirs_at)
+        mean_difference(path, our_data / f"{path.relative_to(other_folder)}.png")
+        for path in picture_files(other_folder)
     ]
-    # Plain resizing leaves out pixels between, so the two can't be equal.
-    require(max(differences) < 16, f"pixels differ by {max(differences):.1f} of 255 on average")
-    yield Line(
-        row,
-        per_second(ours),
-        f"imread, resize, imwrite: {per_second(theirs)}",
-        f"{ratio(ours, theirs):.2f}",
-        per_second(limit),
-        f"{ratio(ours, limit):.0%}",
-        f"{mean_size(raw) / 1e6:.3f} MB a file; mean difference of pixels {np.mean(differences):.1f} of 255",
+    require(max(differences) < _MAX_DIFFERENCE, f"pixels differ by {max(differences):.1f} of 255 on average")
+    mean_size = np.mean([path.stat().st_size for path in picture_files(raw)])
+    yield Row(
+        name,
+        format_rate(ours),
+        f"imread, resize, imwrite: {format_rate(others)}",
+        f"{speedup(ours, others):.2f}",
+        format_rate(limit),
+        f"{speedup(ours, limit):.0%}",
+        f"{mean_size / 1e6:.3f} MB per file; mean difference of pixels {np.mean(differences):.1f} of 255",
     )
 
 
-def mean_size(raw: Path) -> float:
-    return float(np.mean([path.stat().st_size for path in visible_files(raw)]))
+def mean_difference(path: Path, other: Path) -> float:
+    return float(np.abs(cv2.imread(str(path)).astype(int) - cv2.imread(str(other))).mean())
 
 
-def preprocess_again(bench: Bench) -> Iterator[Line]:
-    count = bench.scaled(100_000)
-    arguments = [*places(bench.pictures(count, 32, 32), bench.fresh()), "--height", "32", "--width", "32"]
-    first = script("preprocessing.py", *arguments)
+def preprocess_again(workspace: Workspace) -> Iterator[Row]:
+    count = workspace.scaled(100_000)
+    folders = folder_arguments(workspace.pictures(count, 32, 32), workspace.new_folder())
+    arguments = [*folders, "--height", "32", "--width", "32"]
+    first = time_script("preprocessing.py", *arguments)
 
-    def again() -> Run:
-        run, text = run_process(TOP / "preprocessing.py", *arguments)
+    def again() -> Measurement:
+        measurement, text = run_python(ROOT / "preprocessing.py", *arguments)
         require(f"{count} pictures; nothing has changed" in text, text)
-        return run
+        return measurement
 
-    (ours,) = bench.alternate({"ours": again}).values()
-    rate = median([first.seconds / run.seconds for run in ours])
-    yield Line("preprocess-again", in_seconds(ours), f"the first time: {in_seconds([first])}", f"{rate:.1f}")
-
-
-def augmenting(bench: Bench) -> Iterator[Line]:
-    raw, per_class = bench.pictures(100, *_SMALL), bench.scaled(500)
-    total = per_class * len(CLASSES)
-
-    def ours() -> Run:
-        work = bench.fresh()
-        return made(script("augment.py", *places(raw, work), "--sample", str(per_class)), work / "augmented")
-
-    def theirs() -> Run:
-        copies = bench.fresh()
-        return made(
-            code("import sys, peers; peers.sample(*sys.argv[1:3], int(sys.argv[3]))", raw, copies, str(total)), copies
-        )
-
-    def made(run: Run, copies: Path) -> Run:
-        count = len(list(visible_files(copies)))
-        return run._replace(count=count, work=count)
-
-    mine, others = bench.alternate({"ours": ours, "sample": theirs}).values()
-    yield Line("augment", per_second(mine), f"Augmentor's sample: {per_second(others)}", f"{ratio(mine, others):.2f}")
+    (ours,) = alternate({"ours": again}, workspace.rounds).values()
+    ratio = statistics.median(first.seconds / measurement.seconds for measurement in ours)
+    yield Row("preprocess-again", format_seconds(ours), f"the first run: {format_seconds([first])}", f"{ratio:.1f}")
 
 
-_IMPORT = "import tensorflow"
-# Averaging is told of it when the first steps have come back; the code is one that nothing else ends with.
-_FIRST_STEPS = """
-import os, sys, trainer, config
-def leave(*_, **__):
-    sys.stdout.flush()
-    os._exit(77)
-trainer.Averaging.on_train_batch_end = leave
-config.run(trainer.main, config.TrainConfig, None)
-"""
+def augmenting(workspace: Workspace) -> Iterator[Row]:
+    raw, per_class = workspace.pictures(100, *_SMALL), workspace.scaled(500)
+
+    def ours() -> Measurement:
+        work = workspace.new_folder()
+        measurement = time_script("augment.py", *folder_arguments(raw, work), "--sample", str(per_class))
+        return counted(measurement, work / "augmented")
+
+    def others() -> Measurement:
+        copies, count = workspace.new_folder(), per_class * len(CLASSES)
+        measurement, _ = run_python("-m", "benchmarks.baselines.augmentor", raw, copies, str(count))
+        return counted(measurement, copies)
+
+    def counted(measurement: Measurement, copies: Path) -> Measurement:
+        count = len(list(picture_files(copies)))
+        return measurement._replace(count=count, work=count)
+
+    our, other = alternate({"ours": ours, "sample": others}, workspace.rounds).values()
+    ratio = f"{speedup(our, other):.2f}"
+    yield Row("augment", format_rate(our), f"Augmentor's sample: {format_rate(other)}", ratio)
 
 
-def beside_import(bench: Bench, row: str, *, module: str, whole: Callable[[], Run]) -> Line:
-    """A process beside importing TensorFlow; the remark says what the stages on its way take."""
-    stages = {"nothing": "", "import tensorflow": "import tensorflow", f"import {module}": f"import {module}"}
-    runs = bench.alternate({"all": whole, **{name: partial(code, text) for name, text in stages.items()}})
-    ours, base = runs["all"], runs["import tensorflow"]
-    beyond = median([run.seconds - other.seconds for run, other in zip(ours, base, strict=True)])
-    limit = f"importing TensorFlow: {in_seconds(base)}"
-    remark = "Python and " + ", ".join(f"{name}: {in_seconds(own)}" for name, own in runs.items())
-    return Line(row, f"{in_seconds(ours)}, {beyond:.2f} s beyond", "-", "-", limit, f"{ratio(ours, base):.0%}", remark)
+# ---- from the start of a process ----
 
 
-def start(bench: Bench) -> Iterator[Line]:
-    def first_steps(arguments: list[str]) -> Run:
-        saved = ["--model_save_name", bench.fresh()]
-        run, text = run_process("-c", _FIRST_STEPS, *arguments, *saved, expected=77)
+def compare_with_import(workspace: Workspace, name: str, *, module: str, process: Callable[[], Measurement]) -> Row:
+    """Compares a process with one that only imports TensorFlow; the remark says how long each part of it takes."""
+    parts = {"Python alone": "", "import tensorflow": "import tensorflow", f"import {module}": f"import {module}"}
+    imports = {part: lambda code=code: run_python("-c", code)[0] for part, code in parts.items()}
+    measurements = alternate({"all of it": process, **imports}, workspace.rounds)
+    ours, tensorflow = measurements["all of it"], measurements["import tensorflow"]
+    more = statistics.median(own.seconds - other.seconds for own, other in zip(ours, tensorflow, strict=True))
+    limit = f"importing TensorFlow: {format_seconds(tensorflow)}"
+    remark = ", ".join(f"{part}: {format_seconds(own)}" for part, own in measurements.items())
+    fraction = f"{speedup(ours, tensorflow):.0%}"
+    return Row(name, f"{format_seconds(ours)}, {more:.2f} s more", "-", "-", limit, fraction, remark)
+
+
+def start(workspace: Workspace) -> Iterator[Row]:
+    def until_first_steps(arguments: list[str | Path]) -> Measurement:
+        arguments = [*arguments, "--model_save_name", workspace.new_folder()]
+        measurement, text = run_python("-m", first_steps.__name__, *arguments, expected=first_steps.EXIT_CODE)
         found = re.search(r"training on (\d+) pictures, validating on (\d+)", text)
         require(bool(found) and sum(map(int, found.groups())) == count, text)
-        return run
+        return measurement
 
-    count = bench.scaled(7620)
-    ready = bench.pictures(count, 100, 100, ".png")
-    arguments = ["--raw_data", f"{bench.fresh()}/none", "--data_path", ready]
-    row = f"start, {count} pictures"
-    yield beside_import(bench, f"{row} in a ready-made data/", module="trainer", whole=partial(first_steps, arguments))
-    arguments = places(ready, bench.fresh())
-    script("preprocessing.py", *arguments)
-    yield beside_import(bench, f"{row}, preprocessed before", module="trainer", whole=partial(first_steps, arguments))
-
-
-def predict_with(network: Path, *arguments: str | os.PathLike, answers: int) -> Run:
-    run, text = run_process(TOP / "predict.py", *arguments, "--model_save_name", network)
-    said = len(re.findall(rf"{CLASSES[0]} \d", text))
-    require(said == answers, f"{said} answers to {answers} pictures:\n{text[-2000:]}")
-    return run
+    count = workspace.scaled(7620)
+    pictures = workspace.pictures(count, 100, 100, ".png")
+    ready_made = ["--raw_data", f"{workspace.new_folder()}/none", "--data_path", pictures]
+    preprocessed = folder_arguments(pictures, workspace.new_folder())
+    time_script("preprocessing.py", *preprocessed)
+    for what, arguments in {"in a ready-made data/": ready_made, "already preprocessed": preprocessed}.items():
+        name = f"start, {count} pictures, {what}"
+        yield compare_with_import(workspace, name, module="trainer", process=partial(until_first_steps, arguments))
 
 
-def predict_cold(bench: Bench) -> Iterator[Line]:
-    picture = next(visible_files(bench.pictures(2, *_SMALL)))
-    whole = partial(predict_with, bench.network(), picture, answers=1)
-    yield beside_import(bench, "predict-cold", module="predict", whole=whole)
+def time_prediction(network: Path, pictures: Path, *, count: int) -> Measurement:
+    measurement, text = run_python(ROOT / "predict.py", pictures, "--model_save_name", network)
+    answers = len(re.findall(rf"{CLASSES[0]} \d", text))
+    require(answers == count, f"{answers} answers for {count} pictures:\n{text[-2000:]}")
+    return measurement
 
 
-def predict_folder(bench: Bench) -> Iterator[Line]:
-    count, side = bench.scaled(5000), PictureConfig.height
-    few, many = (bench.pictures(number, *_SMALL) for number in (bench.scaled(1000), count))
-    single, network = next(visible_files(many)), bench.network()
-
-    def beyond_one() -> Run:
-        one = predict_with(network, single, answers=1)
-        run = predict_with(network, many, answers=count)
-        return Run(run.seconds - one.seconds, count - 1, count, run.peak)
-
-    def limit() -> Run:
-        return alone(peers.decode_alone, many, side, side)._replace(work=count)
-
-    runs, limits = bench.alternate({"ours": beyond_one, "limit": limit}).values()
-    fewer = predict_with(network, few, answers=bench.scaled(1000))
-    remark = f"peak memory {megabytes(runs[0])} for {count} pictures, {megabytes(fewer)} for {bench.scaled(1000)}"
-    share = f"{ratio(runs, limits):.0%}"
-    yield Line(f"predict-folder, {count}", per_second(runs), "-", "-", per_second(limits), share, remark)
+def predict_cold(workspace: Workspace) -> Iterator[Row]:
+    picture = next(picture_files(workspace.pictures(2, *_SMALL)))
+    process = partial(time_prediction, workspace.network(), picture, count=1)
+    yield compare_with_import(workspace, "predict-cold", module="predict", process=process)
 
 
-def growth(bench: Bench) -> Iterator[Line]:
-    def scripts(count: int) -> dict[str, Run]:
-        """Every script on so many pictures."""
-        raw, work = bench.pictures(count, 32, 32), bench.fresh()
-        smallest = [*places(raw, work), "--height", "16", "--width", "16"]
+def predict_folder(workspace: Workspace) -> Iterator[Row]:
+    count, fewer, side = workspace.scaled(5000), workspace.scaled(1000), PictureConfig.height
+    pictures, network = workspace.pictures(count, *_SMALL), workspace.network()
+    single = next(picture_files(pictures))
+
+    def ours() -> Measurement:
+        one = time_prediction(network, single, count=1)
+        all_of_them = time_prediction(network, pictures, count=count)
+        return Measurement(all_of_them.seconds - one.seconds, count - 1, count, all_of_them.peak)
+
+    def limit() -> Measurement:
+        return in_new_process(time_decoding, pictures, side, side)._replace(work=count)
+
+    our, limits = alternate({"ours": ours, "limit": limit}, workspace.rounds).values()
+    of_fewer = time_prediction(network, workspace.pictures(fewer, *_SMALL), count=fewer)
+    remark = f"peak memory {format_peak(our[0])} for {count} pictures, {format_peak(of_fewer)} for {fewer}"
+    fraction = f"{speedup(our, limits):.0%}"
+    yield Row(f"predict-folder, {count}", format_rate(our), "-", "-", format_rate(limits), fraction, remark)
+
+
+# ---- growth with the number of pictures ----
+
+
+def growth(workspace: Workspace) -> Iterator[Row]:
+    def time_scripts(count: int) -> dict[str, Measurement]:
+        """Runs every script on this many pictures."""
+        raw, work = workspace.pictures(count, 32, 32), workspace.new_folder()
+        smallest = [*folder_arguments(raw, work), "--height", "16", "--width", "16"]
         network = work / "network"
-        runs = {"preprocessing.py": script("preprocessing.py", *smallest)}
-        training = ["--model_save_name", network, "--epochs", "1", "--batch_size", "256"]
-        runs["trainer.py, one epoch"] = script("trainer.py", *smallest, *training)
-        runs["predict.py"] = predict_with(network, raw, answers=count)
-        print(f"  {count} pictures: {runs}", file=sys.stderr, flush=True)
-        return runs
+        one_epoch = ["--model_save_name", network, "--epochs", "1", "--batch_size", "256"]
+        measurements = {
+            "preprocessing.py": time_script("preprocessing.py", *smallest),
+            "trainer.py, one epoch": time_script("trainer.py", *smallest, *one_epoch),
+            "predict.py": time_prediction(network, raw, count=count),
+        }
+        print(f"  {count} pictures: {measurements}", file=sys.stderr, flush=True)
+        return measurements
 
-    counts = [_FEW, *(_FEW + bench.scaled(count) for count in (1000, 10_000, 100_000))]
-    rounds = [[scripts(count) for count in counts] for _ in range(bench.rounds)]
+    counts = [_FEW, *(_FEW + workspace.scaled(count) for count in (1000, 10_000, 100_000))]
+    rounds = [[time_scripts(count) for count in counts] for _ in range(workspace.rounds)]
     for name in rounds[0][0]:
         # For each count, the seconds that one picture takes, in each round.
-        each = [
-            [(runs[place][name].seconds - runs[0][name].seconds) / (count - _FEW) for runs in rounds]
-            for place, count in enumerate(counts[1:], start=1)
+        per_picture = [
+            [(one[index][name].seconds - one[0][name].seconds) / (count - _FEW) for one in rounds]
+            for index, count in enumerate(counts[1:], start=1)
         ]
         figures = [
-            f"{1e6 * median(own):,.0f} µs a picture, {megabytes(rounds[0][place][name])}"
-            for place, own in enumerate(each, start=1)
+            f"{1e6 * statistics.median(own):,.0f} µs per picture, {format_peak(rounds[0][index][name])}"
+            for index, own in enumerate(per_picture, start=1)
         ]
-        for count, own, figure in zip(counts[1:], each, figures, strict=True):
-            # Beside the middle count, since the time of the first is small beside the noise of that of starting.
-            beside = median([middle / other for middle, other in zip(each[1], own, strict=True)])
-            yield Line(f"growth, {count:,}: {name}", figure, f"{counts[2]:,}: {figures[1]}", f"{beside:.2f}")
+        for count, own, figure in zip(counts[1:], per_picture, figures, strict=True):
+            # Compared with the middle count, since the time of the first is small compared with the noise of starting.
+            ratio = statistics.median(middle / other for middle, other in zip(per_picture[1], own, strict=True))
+            yield Row(f"growth, {count:,}: {name}", figure, f"{counts[2]:,}: {figures[1]}", f"{ratio:.2f}")
 
 
-def summaries_share(raw: Path, work: Path, epochs: int) -> Run:
-    """Seconds that TensorBoard's callback takes, per second of training with everything around it."""
-    spent = []
+# ---- the rest ----
 
-    def clocked(method: Callable) -> Callable:
-        def call(*arguments, **named):
-            began = time.perf_counter()
-            method(*arguments, **named)
-            spent.append(time.perf_counter() - began)
+
+def time_tensorboard(raw: Path, work: Path, epochs: int) -> Measurement:
+    """Returns the seconds that TensorBoard's callback takes; as its work, those of the whole training."""
+    seconds = []
+
+    def with_clock(method: Callable) -> Callable:
+        def call(*arguments, **keywords):
+            start = time.perf_counter()
+            method(*arguments, **keywords)
+            seconds.append(time.perf_counter() - start)
 
         return call
 
     for name in ("on_train_begin", "on_epoch_end", "close"):
-        setattr(Summaries, name, clocked(getattr(Summaries, name)))
+        setattr(TensorBoard, name, with_clock(getattr(TensorBoard, name)))
     with contextlib.redirect_stdout(io.StringIO()):
-        run = peers.timed(lambda: trainer.main(settings_in(work, raw, epochs=epochs, patience=epochs)))
-    require(len(spent) == epochs + 2, f"{len(spent)} calls in {epochs} epochs")
-    return Run(sum(spent), 1, run.seconds)
+        whole = timed(lambda: trainer.main(config_in(work, raw, epochs=epochs, patience=epochs)))
+    require(len(seconds) >= epochs + 2, f"{len(seconds)} calls in {epochs} epochs")
+    return Measurement(sum(seconds), work=whole.seconds)
 
 
-def tensorboard(bench: Bench) -> Iterator[Line]:
-    raw, epochs = bench.pictures(240, 100, 100), bench.scaled(30)
-    runs = [alone(summaries_share, raw, bench.fresh(), epochs) for _ in range(bench.rounds)]
-    share = median([run.seconds / run.work for run in runs])
-    seconds = median([run.work for run in runs])
-    remark = f"{in_seconds(runs)} of {seconds:.2f} s, {epochs} epochs of 192 pictures"
-    yield Line("tensorboard", f"{share:.2%} of a run", remark=remark)
+def tensorboard(workspace: Workspace) -> Iterator[Row]:
+    raw, epochs = workspace.pictures(240, 100, 100), workspace.scaled(30)
+    measurements = [
+        in_new_process(time_tensorboard, raw, workspace.new_folder(), epochs) for _ in range(workspace.rounds)
+    ]
+    fraction = statistics.median(measurement.seconds / measurement.work for measurement in measurements)
+    seconds = statistics.median(measurement.work for measurement in measurements)
+    remark = f"{format_seconds(measurements)} of {seconds:.2f} s, {epochs} epochs of 192 pictures"
+    yield Row("tensorboard", f"{fraction:.2%} of a run", remark=remark)
 
 
-def has_gpu() -> bool:
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
-def gpu(bench: Bench) -> Iterator[Line]:
-    if not alone(has_gpu):
-        yield Line("gpu", "no GPU here")
+def gpu(workspace: Workspace) -> Iterator[Row]:
+    if not in_new_process(has_gpu):
+        yield Row("gpu", "no GPU here")
         return
-    count, epochs = 9526, bench.scaled(300)  # a fifth of them validate, which leaves 7,620
-    data = bench.pictures(count, 100, 100, ".png")
-    arguments = ["--raw_data", f"{bench.fresh()}/none", "--data_path", data, "--model_save_name", bench.fresh()]
-    run, text = run_process(TOP / "trainer.py", *arguments, "--epochs", str(epochs), "--patience", str(epochs))
+    count, epochs = 9526, workspace.scaled(300)  # a fifth of them are for validation, which leaves 7,620
+    data = workspace.pictures(count, 100, 100, ".png")
+    folders = ["--raw_data", f"{workspace.new_folder()}/none", "--data_path", data]
+    length = ["--epochs", str(epochs), "--patience", str(epochs)]
+    arguments = [*folders, "--model_save_name", workspace.new_folder(), *length]
+    measurement, text = run_python(ROOT / "trainer.py", *arguments)
     require("training on 7620 pictures" in text, text)
-    yield Line(f"gpu, {epochs} epochs", in_seconds([run]), remark="the original's author waited 8 hours on his machine")
+    remark = "the original's author waited 8 hours on his machine"
+    yield Row(f"gpu, {epochs} epochs", format_seconds([measurement]), remark=remark)
 
 
-ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
+EXPERIMENTS: dict[str, Callable[[Workspace], Iterator[Row]]] = {
     "training-10": partial(training, batch_size=10, step_count=240),
     "training-64": partial(training, batch_size=64, step_count=96),
-    "preprocess-12mp": partial(preprocessing, row="preprocess-12mp", count=40, size=_LARGE),
-    "preprocess-small": partial(preprocessing, row="preprocess-small", count=2000, size=_SMALL),
+    "preprocess-12mp": partial(preprocessing, name="preprocess-12mp", count=40, size=_LARGE),
+    "preprocess-small": partial(preprocessing, name="preprocess-small", count=2000, size=_SMALL),
     "preprocess-again": preprocess_again,
     "augment": augmenting,
     "start": start,
@@ -361,22 +382,21 @@ ROWS: dict[str, Callable[[Bench], Iterator[Line]]] = {
 }
 
 
-def main(config: BenchmarkConfig) -> int:
-    if unknown := [name for name in config.rows if name not in ROWS]:
-        raise UserError(f"--rows {' '.join(unknown)}: no such row; there are {' '.join(ROWS)}")
+def main(config: SpeedConfig) -> int:
+    names = select(config.experiments, EXPERIMENTS)
     remarks = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), raw_data=config.raw_data, size=config.size, rounds=config.rounds)
-        print(f"{bench.machine}; size {config.size:g}, {config.rounds} rounds\n")
-        print("| row | ours | peer | ratio | limit | share of the limit |\n|---|---|---|---|---|---|", flush=True)
-        for name in config.rows or ROWS:
-            for line in ROWS[name](bench):
-                *cells, remark = line
-                print(f"| {' | '.join(cells)} |", flush=True)
-                remarks += [f"- {line.row}: {remark}"] if remark else []
+        workspace = Workspace(Path(folder), raw_data=config.raw_data, size=config.size, rounds=config.rounds)
+        print(f"{workspace.machine}; size {config.size:g}, {config.rounds} rounds\n")
+        print(format_header("experiment", "ours", "other", "ratio", "limit", "fraction of the limit"), flush=True)
+        for name in names:
+            for row in EXPERIMENTS[name](workspace):
+                *cells, remark = row
+                print(format_row(*cells), flush=True)
+                remarks += [f"- {row.name}: {remark}"] if remark else []
     print("", *remarks, sep="\n")
-    return settings.DONE
+    return EXIT_SUCCESS
 
 
 if __name__ == "__main__":
-    settings.run(main, BenchmarkConfig, __doc__)
+    run_script(main, SpeedConfig, __doc__)

@@ -1,4 +1,4 @@
-"""Small real files for the tests, and the scripts as a user runs them."""
+"""Fixtures: small picture files, configs for them, and the scripts as a user runs them."""
 
 import dataclasses
 import os
@@ -7,39 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.helpers.pictures import ROOT, write_picture
 
 
 @pytest.fixture(autouse=True)
 def plain_precision():
-    """Scripts that run inside a test set the precision of whatever is built later."""
+    """Resets the precision after each test: a script that runs inside a test sets it for all later models."""
     yield
     if keras := sys.modules.get("keras"):
         keras.config.set_dtype_policy("float32")
 
 
-def write_picture(path: Path, *, label: int, seed: int, size: tuple[int, int] = (40, 30)) -> Path:
-    """A picture of noise with a bright half: its left one for label 0, its upper one for label 1, both for label 2."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    width, height = size
-    pixels = np.random.default_rng([label, seed]).integers(0, 120, (height, width, 3), dtype=np.uint8)
-    if label in (0, 2):
-        pixels[:, : width // 2] += 120
-    if label == 1:
-        pixels[: height // 2] += 120
-    if label == 2:
-        pixels[:, width // 2 :] += 120
-    assert cv2.imwrite(str(path), pixels)
-    return path
-
-
 @pytest.fixture
 def rawdata(tmp_path: Path) -> Path:
-    """`rawdata/` with the classes ant (12 JPEGs) and bee (8 PNGs), easy to tell apart."""
+    """Makes `rawdata/` with the classes ant (12 JPEGs) and bee (8 PNGs), easy to tell apart."""
     folder = tmp_path / "rawdata"
     for number in range(12):
         write_picture(folder / "ant" / f"ant{number:02d}.jpg", label=0, seed=number)
@@ -50,7 +33,7 @@ def rawdata(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings_for(tmp_path: Path):
-    """Builds a config of any class whose folders are all below tmp_path, for 16×16 pictures unless told otherwise."""
+    """Returns a function that builds a config of any class: folders below tmp_path, and 16×16 pixels by default."""
 
     def build(config_class, **changes):
         folders = {name: str(tmp_path / name) for name in ("raw_data", "augmented", "data_path", "model_save_name")}
@@ -64,7 +47,7 @@ def settings_for(tmp_path: Path):
 
 @pytest.fixture
 def script(tmp_path: Path):
-    """Runs one of the scripts in tmp_path, as a user does; returns the finished process with its text output."""
+    """Returns a function that runs a script in tmp_path, as a user does, and returns the finished process."""
 
     def run(name: str, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -81,7 +64,7 @@ def script(tmp_path: Path):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
-    """The checkpoints of a short run, whose pictures are gone."""
+    """Returns the folder with the checkpoints of a short run whose pictures were deleted since."""
     import trainer  # here, since most tests need no TensorFlow
     from config import TrainConfig
 
@@ -102,7 +85,7 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def ask(trained, tmp_path, monkeypatch, capsys):
-    """Asks about pictures in an otherwise empty folder; returns the exit code and the lines of stdout and stderr."""
+    """Returns a function that runs predict.py in an empty folder; it returns the exit code and the lines of output."""
     import predict
     from config import PredictConfig
 

@@ -1,0 +1,148 @@
+"""What validation pictures tell about a network's answers: how reliable they are, and which pictures are unusual.
+
+Nothing here changes the logits or the predicted class.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit, logsumexp
+
+_SHRINKAGE = 0.1  # of the covariance towards its diagonal, because there may be few pictures
+_PRIOR_DEVIATION = 0.25  # standard deviation of the prior of the intercept and of the logarithm of the slope, around 0
+
+
+class Calibration(NamedTuple):
+    """Fitted once for a trained network."""
+
+    mean: np.ndarray  # float64 (features,), of the training pictures
+    whitening: np.ndarray  # float64 (features, features); distances are measured after multiplying with it
+    slope: float = 1.0  # of the log-odds
+    intercept: float = 0.0  # added to them
+    max_distance: float = math.inf  # pictures farther from the mean are unknown
+    min_log_odds: float = -math.inf  # pictures whose best log-odds are lower are unknown
+
+
+def log_odds(logits: np.ndarray, *, loss: str) -> np.ndarray:
+    """Returns the logarithm of the odds of each class, according to the network alone: float64 (count, classes).
+
+    With the softmax loss, a logit means something only relative to the others: the odds of a class are its exponential
+    over the sum of the other exponentials. With the sigmoid loss, it is the logarithm of the odds already.
+    """
+    logits = logits.astype(np.float64)
+    if loss == "sigmoid":
+        return logits
+    total = logsumexp(logits, axis=1, keepdims=True)
+    highest = np.arange(logits.shape[1]) == logits.argmax(axis=1)[:, None]
+    others = total + np.log1p(-np.exp(np.where(highest, -np.inf, logits) - total))
+    # For the highest logit the sum of the others may be tiny and would be lost in the subtraction.
+    without_highest = logsumexp(np.where(highest, -np.inf, logits), axis=1, keepdims=True)
+    return logits - np.where(highest, without_highest, others)
+
+
+def scores(odds: np.ndarray, calibration: Calibration | None) -> np.ndarray:
+    """Returns probabilities, 0..1, for log-odds: the sigmoid of a line, which is the identity without calibration."""
+    return expit(calibration.slope * odds + calibration.intercept if calibration else odds)
+
+
+def is_unknown(odds: np.ndarray, features: np.ndarray, calibration: Calibration | None) -> np.ndarray:
+    """Returns bool (count,): whether a picture is unlike the training pictures, or no class is likely."""
+    if calibration is None:
+        return np.zeros(len(odds), bool)
+    too_far = distances(features, calibration) > calibration.max_distance
+    return too_far | (odds.max(axis=1) < calibration.min_log_odds)
+
+
+def distances(features: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Returns the Mahalanobis distance of each picture from the mean of the training pictures: float64 (count,).
+
+    Features are means of relu outputs and never negative; the square root brings them closer to a normal distribution.
+    Unusual pictures are far from the mean in this space: the idea of Lee et al. 2018 (https://arxiv.org/abs/1807.03888),
+    who measure the distance from the mean of each class.
+    """
+    return np.linalg.norm((np.sqrt(features) - calibration.mean) @ calibration.whitening, axis=1)
+
+
+def fit(
+    *,
+    training_features: np.ndarray,
+    validation_features: np.ndarray,
+    validation_odds: np.ndarray,
+    validation_labels: np.ndarray,
+    unknown_rate: float,
+) -> Calibration:
+    """Returns the calibration of a network.
+
+    Args:
+        training_features: float (count, features), 0 or more.
+        validation_features: the same, for validation pictures.
+        validation_odds: float (pictures, classes), from `log_odds`.
+        validation_labels: int (pictures,).
+        unknown_rate: largest fraction of ordinary pictures that may be called unknown, 0..0.5.
+    """
+    slope, intercept = fit_platt_scaling(validation_odds, validation_labels)
+    roots = np.sqrt(training_features.astype(np.float64))
+    covariance = np.cov(roots.T, bias=True)
+    diagonal = np.diag(np.diag(covariance))
+    shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal + 1e-9 * np.eye(len(covariance))
+    calibration = Calibration(
+        slope=slope,
+        intercept=intercept,
+        mean=roots.mean(axis=0),
+        whitening=np.linalg.inv(np.linalg.cholesky(shrunk)).T,
+    )
+    max_distance, max_doubt = rejection_thresholds(
+        distances(validation_features, calibration), -validation_odds.max(axis=1), rate=unknown_rate
+    )
+    return calibration._replace(max_distance=max_distance, min_log_odds=-max_doubt)
+
+
+def fit_platt_scaling(odds: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Returns slope and intercept of the line through the log-odds whose sigmoid fits the labels best.
+
+    One line serves all classes, so the order of the scores stays the same. It is the scaling of Platt 1999
+    ("Probabilistic outputs for support vector machines") with a normal prior that keeps it close to the network's own
+    odds: few pictures, or pictures that are all predicted correctly, say little about how reliable the scores are.
+    """
+    from scipy.optimize import minimize  # here, so that only fitting takes the time to load it
+
+    truth = np.arange(odds.shape[1]) == labels[:, None]
+
+    def negative_log_posterior(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        slope, intercept = math.exp(parameters[0]), parameters[1]
+        values = slope * odds + intercept
+        error = expit(values) - truth
+        gradient = np.array([(error * odds).sum() * slope, error.sum()]) + parameters / _PRIOR_DEVIATION**2
+        prior = (parameters**2).sum() / (2 * _PRIOR_DEVIATION**2)
+        return float((np.logaddexp(0, values) - truth * values).sum() + prior), gradient
+
+    best = minimize(negative_log_posterior, np.zeros(2), jac=True, method="L-BFGS-B").x
+    return math.exp(best[0]), float(best[1])
+
+
+def rejection_thresholds(first: np.ndarray, second: np.ndarray, *, rate: float) -> tuple[float, float]:
+    """Returns thresholds for two measures of pictures; a picture beyond either of them is rejected.
+
+    Both are equally strict, and as strict as possible with a probability of at most about `rate` that a new picture of
+    the same kind is rejected. As in split conformal prediction (Papadopoulos et al. 2002), the new picture could have
+    any rank among the given ones; with two thresholds it could be next to either of two pictures. If there are too few
+    pictures for two thresholds, the second is infinite; with even fewer, both are.
+
+    Args:
+        first: float (count,), one measure of each picture.
+        second: float (count,), the other one.
+        rate: 0..0.5.
+    """
+    count = len(first)
+    allowed = (count + 1) * rate
+    ordered = np.sort(first), np.sort(second)
+    if allowed < 2:
+        return float(ordered[0][-1]) if allowed >= 1 else math.inf, math.inf
+    for rank in range(count - math.floor(allowed), count):  # the strictest thresholds first
+        thresholds = float(ordered[0][rank]), float(ordered[1][rank])
+        beyond = ((first > thresholds[0]) | (second > thresholds[1])).sum()
+        at_or_beyond = ((first >= thresholds[0]) | (second >= thresholds[1])).sum()
+        if max(beyond + 1, at_or_beyond) <= allowed:
+            return thresholds
+    return math.inf, math.inf

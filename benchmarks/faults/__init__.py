@@ -1,0 +1,1 @@
+"""The parts of the reliability benchmark: killing scripts, damaging files, filling disks."""

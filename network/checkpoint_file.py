@@ -1,0 +1,120 @@
+"""One checkpoint: a file of named arrays with a checksum. Needs no TensorFlow.
+
+Its format, safetensors (https://github.com/huggingface/safetensors), contains nothing that could be executed.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from network.model_config import MODEL_CONFIG, ModelConfig, other_version
+from system.files import write_atomically
+from system.terminal import printable
+
+BEST = "best"  # sub-folder of the weights of the best epoch
+
+_NAME = re.compile(r"ckpt-(\d+)\.safetensors")
+
+
+class Checkpoint(NamedTuple):
+    """The content of a checkpoint whose checksum was right."""
+
+    path: Path
+    step: int  # training steps so far
+    model_config: ModelConfig
+    tensors: dict[str, np.ndarray]  # by <part>/<path of the variable>, such as average/conv_1/kernel
+
+    def part(self, name: str) -> dict[str, np.ndarray]:
+        """Returns the tensors of one part, without its name."""
+        prefix = f"{name}/"
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    return folder / f"ckpt-{step}.safetensors"
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Returns whether a file of this name in a folder of checkpoints is written by this toolkit."""
+    return name == MODEL_CONFIG or bool(_NAME.fullmatch(name))
+
+
+def step_of(path: Path) -> int:
+    """Returns the number of training steps in the name of a checkpoint."""
+    match = _NAME.fullmatch(path.name)
+    assert match
+    return int(match[1])
+
+
+def checkpoint_paths(folder: Path) -> list[Path]:
+    """Returns the checkpoints in a folder, newest first."""
+    found = (path for path in folder.glob("ckpt-*") if _NAME.fullmatch(path.name) and path.is_file())
+    return sorted(found, key=step_of, reverse=True)
+
+
+def write_checkpoint(path: Path, tensors: dict[str, np.ndarray], model_config: ModelConfig) -> None:
+    """Writes a checkpoint. After a crash or a power cut there is a complete file or none."""
+    metadata = {
+        "step": np.array(step_of(path)),
+        "model_config": np.frombuffer(model_config.to_json(), np.uint8),
+    }
+    # safetensors writes the memory of an array as it is, so a transposed one would be stored wrongly.
+    tensors = {name: np.asarray(value, order="C") for name, value in {**tensors, **metadata}.items()}
+    tensors["checksum"] = _checksum(tensors)
+    # Not with safetensors' save_file: it has a temporary file of its own, which a kill would leave behind.
+    write_atomically(path, safetensors.numpy.save(tensors))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Returns a checkpoint; its checksum is verified before anything in it is used.
+
+    Raises:
+        ValueError: it is damaged or not a checkpoint of this toolkit; the message is the reason.
+        UserError: another version of this toolkit has written it.
+        OSError: it may be intact but cannot be read, because of permissions or memory.
+    """
+    try:
+        tensors = safetensors.numpy.load(path.read_bytes())
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise ValueError(f"it cannot be read: {error.strerror}") from None
+        raise
+    except MemoryError:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), os.fspath(path)) from None
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"it is incomplete or not a checkpoint: {error}") from None
+    if not np.array_equal(tensors.pop("checksum", np.zeros(0)), _checksum(tensors)):
+        raise ValueError("its checksum does not match its content")
+    if not np.array_equal(tensors.pop("step", np.zeros(0)), step_of(path)):
+        raise ValueError("its name is not the one that it was saved under")
+    if "model_config" not in tensors:
+        raise other_version(path)
+    model_config = ModelConfig.from_json(tensors.pop("model_config").tobytes(), path=path)
+    return Checkpoint(path, step_of(path), model_config, tensors)
+
+
+def read_intact(paths: Iterable[Path]) -> Iterator[Checkpoint]:
+    """Yields the checkpoints that are intact, and names the damaged ones on stderr."""
+    for path in paths:
+        try:
+            yield read_checkpoint(path)
+        except ValueError as error:
+            print(f"{printable(path)}: damaged ({printable(str(error))}), skipped", file=sys.stderr)
+
+
+def _checksum(tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """Returns the SHA-256 over names, types, shapes and values: uint8 (32,)."""
+    names = sorted(tensors)
+    digest = hashlib.sha256(repr([(name, tensors[name].dtype.str, tensors[name].shape) for name in names]).encode())
+    for name in names:
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return np.frombuffer(digest.digest(), np.uint8)

@@ -1,0 +1,55 @@
+"""What TensorFlow computes on, and in which precision."""
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from network.backend import keras, tf
+
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that multiply bfloat16 numbers in hardware
+_BFLOAT16_CAPABILITY = (8, 0)  # of GPUs that do: Ampere and later
+
+
+def configure_device(precision: str) -> str:
+    """Sets the precision of all networks built from now on, and lets TensorFlow take GPU memory only as needed.
+
+    Args:
+        precision: "float32"; "bfloat16", in which convolutions and products are computed while weights, loss and
+            outputs stay float32; or "auto", which is bfloat16 if the hardware supports it.
+
+    Returns:
+        the device and the precision, to be shown to the user.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(details, Path("/proc/cpuinfo")) else "float32"
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    names = [detail.get("device_name", "GPU") for detail in details] or [f"CPU with {os.cpu_count()} cores"]
+    return f"{', '.join(names)}; {precision}{'' if gpus else _unused_gpu()}"
+
+
+def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:
+    """Returns whether the device has bfloat16 in hardware; elsewhere it is emulated and slower than float32.
+
+    Args:
+        gpus: TensorFlow's details of the GPUs. If there are none, the processor decides.
+        cpuinfo: Linux's description of the processor. Other systems have none, and TensorFlow no bfloat16 there.
+    """
+    if gpus:
+        return all(gpu.get("compute_capability", (0, 0)) >= _BFLOAT16_CAPABILITY for gpu in gpus)
+    return cpuinfo.is_file() and not _BFLOAT16_FLAGS.isdisjoint(cpuinfo.read_text(errors="replace").split())
+
+
+def _unused_gpu() -> str:
+    """Returns what to do about a GPU that TensorFlow does not see."""
+    if not (shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()):
+        return ""
+    remedy = f"{sys.executable} -m pip install -r requirements-cuda.txt"
+    if platform.system() != "Linux":
+        remedy = "run this under Linux or WSL2, which TensorFlow needs for GPUs"
+    return f"; there is an NVIDIA GPU that TensorFlow cannot use: {remedy}"

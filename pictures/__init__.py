@@ -1,0 +1,1 @@
+"""From picture files to pixels, and what is known about each picture. Runs without TensorFlow."""

@@ -1,0 +1,156 @@
+"""`data/`: the images that are stored there, and the manifest of the run that made them.
+
+Whenever a run is interrupted, the manifest names every image in the folder, as kept or as pending. So the next run
+knows which files it may overwrite or delete.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from config import PictureConfig
+from pictures.decoding import UnreadableImage
+from pictures.folders import find_classes, picture_entries, picture_files, read_image
+from pictures.manifest import (
+    EXCLUDED,
+    KEPT,
+    MANIFEST,
+    PENDING,
+    SKIPPED,
+    Picture,
+    read_manifest,
+    updated,
+    write_manifest,
+)
+from pictures.standardize import carry_over, skipped, standardize
+from system.errors import UserError
+from system.files import fsync_all, write_atomically
+from system.pool import imap
+from system.terminal import printable
+
+
+def has_foreign_data(folder: Path) -> bool:
+    """Returns whether a folder has files but no manifest, so that this toolkit has not made it."""
+    return folder.is_dir() and not (folder / MANIFEST).exists() and any(picture_files(folder))
+
+
+class DataFolder:
+    """What the last run stored in `data/`, brought up to date step by step: `update`, then `finish`."""
+
+    def __init__(self, config: PictureConfig, listed: Sequence[Picture]) -> None:
+        """`listed` are all files of `rawdata/` and `augmented/`, as from `index_pictures`."""
+        self._config = config
+        self._folder = Path(config.data_path)
+        self._manifest = self._folder / MANIFEST
+        self.previous = read_manifest(self._manifest) if self._manifest.exists() else []  # the rows of the last run
+        self.previous_by_path = {picture.path: picture for picture in self.previous}
+        self._ours = [*self.previous, *listed]  # every picture whose image may be in the folder
+        self._stored = {
+            f"{name}/{below}" for name, path in find_classes(self._folder).items() for below, _ in picture_entries(path)
+        }
+
+    def update(self, pictures: Sequence[Picture], *, others: Sequence[Picture] = ()) -> list[Picture]:
+        """Returns the pictures with every pending one standardized and stored, unless the last run already did.
+
+        `others` are listed in the manifest meanwhile, in case this run is interrupted.
+        """
+        pending = [picture for picture in pictures if picture.status == PENDING]
+        done = {p.path: carry_over(old, p) for p in pending if (old := self._unchanged(p))}
+        todo = [picture for picture in pending if picture.path not in done]
+        self._write_pending([*others, *(done.get(picture.path, picture) for picture in pictures)])
+        # This process writes the files. A worker may outlive a killed run, and would disturb the next one.
+        written = []
+        for picture, png in imap(
+            partial(standardize, config=self._config, max_pixels=self._config.max_pixels),
+            [(picture, self._reusable(picture)) for picture in todo],
+            on_failure=lambda item, reason: (skipped(item[0], reason), b""),
+            description="preprocessing",
+            chunksize=self._config.images_per_chunk,
+        ):
+            done[picture.path] = picture
+            if png:
+                written.append(self._folder / picture.stored)
+                write_atomically(written[-1], png, fsync=False)
+                self._stored.add(picture.stored)
+        if written:
+            fsync_all(written)  # before a manifest calls them kept: pending ones are made again
+        return [done.get(picture.path, picture) for picture in pictures]
+
+    def mark_missing(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """Returns the pictures; those that are kept but not stored, since the last run excluded them, are pending."""
+        return [
+            updated(p, status=PENDING) if p.status == KEPT and p.stored not in self._stored else p for p in pictures
+        ]
+
+    def finish(self, pictures: Sequence[Picture]) -> None:
+        """Deletes the images that are no longer needed and writes the manifest."""
+        stale = self._stored & {picture.stored for picture in self._ours} - {picture.stored for picture in pictures}
+        for name in stale:
+            (self._folder / name).unlink()
+        if stale or any(map(_is_pending, self.previous)):  # an interrupted run may have left empty folders
+            self._remove_empty_folders()
+        write_manifest(self._manifest, pictures)
+
+    def keeps_groups(self, originals: Sequence[Picture]) -> bool:
+        """Returns whether the pictures already have the groups that the last run found among exactly these."""
+        kept = {picture.path for picture in originals if picture.status == KEPT}
+        compared = {picture.path for picture in self.previous if picture.grouped}
+        return kept == compared and all(picture.grouped for picture in originals if picture.status == KEPT)
+
+    def _unchanged(self, picture: Picture) -> Picture | None:
+        """Returns the usable row of the last run for a file whose size and time have not changed."""
+        old = self._reusable(picture)
+        return old if old and (old.size, old.modified) == (picture.size, picture.modified) else None
+
+    def _reusable(self, picture: Picture) -> Picture | None:
+        """Returns the row of the last run, if what was made then is usable provided that the content is the same."""
+        old = self.previous_by_path.get(picture.path)
+        if old is None:
+            return None
+        if (old.class_name, old.source, old.shape) != (picture.class_name, picture.source, picture.shape):
+            return None
+        if old.status == SKIPPED:
+            return old if old.sha256 else None  # a file that could not be opened has none and is tried again
+        # An excluded near-duplicate is not stored, which does not matter until it is known to be trained on.
+        stored = old.status == KEPT and old.stored in self._stored
+        return old if old.perceptual_hash and (stored or (old.status == EXCLUDED and not picture.split)) else None
+
+    def _write_pending(self, pictures: Iterable[Picture]) -> None:
+        """Writes a manifest for the case of an interruption: it names every image in the folder and has no groups."""
+        rows = {picture.path: picture for picture in pictures}
+        wanted = {picture.stored for picture in rows.values()}
+        stale = {
+            picture.path: replace(picture, status=PENDING)
+            for picture in self._ours
+            if picture.stored in self._stored and picture.stored not in wanted
+        }
+        if stale or any(map(_is_pending, rows.values())):
+            write_manifest(self._manifest, [updated(picture, grouped=0) for picture in (rows | stale).values()])
+
+    def _remove_empty_folders(self) -> None:
+        for folder, _, files in os.walk(self._folder, topdown=False):
+            if not files:
+                with contextlib.suppress(OSError):  # it contains folders
+                    Path(folder).rmdir()
+
+
+def _is_pending(picture: Picture) -> bool:
+    return picture.status == PENDING
+
+
+def read_pixels(picture: Picture, config: PictureConfig) -> np.ndarray:
+    """Returns the pixels of a picture, from `data/` if it is stored there.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = Path(config.data_path, picture.stored)
+    try:
+        return read_image(path if path.exists() else Path(picture.path), config, max_pixels=config.max_pixels)
+    except UnreadableImage as error:
+        raise UserError(f"cannot read {printable(path)} ({error}); delete it and run this again") from None

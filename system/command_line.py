@@ -1,0 +1,165 @@
+"""From the command line to a config, and from a script's result to its exit code.
+
+argparse was chosen over tyro: these 60 lines read flat dataclasses and give groups, limits and one-line errors by
+documented means, where tyro's boxed messages had to be taken apart; and it loads in 0.01 s instead of 0.06 s.
+"""
+
+import argparse
+import difflib
+import inspect
+import io
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
+
+from system.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, describe_os_error
+from system.validation import Between, OneOf, read_hint
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
+
+_SETTING = re.compile(r"^    (?:# (?P<group>.+)|(?P<name>\w+): .*?  # (?P<help>.+))$", re.MULTILINE)
+_SEE_HELP = "(--help lists every setting)"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises a UserError where argparse would print a usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')} {_SEE_HELP}")
+
+
+def read_command_line(config_class: type[ConfigT], description: str, arguments: Sequence[str] | None = None) -> ConfigT:
+    """Returns a config with the settings of the command line, and the defaults for the others.
+
+    A comment beside a setting in the source of the config class is its help text; a comment on a line of its own is the
+    title of the group of settings that follow.
+
+    Args:
+        config_class: a dataclass whose fields are int, float, bool, str or, for positional arguments, a tuple of str.
+        description: the text at the top of `--help`.
+        arguments: those of the command line unless given.
+
+    Raises:
+        UserError: an unknown setting, a wrong type or a value outside its limits.
+        SystemExit: with code 0, after printing `--help`.
+    """
+    hints = get_type_hints(config_class, include_extras=True)
+    settings = {field.name: field for field in fields(config_class)}
+    positional = "".join(f" [{name} ...]" for name, field in settings.items() if field.default == ())
+    parser = _Parser(description=description, allow_abbrev=False, usage=f"%(prog)s [--setting value ...]{positional}")
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for name, (group, help_text) in read_comments(config_class).items():
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        _add_setting(groups[group], settings[name], hints[name], help_text)
+    given = sys.argv[1:] if arguments is None else arguments
+    values, unknown = parser.parse_known_intermixed_args([_with_underscores(argument) for argument in given])
+    if unknown:
+        raise UserError(_describe_unknown(unknown, list(settings)))
+    return config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in vars(values).items()})
+
+
+def read_comments(config_class: type["DataclassInstance"]) -> dict[str, tuple[str, str]]:
+    """Returns the group and the help text of each setting, from the comments in the source of a config class.
+
+    Settings of the same group stand together; those of a class come before those of its base classes.
+    """
+    comments: dict[str, dict[str, tuple[str, str]]] = {}
+    for parent in config_class.__mro__[:-1]:
+        group = "Other"
+        for match in _SETTING.finditer(inspect.getsource(parent)):
+            group = match["group"] or group
+            if match["name"]:
+                comments.setdefault(group, {})[match["name"]] = (group, match["help"])
+    found = {name: comment for settings in comments.values() for name, comment in settings.items()}
+    return found | {field.name: ("Other", "") for field in fields(config_class) if field.name not in found}
+
+
+def _add_setting(group: argparse._ArgumentGroup, field: Field, hint: Any, help_text: str) -> None:
+    kind, limits = read_hint(hint)
+    details = [str(limits)] if isinstance(limits, Between) else []
+    if isinstance(limits, OneOf) or (field.default not in ("", ()) and field.default is not False):
+        details.append(f"default {field.default}")
+    text = help_text + (f" ({'; '.join(details)})" if details else "")
+    text = text.replace("%", "%%")  # argparse formats it
+    if kind is bool and limits is None:
+        group.add_argument(f"--{field.name}", action="store_true", help=text)
+    elif kind in _READERS:
+        metavar = "|".join(map(str, limits)) if isinstance(limits, OneOf) else _METAVARS[kind]
+        group.add_argument(f"--{field.name}", type=_READERS[kind], default=field.default, metavar=metavar, help=text)
+    else:
+        group.add_argument(field.name, nargs="*", default=field.default, help=text)
+
+
+def _read_int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _read_float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _read_bool(text: str) -> bool:
+    if text.capitalize() not in ("True", "False"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+    return text.capitalize() == "True"
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {int: _read_int, float: _read_float, bool: _read_bool, str: str}
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
+
+
+def _with_underscores(argument: str) -> str:
+    """Returns `--model-save-name` as `--model_save_name`: both are understood."""
+    name, equals, value = argument.partition("=")
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else argument
+
+
+def _describe_unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
+    """Returns one line about the first argument that is not a setting, with the most similar setting, if any."""
+    name, equals, value = arguments[0].partition("=")
+    if not name.startswith("-"):
+        return f"{arguments[0]!r}: unexpected argument {_SEE_HELP}"
+    if not equals and len(arguments) > 1 and not arguments[1].startswith("-"):
+        value = arguments[1]
+    similar = difflib.get_close_matches(name.strip("-"), names, n=1)
+    hint = f"did you mean --{similar[0]}?" if similar else _SEE_HELP
+    return f"{f'{name} {value}'.strip()}: no such setting; {hint}"
+
+
+def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], description: str | None) -> NoReturn:
+    """Runs a script: command line → config → `main(config)` → exit code.
+
+    A problem that the user can fix ends in one line on stderr and exit code 2; so does an error of the operating
+    system, such as a full disk. Ctrl-C ends with 130. Anything else is a bug of ours and keeps its traceback.
+    """
+    script = Path(sys.argv[0]).name
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may have letters that the terminal lacks
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about oddities of files that can be read all the same
+    try:
+        code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
+    except UserError as error:
+        print(f"{script}: {error}", file=sys.stderr)
+        code = EXIT_USER_ERROR
+    except OSError as error:
+        print(f"{script}: {describe_os_error(error)}", file=sys.stderr)
+        code = EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print(f"\n{script}: interrupted", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    sys.exit(code)

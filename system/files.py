@@ -1,0 +1,120 @@
+"""Writing files completely or not at all, flushing them to disk, and locking folders.
+
+Writing is ours because the library for it, atomicwrites, is no longer maintained.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from system.errors import UserError
+from system.terminal import printable
+
+_PARTIAL_SUFFIX = ".part"  # of a file that is being written; its name also starts with a dot, so listings ignore it
+_LOCK_NAME = ".lock"
+
+
+def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
+    """Writes a file, and the folders above it, under a temporary name and renames it once it is complete.
+
+    A reader, or a run after a crash, sees either the complete new file or the complete old one. With `fsync` this also
+    holds after a power cut. Without it, call `fsync_all` once for many files before relying on them.
+    """
+    temporary = path.with_name(f".{path.name}{_PARTIAL_SUFFIX}")
+    try:
+        try:
+            _write(temporary, data)
+        except FileNotFoundError:  # the folder is missing: made once for all of its files
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(temporary, data)
+        except FileExistsError:  # left by a killed writer; it could be a link, so it is replaced and not written to
+            temporary.unlink()
+            _write(temporary, data)
+        if fsync:
+            _fsync(temporary)
+        temporary.replace(path)
+    except BaseException as error:  # Ctrl-C as well as a full disk
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.strerror:
+            error.filename, error.filename2 = os.fspath(path), None  # an error of write() does not name its file
+        raise
+    if fsync:
+        _fsync(path.parent)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+
+
+def _fsync(path: Path) -> None:
+    """Returns once a file, or the names in a folder, would survive a power cut."""
+    folder = path.is_dir()
+    if os.name == "nt" and folder:  # Windows flushes folders by itself and offers no call for it
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not (folder and error.errno in (errno.EINVAL, errno.ENOTSUP)):  # some network drives do not support it
+            raise
+    finally:
+        os.close(handle)
+
+
+def fsync_all(paths: Iterable[Path]) -> None:
+    """Returns once files that were written without `fsync` would survive a power cut.
+
+    On Linux this is one sync() of all disks. For many files it takes a hundredth of the time of flushing each, but it
+    also flushes the files of other programs and does not report a failing disk.
+    """
+    if sys.platform == "linux":  # elsewhere sync() may return before it is done
+        os.sync()
+        return
+    for path in paths:
+        _fsync(path)
+    for folder in {path.parent for path in paths}:
+        _fsync(folder)
+
+
+def remove_partial_files(folder: Path, is_ours: Callable[[str], object]) -> None:
+    """Deletes the partial files that killed writers left below a folder. Call it only while the folder is `locked`.
+
+    `is_ours` is called with the final name of each partial file and returns whether this toolkit writes such files.
+    """
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            final_name = name.removeprefix(".").removesuffix(_PARTIAL_SUFFIX)
+            if name == f".{final_name}{_PARTIAL_SUFFIX}" and is_ours(final_name):
+                Path(parent, name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Gives this process exclusive use of a folder, which is created if necessary, until the block or process ends.
+
+    The operating system releases the lock of a killed process. On file systems without locks, a lock file is left
+    behind that has to be deleted by hand.
+
+    Raises:
+        UserError: another process holds the lock and `wait` is not set.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK_NAME)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        if not wait:
+            raise UserError(f"{printable(folder)}: another run is using this folder; wait or stop it") from None
+        print(f"{printable(folder)}/: another run is using this folder; waiting", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,339 @@
+"""What is fitted to validation pictures: the scores, and the thresholds of what is unknown."""
+
+import math
+
+import numpy as np
+import pytest
+
+from answers.calibration import (
+    Calibration,
+    distances,
+    fit,
+    fit_platt_scaling,
+    is_unknown,
+    log_odds,
+    rejection_thresholds,
+    scores,
+)
+
+NO_DISTANCES = np.zeros(2), np.zeros((2, 2))  # a mean and a whitening with which all distances are 0
+
+# ---- log-odds ----
+
+
+def test_softmax_log_odds_are_those_of_the_probabilities():
+    logits = np.log(np.array([[1, 2, 5]], np.float32)) + 7  # probabilities 1/8, 2/8 and 5/8; a constant changes nothing
+    assert np.exp(log_odds(logits, loss="softmax")) == pytest.approx(np.array([[1 / 7, 2 / 6, 5 / 3]]), rel=1e-5)
+
+
+def test_softmax_log_odds_of_two_classes_are_differences_of_logits():
+    logits = np.array([[3, 1], [-2, 2.5], [4, 4]], np.float32)
+    assert log_odds(logits, loss="softmax").tolist() == [[2, -2], [-4.5, 4.5], [0, 0]]
+
+
+def test_softmax_log_odds_are_exact_for_huge_logits():
+    logits = np.array([[1000, -1000], [-1000, 1000], [1e30, -1e30], [50, 0]], np.float32)
+    expected = [[2000, -2000], [-2000, 2000], [2e30, -2e30], [50, -50]]
+    assert log_odds(logits, loss="softmax") == pytest.approx(np.array(expected))
+    three = log_odds(np.array([[1000, 999, -1000], [0, 0, 0]], np.float32), loss="softmax")
+    below = -2000 - math.log(1 + math.exp(-1))  # the others sum to e^1000 + e^999
+    assert three == pytest.approx(np.array([[1, -1, below], [-math.log(2)] * 3]))
+
+
+def test_sigmoid_log_odds_are_the_logits():
+    logits = np.array([[-1000, 0.1, 1000], [1, 2, 3]], np.float32)
+    found = log_odds(logits, loss="sigmoid")
+    np.testing.assert_array_equal(found, logits)
+    assert found.dtype == log_odds(logits, loss="softmax").dtype == np.float64
+
+
+def test_log_odds_keep_the_logits_and_their_order():
+    logits = np.random.default_rng(0).normal(scale=20, size=(200, 7)).astype(np.float32)
+    before = logits.copy()
+    for loss in ("softmax", "sigmoid"):
+        np.testing.assert_array_equal(log_odds(logits, loss=loss).argsort(axis=1), logits.argsort(axis=1))
+    np.testing.assert_array_equal(logits, before)
+
+
+# ---- scores ----
+
+
+def test_scores_are_the_sigmoid_of_a_line_through_the_log_odds():
+    odds = np.array([[0, 0.5, 1], [-1000, 1000, 0.25]])
+    found = scores(odds, Calibration(*NO_DISTANCES, slope=2, intercept=-1))
+    assert found == pytest.approx(np.array([[0.26894142, 0.5, 0.73105858], [0, 1, 0.37754067]]))
+
+
+def test_scores_without_calibration_are_sigmoids():
+    assert scores(np.array([[-1, 0, 1]]), None) == pytest.approx(np.array([[0.26894142, 0.5, 0.73105858]]))
+
+
+# ---- Platt scaling ----
+
+
+def known(count: int, *, classes: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns normally distributed log-odds, around 3 for the true class and -1 for the others, and the true classes.
+
+    By Bayes' theorem, the logarithm of the true odds of a class is then a linear function of them, with the slope
+    4 / spread² and the root 1 + log(classes - 1) / slope.
+    """
+    rng = np.random.default_rng(classes)
+    labels = rng.integers(0, classes, count)
+    truth = np.arange(classes) == labels[:, None]
+    return np.where(truth, 3, -1) + rng.normal(scale=spread, size=(count, classes)), labels
+
+
+@pytest.mark.parametrize(("classes", "spread"), [(2, 2.0), (2, 4.0), (5, 2.0), (5, 1.0)])
+def test_platt_scaling_finds_the_true_slope_and_intercept(classes, spread):
+    odds, labels = known(40_000, classes=classes, spread=spread)
+    slope, intercept = fit_platt_scaling(odds, labels)
+    assert slope == pytest.approx(4 / spread**2, rel=0.05)
+    assert intercept == pytest.approx(-4 / spread**2 - math.log(classes - 1), rel=0.05)
+
+
+def test_platt_scaling_of_five_times_the_log_odds_has_a_fifth_the_slope():
+    odds, labels = known(40_000, classes=3, spread=2)
+    slope, intercept = fit_platt_scaling(odds, labels)
+    assert fit_platt_scaling(5 * odds, labels) == pytest.approx((slope / 5, intercept), rel=0.01)
+
+
+@pytest.mark.parametrize("fraction", [0.6, 0.75, 0.95])
+def test_platt_scaling_of_equal_log_odds_gives_the_fraction_correct(fraction):
+    odds = np.tile([5.0, -5.0], (10_000, 1))
+    slope, intercept = fit_platt_scaling(odds, (np.arange(10_000) >= fraction * 10_000).astype(int))
+    found = scores(odds[:1], Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    assert found == pytest.approx(np.array([[fraction, 1 - fraction]]), abs=0.005)
+
+
+def test_platt_scaling_with_few_pictures_stays_near_the_prior():
+    # At slope 1, the gradient of the likelihood is that of the four sigmoids, 4 · 5 · sigmoid(-5) = 0.134. The
+    # gradient of the prior grows by 1 / 0.25² = 16 per unit of the logarithm of the slope.
+    slope, intercept = fit_platt_scaling(np.array([[5.0, -5.0], [-5.0, 5.0]]), np.array([0, 1]))
+    assert math.log(slope) == pytest.approx(0.134 / 16, rel=0.1)
+    assert intercept == pytest.approx(0, abs=1e-6)
+    wrong, _ = fit_platt_scaling(np.array([[5.0, -5.0], [-5.0, 5.0]]), np.array([1, 0]))
+    assert 0.3 < wrong < 0.7
+
+
+def one_class_only():
+    odds, _ = known(30, classes=3, spread=2)
+    return odds, np.zeros(30, int)
+
+
+DIFFICULT = {
+    "two pictures, correct": ([[5, -5], [-5, 5]], [0, 1]),
+    "two pictures, wrong": ([[5, -5], [-5, 5]], [1, 0]),
+    "two pictures, one of them correct": ([[5, -5], [5, -5]], [0, 1]),
+    "two pictures of one class": ([[2, -3], [1, -1]], [0, 0]),
+    "two pictures, huge log-odds": ([[1000, -1000], [-1000, 1000]], [0, 1]),
+    "two pictures, huge log-odds and wrong": ([[1000, -1000], [-1000, 1000]], [1, 0]),
+    "hardly any difference": ([[1e-6, -1e-6], [-1e-6, 1e-6]], [0, 1]),
+    "far from zero": ([[300, 250], [250, 300]], [0, 1]),
+    "only one class": one_class_only(),
+}
+
+
+@pytest.mark.parametrize(("odds", "labels"), DIFFICULT.values(), ids=DIFFICULT)
+def test_platt_scaling_of_difficult_data_gives_valid_ordered_scores(odds, labels):
+    odds = np.array(odds, float)
+    slope, intercept = fit_platt_scaling(odds, np.array(labels))
+    assert slope > 0 and math.isfinite(intercept)
+    found = scores(odds, Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    assert ((found >= 0) & (found <= 1)).all()
+    higher = odds[:, :, None] > odds[:, None]
+    assert (found[:, :, None] >= found[:, None])[higher].all()
+
+
+def test_platt_scaling_of_wrong_predictions_gives_scores_near_a_half():
+    odds, labels = known(5000, classes=2, spread=1)
+    slope, intercept = fit_platt_scaling(odds, 1 - labels)
+    found = scores(odds, Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    assert np.abs(found - 0.5).mean() < 0.05
+
+
+# ---- thresholds ----
+
+
+def shuffled(count: int) -> np.ndarray:
+    """Returns 1, 2, … count in a random order."""
+    return np.random.default_rng(0).permutation(count) + 1.0
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "threshold"),
+    [
+        (18, 0.05, math.inf),  # 1 of 19 is 5.3 %, too many
+        (19, 0.05, 19),  # a new picture is the farthest of 20 in 5 % of the cases
+        (38, 0.05, 38),
+        (39, 0.05, 38),  # one of 39 beyond
+        (98, 0.01, math.inf),
+        (99, 0.01, 99),
+        (1, 0.5, 1),
+        (0, 0.5, math.inf),
+        (2, 0.5, 2),
+        (3, 0.5, 2),
+        (1000, 0, math.inf),
+    ],
+)
+def test_rejection_thresholds_are_as_strict_as_count_and_rate_allow(count, rate, threshold):
+    values = shuffled(count)
+    second = threshold if (count + 1) * rate >= 2 else math.inf  # two thresholds need two pictures beyond them
+    assert rejection_thresholds(values, values, rate=rate) == (threshold, second)
+
+
+def test_rejection_thresholds_are_in_the_units_of_each_measure():
+    values = shuffled(39)
+    assert rejection_thresholds(10 * values, values - 100, rate=0.05) == (380, -62)
+
+
+def test_rejection_thresholds_count_pictures_beyond_either_of_them():
+    distance = shuffled(39)
+    doubt = 40 - distance  # the farthest picture is the least doubtful one, and the other way round
+    assert rejection_thresholds(distance, doubt, rate=0.05) == (39, 39)  # 38 would reject two, and one is allowed
+    distance = shuffled(79)
+    assert rejection_thresholds(distance, 80 - distance, rate=0.05) == (
+        78,
+        78,
+    )  # 2; the next would be 4, and 3 are allowed
+
+
+def test_rejection_thresholds_do_not_separate_equal_values():
+    first, second = rejection_thresholds(np.full(39, 7.0), np.full(39, 7.0), rate=0.05)
+    assert first >= 7 and second >= 7
+
+
+def two_measures(kind: str, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    first = rng.normal(size=count)
+    other = rng.normal(size=count)
+    return first, {"same": first, "opposite": -first, "independent": other, "correlated": 0.8 * first + 0.6 * other}[
+        kind
+    ]
+
+
+MEASURES = ["same", "opposite", "independent", "correlated"]
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_rejection_thresholds_reject_no_more_of_the_given_than_allowed(kind):
+    rng = np.random.default_rng(1)
+    rejected_any = False
+    for count in (1, 2, 19, 20, 39, 40, 100, 333):
+        for rate in (0, 0.01, 0.05, 0.2, 0.5):
+            first, second = two_measures(kind, count, rng)
+            max_distance, max_doubt = rejection_thresholds(first, second, rate=rate)
+            rejected = ((first > max_distance) | (second > max_doubt)).sum()
+            assert rejected <= max((count + 1) * rate - 1, 0), (count, rate)
+            rejected_any |= rejected > 0
+    assert rejected_any
+
+
+@pytest.mark.parametrize("count", [19, 39, 99, 299])
+@pytest.mark.parametrize("kind", MEASURES)
+def test_rejection_thresholds_reject_new_pictures_at_most_at_the_rate(kind, count):
+    rng = np.random.default_rng(count)
+    rejected, new = 0, 50
+    for _ in range(1500):
+        first, second = two_measures(kind, count + new, rng)
+        max_distance, max_doubt = rejection_thresholds(first[:count], second[:count], rate=0.05)
+        rejected += ((first[count:] > max_distance) | (second[count:] > max_doubt)).sum()
+    assert rejected / (1500 * new) <= 0.055  # chance alone gives 0.05 ± 0.002
+    if count == 299:  # with so many pictures the rate is nearly reached
+        assert rejected / (1500 * new) >= 0.04
+
+
+# ---- distances, and what is unknown ----
+
+
+def test_distances_are_of_whitened_square_roots_from_the_mean():
+    features = np.array([[4, 9], [1, 1], [0, 0]])  # square roots 2 and 3; 1 and 1; 0 and 0
+    calibration = Calibration(mean=np.array([1, 1]), whitening=np.diag([2, 1]))
+    assert distances(features, calibration) == pytest.approx([math.hypot(2, 2), 0, math.hypot(2, 1)])
+    mixing = calibration._replace(whitening=np.array([[1, 1], [0, 1]]))
+    assert distances(features, mixing) == pytest.approx([math.hypot(1, 1 + 2), 0, math.hypot(1, 1 + 1)])
+
+
+def test_is_unknown_beyond_either_threshold_but_not_at_it():
+    calibration = Calibration(mean=np.zeros(2), whitening=np.eye(2), max_distance=5, min_log_odds=-0.5)
+    near, at, far = [1, 1], [9, 16], [9, 16.01]  # the distance is the square root of the sum
+    features = np.array([near, at, far, near, near, far])
+    odds = np.array([[3, -3], [3, -3], [3, -3], [-0.5, -9], [-0.51, -9], [-9, -9]])
+    assert is_unknown(odds, features, calibration).tolist() == [False, False, True, False, True, True]
+
+
+def test_is_unknown_is_false_without_calibration():
+    assert is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), None).tolist() == [False]
+
+
+def test_is_unknown_is_false_with_default_thresholds():
+    assert not is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), Calibration(*NO_DISTANCES)).any()
+
+
+# ---- fit ----
+
+
+def fitted(roots, *, validation_roots=((0, 0),), best_odds=(0.0,), rate: float = 0.0) -> Calibration:
+    """Fits to the square roots of features, and to the log-odds of the predicted class of validation pictures."""
+    best = np.array(best_odds, float)
+    return fit(
+        training_features=np.array(roots, np.float32) ** 2,
+        validation_features=np.array(validation_roots, np.float32) ** 2,
+        validation_odds=np.stack([best, best - 4], axis=1),
+        validation_labels=np.zeros(len(best), int),
+        unknown_rate=rate,
+    )
+
+
+def test_fit_measures_distances_in_standard_deviations():
+    calibration = fitted([[4, 3], [4, 7], [6, 3], [6, 7]])  # 5 ± 1 and 5 ± 2, independent of each other
+    assert calibration.mean == pytest.approx(np.array([5, 5]))
+    found = distances(np.array([[5, 5], [6, 5], [5, 7], [8, 9]]) ** 2.0, calibration)
+    assert found == pytest.approx([0, 1, 1, math.hypot(3, 2)])
+
+
+def test_fit_takes_the_correlation_of_features_into_account():
+    calibration = fitted([[4, 4], [6, 6]])  # variances 1; their covariance of 1 is reduced by a tenth
+    found = distances(np.array([[6, 6], [6, 4], [6, 5]]) ** 2.0, calibration)
+    # By hand: the inverse of ((1, 0.9), (0.9, 1)) is ((1, -0.9), (-0.9, 1)) / 0.19.
+    assert found**2 == pytest.approx([2 / 1.9, 2 / 0.1, 1 / 0.19])
+
+
+@pytest.mark.parametrize("roots", [[[3, 0]], [[3, 0], [3, 0]], [[3, 0], [5, 0]]], ids=["one", "equal", "dead feature"])
+def test_fit_to_equal_training_pictures_gives_finite_distances(roots):
+    calibration = fitted(roots)
+    features = np.array(roots, float) ** 2
+    assert np.isfinite(calibration.whitening).all()
+    assert np.isfinite(distances(np.array([[0, 7.0]]), calibration)).all()
+    assert (distances(features, calibration) <= 1.0001).all()
+    assert distances(np.array([[9, 1.0]]), calibration) > 100  # far from anything seen
+
+
+def validation(count: int) -> dict:
+    """Returns pictures at distances 1 to count from the mean whose log-odds fall from 9 to 10 - count."""
+    numbers = np.arange(1, count + 1)
+    return {"validation_roots": np.stack([5 + numbers, np.full(count, 5)], axis=1), "best_odds": 10.0 - numbers}
+
+
+SQUARE = [[4, 3], [4, 7], [6, 3], [6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "max_distance", "min_log_odds"),
+    [
+        (18, 0.05, math.inf, -math.inf),
+        (19, 0.05, 19, -math.inf),
+        (39, 0.05, 38, -28),
+        (39, 0, math.inf, -math.inf),
+    ],
+)
+def test_fit_sets_the_thresholds_by_validation_pictures(count, rate, max_distance, min_log_odds):
+    calibration = fitted(SQUARE, rate=rate, **validation(count))
+    assert calibration.max_distance == pytest.approx(max_distance)
+    assert calibration.min_log_odds == min_log_odds
+
+
+def test_fit_scales_the_scores_by_validation_pictures():
+    given = validation(30)
+    best = given["best_odds"]
+    odds = np.stack([best, best - 4], axis=1)
+    calibration = fitted(SQUARE, rate=0.05, **given)
+    assert (calibration.slope, calibration.intercept) == fit_platt_scaling(odds, np.zeros(30, int))

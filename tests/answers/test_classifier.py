@@ -1,0 +1,347 @@
+"""Predictions of a small real network: logits, scores, what is unknown; and how it is saved and loaded."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from answers import classifier as classifier_module
+from predictions.classifier import Classifier, Predictions, load_classifier
+from model import generate_model
+from network.backend import keras, tf
+from network.checkpoint_file import read_checkpoint, write_checkpoint
+from system.errors import UserError
+from tests.helpers.checkpoints import (
+    MODEL_CONFIG,
+    calibrate_best,
+    checkpoint_file,
+    epoch_of,
+    model_config,
+    new_run,
+    save_epochs,
+    truncate,
+)
+
+
+def classifier(*, seed: int = 1, classes: int = 2, **changes) -> Classifier:
+    """Returns a network with random weights, not calibrated."""
+    keras.utils.set_random_seed(seed)
+    config = model_config(**{"random_mirror": False, "class_names": ["ant", "bee", "wasp"][:classes], **changes})
+    return Classifier(generate_model(config), config)
+
+
+def noise(count: int, *, seed: int) -> np.ndarray:
+    """Returns images of dark noise."""
+    return np.random.default_rng(seed).integers(0, 60, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def plain(*levels: int) -> np.ndarray:
+    """Returns images of one gray level each."""
+    return np.stack([np.full((16, 16, 3), level, np.uint8) for level in levels])
+
+
+UNUSUAL = plain(128, 255)
+
+
+def calibrate(classifier: Classifier, *, unknown_rate: float = 0.05, validation: int = 40) -> None:
+    """Calibrates with dark noise; the true class is the predicted one, except for every third image."""
+    images = noise(validation, seed=2)
+    labels = classifier.predict(images).logits.argmax(axis=1)
+    labels[::3] = 1 - labels[::3]
+    classifier.calibrate(training=noise(50, seed=1), validation=images, labels=labels, unknown_rate=unknown_rate)
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values.astype(np.float64)))
+
+
+def assert_same(found: Predictions, expected: Predictions) -> None:
+    for name in Predictions._fields:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_logits_are_the_outputs_of_the_network(loss):
+    network = classifier(loss=loss)
+    images = noise(5, seed=0)
+    predictions = network.predict(images)
+    np.testing.assert_array_equal(predictions.logits, network.model.predict_on_batch(images))
+    np.testing.assert_array_equal(predictions.predicted, predictions.logits.argmax(axis=1))
+    assert predictions.logits.dtype == np.float32
+    assert len(np.unique(predictions.logits)) == 10
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_softmax_scores_before_calibration_are_probabilities(classes):
+    predictions = classifier(classes=classes).predict(noise(5, seed=0))
+    weights = np.exp(predictions.logits.astype(np.float64))
+    assert predictions.scores == pytest.approx(weights / weights.sum(axis=1, keepdims=True))
+
+
+def test_sigmoid_scores_before_calibration_are_sigmoids_of_the_logits():
+    predictions = classifier(loss="sigmoid", classes=3).predict(noise(5, seed=0))
+    assert predictions.scores == pytest.approx(sigmoid(predictions.logits))
+    assert np.abs(predictions.scores.sum(axis=1) - 1).max() > 0.01
+
+
+def test_nothing_is_unknown_before_calibration():
+    assert classifier().calibration is None
+    assert classifier().predict(np.concatenate([noise(3, seed=0), UNUSUAL])).unknown.tolist() == [False] * 5
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_calibrated_scores_are_the_sigmoid_of_a_line(loss):
+    network = classifier(loss=loss)
+    calibrate(network)
+    predictions = network.predict(noise(20, seed=3))
+    slope, intercept = network.calibration.slope, network.calibration.intercept
+    logits = predictions.logits.astype(np.float64)
+    odds = logits if loss == "sigmoid" else logits - logits[:, ::-1]  # minus that of the other class
+    assert slope != 1
+    assert predictions.scores == pytest.approx(sigmoid(slope * odds + intercept))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_calibration_changes_neither_logits_nor_predicted_class(loss):
+    network = classifier(loss=loss)
+    images = noise(100, seed=3)
+    before = network.predict(images)
+    calibrate(network)
+    after = network.predict(images)
+    np.testing.assert_array_equal(after.logits, before.logits)
+    assert np.abs(after.scores - before.scores).max() > 0.001
+    predicted = after.logits.argmax(axis=1)
+    np.testing.assert_array_equal(after.scores.argmax(axis=1), predicted)
+    np.testing.assert_array_equal(before.scores.argmax(axis=1), predicted)
+
+
+def test_calibrated_scores_are_as_high_as_the_fraction_correct():
+    network = classifier()
+    last = network.model.get_layer("logits").kernel
+    last.assign(30 * last)
+    assert network.predict(noise(300, seed=2)).scores.max(axis=1).mean() > 0.85  # much too high
+    calibrate(network, validation=300)
+    assert network.predict(noise(300, seed=2)).scores.max(axis=1).mean() == pytest.approx(2 / 3, abs=0.04)
+
+
+def test_predictions_do_not_depend_on_the_number_of_images():
+    network = classifier()
+    calibrate(network)
+    images = np.concatenate([noise(128, seed=3), UNUSUAL])
+    all_predictions = network.predict(images)
+    assert len(all_predictions.logits) == len(all_predictions.scores) == len(all_predictions.unknown) == 130
+    for number in (0, 63, 64, 127, 128, 129):  # batches have 64
+        alone = network.predict(images[number : number + 1])
+        np.testing.assert_allclose(alsingle.logits[0], all_predictions.logits[number], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alsingle.scores[0], all_predictions.scores[number], rtol=1e-4)
+        assert alsingle.unknown[0] == all_predictions.unknown[number]
+    assert len(np.unique(all_predictions.logits[:, 0])) == 130
+
+
+def test_images_unlike_all_training_images_are_unknown():
+    network = classifier()
+    calibrate(network)
+    assert network.predict(UNUSUAL).unknown.tolist() == [True, True]
+    assert network.predict(noise(200, seed=4)).unknown.mean() < 0.2
+
+
+def test_nothing_is_unknown_at_an_unknown_rate_of_zero():
+    network = classifier()
+    calibrate(network, unknown_rate=0)
+    assert not network.predict(np.concatenate([noise(40, seed=2), UNUSUAL])).unknown.any()
+
+
+@pytest.mark.parametrize(("rate", "most"), [(0.05, 1), (0.5, 19)])
+def test_unknown_rate_limits_the_unknown_validation_images(rate, most):
+    network = classifier()
+    calibrate(network, unknown_rate=rate)
+    unknown = network.predict(noise(40, seed=2)).unknown.sum()
+    assert most - 1 <= unknown <= most
+
+
+def test_nothing_is_unknown_after_too_few_validation_images():
+    network = classifier()
+    calibrate(network, validation=18)
+    assert not network.predict(UNUSUAL).unknown.any()
+
+
+def test_calibration_mean_is_over_features_of_the_last_convolution():
+    network = classifier()
+    calibrate(network)
+    maps = keras.Model(network.model.input, network.model.get_layer("activation_3").output)
+    values = maps.predict_on_batch(noise(50, seed=1))
+    assert values.shape == (50, 2, 2, 64)
+    by_hand = [np.sqrt([image[..., kind].mean() for image in values]).mean() for kind in range(64)]
+    assert network.calibration.mean == pytest.approx(np.array(by_hand), rel=1e-4, abs=1e-6)
+
+
+def test_random_mirror_predicts_the_same_for_mirror_images():
+    averaged, single = classifier(random_mirror=True), classifier(random_mirror=False)
+    single.model.set_weights(averaged.model.get_weights())
+    images = noise(5, seed=0)
+    mirrored = images[:, :, ::-1]
+    assert np.abs(single.predict(images).logits - single.predict(mirrored).logits).max() > 1e-3
+    by_hand = (single.predict(images).logits + single.predict(mirrored).logits) / 2
+    np.testing.assert_allclose(averaged.predict(images).logits, by_hand, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(averaged.predict(mirrored).logits, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_random_mirror_calibrates_with_both_views():
+    averaged, single = classifier(random_mirror=True), classifier(random_mirror=False)
+    single.model.set_weights(averaged.model.get_weights())
+    mean = {}
+    for name, network, image in (
+        ("both", averaged, noise(1, seed=1)),
+        ("left", single, noise(1, seed=1)),
+        ("right", single, noise(1, seed=1)[:, :, ::-1]),
+    ):
+        network.calibrate(training=image, validation=noise(2, seed=2), labels=np.array([0, 1]), unknown_rate=0)
+        mean[name] = network.calibration.mean  # the square roots of its features
+    assert not np.allclose(mean["left"], mean["right"], rtol=1e-3)
+    by_hand = np.sqrt((mean["left"] ** 2 + mean["right"] ** 2) / 2)
+    np.testing.assert_allclose(mean["both"], by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_calibrating_again_replaces_the_first_calibration():
+    once, twice = classifier(), classifier()
+    calibrate(twice, unknown_rate=0.5, validation=60)
+    for network in (once, twice):
+        calibrate(network)
+    assert_same(
+        twice.predict(np.concatenate([noise(20, seed=3), UNUSUAL])),
+        once.predict(np.concatenate([noise(20, seed=3), UNUSUAL])),
+    )
+
+
+# ---- saving and loading ----
+
+
+def test_load_classifier_restores_weights_and_calibration_to_the_bit(tmp_path):
+    network = classifier()
+    network.step = 7
+    images = np.concatenate([noise(20, seed=3), UNUSUAL])
+    network.save(tmp_path)
+    (tmp_path / "model.json").write_bytes(network.model_config.to_json())
+    restored = load_classifier(tmp_path)
+    assert (restored.model_config, restored.step, restored.calibration) == (network.model_config, 7, None)
+    assert_same(restored.predict(images), network.predict(images))
+
+    calibrate(network)
+    network.save(tmp_path)
+    restored = load_classifier(tmp_path)
+    for name, value in network.calibration._asdict().items():
+        np.testing.assert_array_equal(getattr(restored.calibration, name), value)
+    assert_same(restored.predict(images), network.predict(images))
+    assert restored.predict(images).unknown[-2:].all()
+
+
+def test_load_classifier_returns_the_best_network_with_its_calibration(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.9, 0.5)
+    assert load_classifier(tmp_path).calibration is None
+    calibrate_best(tmp_path)
+    restored = load_classifier(tmp_path)
+    assert (epoch_of(restored), restored.step) == (1, 10)
+    assert restored.calibration[2:] == (3.5, 4.5, 5.5, 6.5)
+    np.testing.assert_array_equal(restored.calibration.mean, np.full(64, 1.5))
+    np.testing.assert_array_equal(restored.calibration.whitening, np.full((64, 64), 2.5))
+
+
+def test_load_classifier_skips_a_damaged_best_checkpoint(tmp_path, capsys):
+    save_epochs(*new_run(tmp_path), 0.9, 0.5)
+    calibrate_best(tmp_path)
+    truncate(checkpoint_file(tmp_path / "best", 10))
+    restored = load_classifier(tmp_path)
+    assert (epoch_of(restored), restored.calibration) == (2, None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path / 'best' / 'ckpt-10.safetensors'}: damaged (")
+
+
+def test_load_classifier_before_the_end_of_an_epoch_uses_the_average(tmp_path):
+    model, checkpoints = new_run(tmp_path)
+    model.get_layer("logits").bias.assign([7, -7])
+    checkpoints.average[-1].assign([6, -6])
+    model.optimizer.iterations.assign(5)
+    checkpoints.save()
+    restored = load_classifier(tmp_path)
+    assert (epoch_of(restored), restored.calibration) == (6, None)
+
+
+def test_load_classifier_before_the_first_step_is_refused(tmp_path):
+    _, checkpoints = new_run(tmp_path)
+    checkpoints.save()
+    with pytest.raises(UserError, match="not saved any weights yet"):
+        load_classifier(tmp_path)
+
+
+def test_load_classifier_refuses_a_folder_of_damaged_checkpoints(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.9)
+    for path in tmp_path.rglob("ckpt-*"):
+        truncate(path)
+    with pytest.raises(UserError, match=f"^{tmp_path}: every checkpoint is damaged; train to a new folder$"):
+        load_classifier(tmp_path)
+
+
+def test_load_classifier_refuses_the_model_config_of_a_different_network(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.1)
+    (tmp_path / "model.json").write_bytes(model_config(class_names=["cat", "dog"]).to_json())
+    with pytest.raises(UserError, match="is of a different network than .*model.json; bring back the two"):
+        load_classifier(tmp_path)
+
+
+def forge(folder: Path, **changes) -> Path:
+    """Changes the tensors of the best checkpoint of a new run; None removes one."""
+    save_epochs(*new_run(folder), 0.1)
+    calibrate_best(folder)
+    path = checkpoint_file(folder / "best", 10)
+    tensors = {**read_checkpoint(path).tensors, **changes}
+    write_checkpoint(path, {name: value for name, value in tensors.items() if value is not None}, MODEL_CONFIG)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("average/conv_1/kernel", None, "weights do"),
+        ("average/conv_1/kernel", np.zeros((5, 5, 3, 17), np.float32), "weights do"),
+        ("average/conv_1/kernel", np.zeros((5, 5, 3, 16), np.float64), "weights do"),
+        ("average/conv_9/kernel", np.zeros(3, np.float32), "weights do"),
+        ("calibration/slope", None, "calibration does"),
+        ("calibration/slope", np.zeros(1), "calibration does"),
+        ("calibration/slope", np.array(1.0, np.float32), "calibration does"),
+        ("calibration/mean", np.zeros(63), "calibration does"),
+        ("calibration/whitening", np.zeros((64, 63)), "calibration does"),
+        ("calibration/other", np.array(1.0), "calibration does"),
+    ],
+)
+def test_load_classifier_refuses_tensors_that_do_not_fit(tmp_path, name, value, reason):
+    path = forge(tmp_path, **{name: value})
+    with pytest.raises(UserError) as refused:
+        load_classifier(tmp_path)
+    remedy = "train to a new folder with --model_save_name"
+    assert str(refused.value) == f"{path}: its {reason} not fit this network; {remedy}"
+
+
+def test_load_classifier_allocates_no_more_than_a_forged_file_is_long(tmp_path, monkeypatch):
+    forge(tmp_path)
+    huge = model_config(height=4096, width=4096)  # 68 GB of weights
+    path = checkpoint_file(tmp_path / "best", 10)
+    write_checkpoint(path, read_checkpoint(path).tensors, huge)
+    (tmp_path / "model.json").write_bytes(huge.to_json())
+
+    def generate_without_allocating(config):
+        assert not tf.executing_eagerly()
+        return generate_model(config)
+
+    monkeypatch.setattr(classifier_module, "generate_model", generate_without_allocating)
+    with pytest.raises(UserError, match="its weights do not fit this network"):
+        load_classifier(tmp_path)
+
+
+def test_load_classifier_needs_nothing_but_model_config_and_best(tmp_path):
+    save_epochs(*new_run(tmp_path / "run"), 0.9, 0.5)
+    shutil.copytree(tmp_path / "run" / "best", tmp_path / "copy" / "best")
+    with pytest.raises(UserError, match="no trained network here"):
+        load_classifier(tmp_path / "copy")
+    shutil.copy(tmp_path / "run" / "model.json", tmp_path / "copy")
+    assert epoch_of(load_classifier(tmp_path / "copy")) == 1

@@ -1,0 +1,259 @@
+"""The numbers of a report, from hand-made predictions with known results, and the report as text."""
+
+import json
+
+import numpy as np
+import pytest
+
+from answers.classifier import Predictions
+from answers.evaluation import (
+    accuracy_interval,
+    class_metrics,
+    confusion_matrix,
+    evaluate,
+    expected_calibration_error,
+    format_report,
+)
+
+
+def report_on(answers: list[tuple], class_names=("ant", "bee"), unknown=()) -> dict:
+    """Returns the report on answers (path, true class, scores); `unknown` are the paths of those called unknown."""
+    predicted = np.array([np.argmax(scores) for *_, scores in answers])
+    return evaluate(
+        Predictions(
+            predicted=predicted,
+            logits=np.zeros((len(answers), len(class_names)), np.float32),
+            scores=np.array([scores for *_, scores in answers], float),
+            unknown=np.array([name in unknown for name, *_ in answers]),
+        ),
+        labels=np.array([class_names.index(true) for _, true, _ in answers]),
+        paths=[name for name, *_ in answers],
+        class_names=class_names,
+    )
+
+
+FIVE = [
+    ("1.png", "ant", (0.9, 0.1)),
+    ("2.png", "ant", (0.8, 0.3)),
+    ("3.png", "ant", (0.35, 0.75)),
+    ("4.png", "bee", (0.2, 0.9)),
+    ("5.png", "bee", (0.95, 0.1)),
+]
+
+
+def test_accuracy_is_the_fraction_of_correct_predictions():
+    report = report_on(FIVE)
+    assert (report["pictures"], report["correct"], report["accuracy"]) == (5, 3, 0.6)
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_classes_with_pictures():
+    assert report_on(FIVE)["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    names = ("ant", "bee", "wasp")
+    answers = [(name, true, (*scores, 0)) for name, true, scores in FIVE]
+    assert report_on(answers, names)["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    answers.append(("6.png", "wasp", (1, 0, 0)))
+    assert report_on(answers, names)["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 3)
+
+
+@pytest.mark.parametrize(
+    ("correct", "count", "low", "high"),
+    [
+        # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        # By hand: without any correct one the upper end is z² / (n + z²), where z = 1.959964.
+        (0, 10, 0, 0.2775),
+        (10, 10, 0.7225, 1),
+        (1, 1, 0.2065, 1),
+    ],
+)
+def test_accuracy_interval_is_that_of_wilson(correct, count, low, high):
+    assert accuracy_interval(correct, count) == pytest.approx([low, high], abs=0.00005)
+
+
+def test_report_has_the_interval_of_its_own_predictions():
+    assert report_on(FIVE)["accuracy_interval_95"] == accuracy_interval(3, 5)
+    assert report_on(FIVE[:2])["accuracy_interval_95"] == pytest.approx([0.3424, 1], abs=0.00005)
+
+
+def test_confusion_matrix_has_true_rows_and_predicted_columns():
+    labels, predicted = np.array([0, 0, 0, 1, 2, 2], np.int32), np.array([0, 1, 1, 1, 0, 2])
+    assert confusion_matrix(labels, predicted, classes=4).tolist() == [
+        [1, 2, 0, 0],
+        [0, 1, 0, 0],
+        [1, 0, 1, 0],
+        [0, 0, 0, 0],
+    ]
+    assert report_on(FIVE)["confusion_matrix"] == [[2, 1], [1, 1]]
+
+
+def test_class_metrics_are_precision_recall_f1_and_support():
+    metrics = class_metrics(np.array([[5, 1], [2, 3]]))
+    assert metrics[0] == pytest.approx({"precision": 5 / 7, "recall": 5 / 6, "f1": 10 / 13, "support": 6})
+    assert metrics[1] == pytest.approx({"precision": 3 / 4, "recall": 3 / 5, "f1": 6 / 9, "support": 5})
+
+
+def test_class_metrics_are_none_where_nothing_can_be_divided():
+    never_predicted, no_pictures, neither = class_metrics(np.array([[0, 4, 0], [0, 0, 0], [0, 0, 0]]))
+    assert never_predicted == {"precision": None, "recall": 0, "f1": 0, "support": 4}
+    assert no_pictures == {"precision": 0, "recall": None, "f1": 0, "support": 0}
+    assert neither == {"precision": None, "recall": None, "f1": None, "support": 0}
+
+
+@pytest.mark.parametrize(
+    ("scores", "correct", "error"),
+    [
+        ([1, 1, 1], [1, 1, 1], 0),
+        ([1, 1, 1], [0, 0, 0], 1),
+        ([0, 0], [0, 0], 0),
+        ([0.75] * 4, [1, 1, 1, 0], 0),  # as often correct as the score says
+        ([0.75] * 4, [1, 0, 0, 0], 0.5),  # the score is too high by a half
+        ([0.25] * 4, [1, 1, 1, 0], 0.5),  # or too low
+        ([0.8125, 0.875], [0, 1], 0.34375),  # in one bin: 0.84375 against 1/2
+        ([0.8125, 0.9375], [0, 1], (0.8125 + 0.0625) / 2),  # in two bins: each compared with its own prediction
+        ([0.5, 0.5625], [0, 1], 0.03125),  # a bin holds its lower edge …
+        ([0.5, 0.4375], [0, 1], (0.5 + 0.5625) / 2),  # … and not its upper one
+        ([0.9375, 1], [1, 0], 0.46875),  # but the last one holds 1
+        ([0, 0.0625], [1, 0], 0.46875),
+        ([0.25, 0.75, 0.75, 0.75], [1, 1, 1, 1], (0.75 + 3 * 0.25) / 4),  # bins are weighted by their predictions
+    ],
+)
+def test_expected_calibration_error_is_the_mean_gap_of_the_bins(scores, correct, error):
+    found = expected_calibration_error(np.array(scores, float), np.array(correct, bool))
+    assert found == pytest.approx(error)
+
+
+def test_expected_calibration_error_of_a_report_uses_the_predicted_class():
+    # 0.9 correct, 0.8 correct, 0.75 wrong, 0.9 correct, 0.95 wrong; the bins begin at 0.9, 0.8 and 0.7
+    expected = (abs(0.9 + 0.9 + 0.95 - 2) + (1 - 0.8) + 0.75) / 5
+    assert report_on(FIVE)["expected_calibration_error"] == pytest.approx(expected)
+
+
+def test_unknown_pictures_are_counted_and_change_no_other_number():
+    with_some = report_on(FIVE, unknown={"1.png", "3.png", "5.png"})
+    assert with_some.pop("unknown") == 3
+    without = report_on(FIVE)
+    assert without.pop("unknown") == 0
+    assert with_some == without
+
+
+def test_worst_mistakes_are_sorted_by_score():
+    assert report_on(FIVE)["worst_mistakes"] == [
+        {"picture": "5.png", "true_class": "bee", "predicted": "ant", "score": 0.95},
+        {"picture": "3.png", "true_class": "ant", "predicted": "bee", "score": 0.75},
+    ]
+
+
+@pytest.mark.parametrize(("mistakes", "shown"), [(0, 0), (9, 9), (10, 10), (11, 10)])
+def test_worst_mistakes_are_the_ten_with_the_highest_scores(mistakes, shown):
+    wrong = [(f"{number}.png", "bee", (0.5 + number / 100, 0.1)) for number in range(mistakes)]
+    report = report_on([*wrong, ("correct.png", "ant", (1, 0))])
+    highest = [f"{number}.png" for number in reversed(range(mistakes))][:shown]
+    assert [mistake["picture"] for mistake in report["worst_mistakes"]] == highest
+
+
+def test_worst_mistakes_with_equal_scores_keep_their_order():
+    answers = [(name, "bee", (0.7, 0.1)) for name in ("c.png", "a.png", "b.png")]
+    assert [mistake["picture"] for mistake in report_on(answers)["worst_mistakes"]] == ["c.png", "a.png", "b.png"]
+
+
+def test_evaluate_without_pictures_is_an_error():
+    nothing = Predictions(np.zeros(0, int), np.zeros((0, 2), np.float32), np.zeros((0, 2)), np.zeros(0, bool))
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        evaluate(nothing, labels=np.zeros(0, int), paths=[], class_names=["ant", "bee"])
+
+
+def test_report_is_plain_json():
+    answers = [(name, true, (*scores, 0)) for name, true, scores in FIVE]  # there is no wasp: values that are None
+    report = report_on(answers, ("ant", "bee", "wasp"), unknown={"1.png"})
+    assert report["classes"]["wasp"]["recall"] is None
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+# ---- as text ----
+
+
+def test_format_report_of_two_classes():
+    names = ("ant", "bee")
+    low, high = accuracy_interval(3, 5)
+    assert format_report(report_on(FIVE, names, unknown={"2.png"})).splitlines() == [
+        f"accuracy 0.6000: 3 of 5 correct, 95 % interval {low:.3f} to {high:.3f}",
+        "balanced accuracy 0.5833: the mean recall, in which all classes count equally",
+        "expected calibration error 0.340: mean difference between scores and the fraction of correct answers",
+        "called unknown: 1 of 5 (20.0%)",
+        "",
+        "class                precision    recall        F1   support",
+        "ant                      0.667     0.667     0.667         3",
+        "bee                      0.500     0.500     0.500         2",
+        "",
+        "true ↓  predicted →      ant     bee",
+        "ant                        2       1",
+        "bee                        1       1",
+        "",
+        "worst mistakes, by score:",
+        "5.png  is bee, predicted ant with 0.950",
+        "3.png  is ant, predicted bee with 0.750",
+    ]
+
+
+def test_format_report_shows_missing_values_as_dashes():
+    text = format_report(report_on([("1.png", "ant", (0.9, 0.1))]))
+    assert "ant                      1.000     1.000     1.000         1" in text.splitlines()
+    assert "bee                          -         -         -         0" in text.splitlines()
+    assert "mistakes" not in text
+
+
+def many(classes: int, mistakes: dict[tuple[int, int], int]) -> dict:
+    """Returns the report on a correct prediction of each class, and on mistakes {(true, predicted): how many}."""
+    names = [f"class {number:02d}" for number in range(classes)]
+    pairs = [(label, label) for label in range(classes)]
+    pairs += [pair for pair, count in mistakes.items() for _ in range(count)]
+    return report_on([("a.png", names[true], np.eye(classes)[predicted]) for true, predicted in pairs], names)
+
+
+def test_format_report_shows_the_whole_matrix_of_up_to_twelve_classes():
+    lines = format_report(many(12, {(3, 11): 5})).splitlines()
+    (head,) = (number for number, line in enumerate(lines) if line.startswith("true ↓  predicted →"))
+    assert lines[head].endswith(" ".join(f"class {number:02d}" for number in range(12)))
+    row = lines[head + 1 + 3]
+    assert row.startswith("class 03 ")
+    assert row.split()[2:] == ["0"] * 3 + ["1"] + ["0"] * 7 + ["5"]
+    assert "frequent" not in "\n".join(lines)
+
+
+def test_format_report_of_more_classes_lists_frequent_confusions():
+    lines = format_report(many(13, {(0, 12): 2, (12, 0): 7, (5, 6): 3})).splitlines()
+    start = lines.index("most frequent confusions:")
+    assert lines[start + 1 : start + 5] == [
+        "    7 × class 12 predicted as class 00",
+        "    3 × class 05 predicted as class 06",
+        "    2 × class 00 predicted as class 12",
+        "",
+    ]
+    assert "true ↓" not in "\n".join(lines)
+
+
+def test_format_report_lists_at_most_ten_confusions():
+    lines = format_report(many(13, {(0, number): number for number in range(1, 13)})).splitlines()
+    start = lines.index("most frequent confusions:")
+    assert lines[start + 1 : lines.index("", start)] == [
+        f"{number:>5} × class 00 predicted as class {number:02d}" for number in range(12, 2, -1)
+    ]
+
+
+def test_format_report_of_many_classes_without_mistakes_has_no_title():
+    text = format_report(many(13, {}))
+    assert "accuracy 1.0000: 13 of 13 correct" in text
+    assert not text.rstrip().endswith("most frequent confusions:")  # a title with nothing below it
+
+
+@pytest.mark.parametrize("classes", [2, 13])
+def test_format_report_escapes_control_characters_in_names(classes):
+    names = [f"b\x1b[2J\n{number:02d}" for number in range(classes)]
+    wrong = np.eye(classes)[1]
+    text = format_report(report_on([("a\x1b[31m\r.png", names[0], wrong)], names))
+    assert all(line.isprintable() for line in text.splitlines())
+    assert r"a\x1b[31m\r.png  is b\x1b[2J\n00, predicted b\x1b[2J\n01 with 1.000" in text.splitlines()
+    assert any(line.startswith(r"b\x1b[2J\n00 ") for line in text.splitlines())

@@ -1,0 +1,114 @@
+"""Runs that are saved without being trained, for the tests of checkpoints."""
+
+from pathlib import Path
+
+import numpy as np
+
+from answers.calibration import Calibration
+from answers.classifier import Classifier, load_classifier
+from model import generate_model
+from network.backend import keras
+from network.model_config import ModelConfig
+from training.checkpoints import CheckpointManager, latest_checkpoint
+
+FIELDS = {
+    "validation_split": 0.2,
+    "class_names": ["ant", "bee"],
+    "height": 16,
+    "width": 16,
+    "color_channels": 3,
+    "scale_input": True,
+    "batch_normalization": True,
+    "dropout": 0.5,
+    "loss": "softmax",
+    "random_mirror": True,
+    "balance_classes": True,
+    "batch_size": 10,
+    "seed": 1,
+    "pictures": "0123abcd",
+}
+MODEL_CONFIG = ModelConfig(**FIELDS)
+
+
+def model_config(**changes) -> ModelConfig:
+    return ModelConfig(**{**FIELDS, **changes})
+
+
+def new_run(folder: Path, *, max_to_keep: int = 4) -> tuple[keras.Model, CheckpointManager]:
+    """Returns a new network, and its checkpoints in a folder that need not be empty."""
+    model = generate_model(MODEL_CONFIG)
+    model.compile(keras.optimizers.Adam(name="adam"), "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    return model, CheckpointManager(folder, model, MODEL_CONFIG, max_to_keep=max_to_keep)
+
+
+def resumed(folder: Path, *, max_to_keep: int = 4) -> tuple[keras.Model, CheckpointManager]:
+    """Returns the run in a folder, restored from its latest checkpoint."""
+    model, checkpoints = new_run(folder, max_to_keep=max_to_keep)
+    checkpoints.restore(latest_checkpoint(folder))
+    return model, checkpoints
+
+
+def metrics(val_accuracy: float, val_loss: float = 0.5) -> dict[str, float]:
+    return {
+        "loss": 0.25,
+        "accuracy": 0.75,
+        "val_loss": val_loss,
+        "val_accuracy": val_accuracy,
+        "learning_rate": 0.001,
+    }
+
+
+def add_epoch(model: keras.Model, checkpoints: CheckpointManager, accuracy: float) -> None:
+    """Adds an epoch of 10 steps. The biases of the logits are set to its number, in the averaged network too."""
+    number = len(checkpoints.history) + 1
+    model.get_layer("logits").bias.assign([number, -number])
+    for average, weight in zip(checkpoints.average, model.weights, strict=True):
+        average.assign(weight.value)
+    model.optimizer.iterations.assign(10 * number)
+    checkpoints.add_epoch(metrics(accuracy))
+
+
+def save_epochs(model: keras.Model, checkpoints: CheckpointManager, *accuracies: float) -> None:
+    for accuracy in accuracies:
+        add_epoch(model, checkpoints, accuracy)
+        checkpoints.save()
+
+
+def epoch_of(network: keras.Model | Classifier) -> int:
+    """Returns the number that `add_epoch` has set."""
+    model = network.model if isinstance(network, Classifier) else network
+    return int(model.get_layer("logits").bias.numpy()[0])
+
+
+def steps(folder: Path) -> list[int]:
+    """Returns the steps of the checkpoints in a folder, in ascending order."""
+    return sorted(int(path.stem.removeprefix("ckpt-")) for path in folder.glob("ckpt-*.safetensors"))
+
+
+def checkpoint_file(folder: Path, step: int) -> Path:
+    return folder / f"ckpt-{step}.safetensors"
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def calibrate_best(folder: Path) -> None:
+    """Gives the best network a calibration whose values are 1.5, 2.5, … 6.5."""
+    classifier = load_classifier(folder)
+    classifier.calibration = Calibration(
+        mean=np.full(classifier.features, 1.5),
+        whitening=np.full((classifier.features, classifier.features), 2.5),
+        slope=3.5,
+        intercept=4.5,
+        max_distance=5.5,
+        min_log_odds=6.5,
+    )
+    classifier.save(folder)

@@ -1,0 +1,116 @@
+"""Functions for worker processes, which import this module by its name."""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from pictures.copies import make_copies
+from pictures.folders import read_image
+from pictures.standardize import add_hashes, standardize
+
+
+def square(item: int) -> int:
+    return item * item
+
+
+def failed(item, reason: str) -> str:
+    return f"{item} {reason}"
+
+
+def process_id(item) -> int:
+    return os.getpid()
+
+
+def folder(item) -> str:
+    return os.getcwd()  # noqa: PTH109
+
+
+def touch(item: int, *, below: Path, slow: int = -1) -> int:
+    """Creates a file with the name of the item; the item `slow` then takes a minute."""
+    (below / str(item)).touch()
+    if item == slow:
+        time.sleep(60)
+    return item
+
+
+def misbehave(item: str | int):
+    """Does what the item says, or returns an item that says nothing."""
+    if item == "crash":
+        faulthandler.disable()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if item == "exit":
+        os._exit(7)
+    if item == "be killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == "be stopped":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if item == "hang":
+        time.sleep(60)
+    if item == "hang in C":
+        ctypes.PyDLL(None).usleep(30_000_000)  # keeps the lock of the interpreter
+    if item == "print":
+        print("printed")
+        os.write(1, b"written from C\n" * 100_000)
+        sys.stderr.write("complained")
+    if item == "raise":
+        raise ValueError("such an item")
+    if item == "raise what cannot be pickled":
+        raise UnpicklableError("two", "parts")
+    return item
+
+
+def misbehave_once(item: tuple[str, Path]):
+    """Does what the first part says, but returns it if the file of the second part exists, as in a second attempt."""
+    what, tried = item
+    if not tried.exists():
+        tried.touch()
+        return misbehave(what)
+    return what
+
+
+class UnpicklableError(Exception):
+    def __init__(self, one, two):
+        super().__init__(one + two)
+
+
+class Unloadable:
+    """A function that ends the process that unpickles it."""
+
+    def __call__(self, item):
+        return item
+
+    def __reduce__(self):
+        return os._exit, (5,)
+
+
+def standardize_or_crash(item, **options):
+    """Replaces `standardize` where a test needs a picture that crashes its decoder: ant03.jpg."""
+    if item[0].path.endswith("ant03.jpg"):
+        misbehave("crash")
+    return standardize(item, **options)
+
+
+def add_hashes_or_crash(picture, **options):
+    """Replaces `add_hashes` in the same way."""
+    if picture.path.endswith("ant03.jpg"):
+        misbehave("crash")
+    return add_hashes(picture, **options)
+
+
+def make_copies_or_crash(task, **options):
+    """Replaces `make_copies` where a test needs a source that crashes a transform: ant01.jpg."""
+    if task.picture.source == "ant/ant01.jpg":
+        misbehave("crash")
+    return make_copies(task, **options)
+
+
+def crash_on_bad(item, **options):
+    """Replaces the function with which predict.py reads a picture, (path, folder that a link must not leave)."""
+    path, within = item
+    if path.name == "bad.png":
+        misbehave("crash")
+    return read_image(path, within=within, **options)

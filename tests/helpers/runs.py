@@ -1,0 +1,66 @@
+"""Reading and stopping training runs, for the tests of the trainer."""
+
+from pathlib import Path
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from network.backend import tf
+from training.callbacks import SaveCheckpoints
+from training.checkpoints import history_of, latest_checkpoint
+
+# 18 training pictures and one step for each: an epoch is two executions of 9 steps, so it has a middle to stop in.
+STEPS = 18
+BY_STEPS = {"validation_split": 0.05, "batch_size": 1}
+
+# Nothing is random and nothing is learned: every epoch is like the first.
+FROZEN = {
+    "batch_normalization": False,
+    "dropout": 0,
+    "random_mirror": False,
+    "random_shift": 0,
+    "random_rotation": 0,
+    "random_zoom": 0,
+    "random_contrast": 0,
+    "learning_rate": 1e-8,
+}
+
+
+def tensors(folder: str) -> dict[str, np.ndarray]:
+    """Returns all that the latest checkpoint holds: weights, their average, moments, history."""
+    return latest_checkpoint(Path(folder)).tensors
+
+
+def latest_step(folder: str) -> int:
+    return latest_checkpoint(Path(folder)).step
+
+
+def history(folder: str) -> list[dict[str, float]]:
+    return history_of(latest_checkpoint(Path(folder)))
+
+
+def files(folder: str) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    """Returns the content of the only event file in a folder of TensorBoard logs."""
+    (path,) = folder.iterdir()
+    return EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+
+
+def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
+    """Returns the steps and values of a curve."""
+    return [(event.step, tf.make_ndarray(event.tensor_proto).item()) for event in read_events(folder).Tensors(tag)]
+
+
+def stop_at(monkeypatch, step: int, act) -> None:
+    """Calls `act` when a run returns to Python after a step."""
+    on_train_batch_end = SaveCheckpoints.on_train_batch_end
+
+    def act_first(self, batch, logs=None):
+        if self.model.optimizer.iterations == step:
+            act()
+        on_train_batch_end(self, batch, logs)
+
+    monkeypatch.setattr(SaveCheckpoints, "on_train_batch_end", act_first)

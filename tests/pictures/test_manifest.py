@@ -1,0 +1,211 @@
+"""manifest.csv, and the names that tell which photo a file shows."""
+
+import os
+import re
+from dataclasses import replace
+
+import pytest
+
+from config import ImageConfig
+from pictures.manifest import (
+    KEPT,
+    PENDING,
+    TRAIN,
+    Picture,
+    class_names,
+    copy_name,
+    read_manifest,
+    shape_text,
+    source_of,
+    write_manifest,
+)
+from system.errors import UserError
+
+SHA256 = "0123456789abcdef" * 4
+UUID = "123e4567-e89b-12d3-a456-426614174000"
+HEADER = b"stored,class,source,group,split,sha256,perceptual_hash,status,reason,path,size,modified,shape,grouped\n"
+HEADER_OF_VERSION_1 = (
+    b"file,class,source,group,split,sha256,perceptual_hash,status,reason,origin,size,modified,shape,group_bits\n"
+)
+
+
+def kept(name: str, folder: str = "rawdata") -> Picture:
+    class_name = name.split("/")[0]
+    path = f"{folder}/{name}"
+    return Picture(stored=f"{name}.png", class_name=class_name, source=name, group=name, path=path, status=KEPT)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "digits"),
+    [
+        ("ant/a.jpg", "ant/a.jpg", ""),
+        ("ant/deep/er/a.jpg", "ant/deep/er/a.jpg", ""),
+        ("ant/a.jpg_augmented_0123abcd_0007.jpg", "ant/a.jpg", "0123abcd"),
+        ("ant/deep/a.b.png_augmented_0123abcd_12345.jpg", "ant/deep/a.b.png", "0123abcd"),
+        (f"ant/ant_original_a.jpg_{UUID}.jpg", "ant/a.jpg", ""),  # as Augmentor names them
+        (f"ant/my_ants_original_a b.JPG_{UUID}.JPEG", "ant/a b.JPG", ""),
+        (f"ant/output/ant_original_a.jpg_{UUID}.jpg", "ant/a.jpg", ""),  # where Augmentor puts them
+        (f"ant/deep/output/deep_original_a.jpg_{UUID}.jpg", "ant/deep/a.jpg", ""),
+        (f"ant/output/ant_original_ant_original_a.jpg_{UUID}.jpg_{UUID}.jpg", "ant/a.jpg", ""),  # a copy of a copy
+        (f"ant/ant_original_a.jpg_{UUID}.jpg_augmented_0123abcd_0007.jpg", "ant/a.jpg", "0123abcd"),
+        ("ant/output/a.jpg", "ant/output/a.jpg", ""),
+        ("ant/output/a.jpg_augmented_0123abcd_0007.jpg", "ant/output/a.jpg", "0123abcd"),
+        # Not names of copies, although similar:
+        ("ant/augmented_0123abcd_0007.jpg", "ant/augmented_0123abcd_0007.jpg", ""),
+        ("ant/a_augmented_0123abcd_0007.png", "ant/a_augmented_0123abcd_0007.png", ""),
+        ("ant/a_augmented_0123ABCD_0007.jpg", "ant/a_augmented_0123ABCD_0007.jpg", ""),
+        ("ant/a_augmented_0123abc_0007.jpg", "ant/a_augmented_0123abc_0007.jpg", ""),
+        ("ant/the_original_a.jpg", "ant/the_original_a.jpg", ""),
+        (f"ant/a_{UUID}.jpg", f"ant/a_{UUID}.jpg", ""),
+        ("ant_original_x/a.jpg", "ant_original_x/a.jpg", ""),
+    ],
+)
+def test_source_of_finds_the_source_in_the_name_of_a_copy(name, source, digits):
+    assert source_of(name) == (source, digits)
+
+
+@pytest.mark.parametrize("source", ["ant/a.jpg", "ant/a\nb.png", "ant/sub/x_augmented_y.jpg", "ant/ä,\"'.jpg"])
+def test_source_of_is_the_inverse_of_copy_name(source):
+    assert source_of(copy_name(source, SHA256, 12345)) == (source, "01234567")
+
+
+def test_copy_name_has_four_digits_so_that_copies_sort():
+    assert copy_name("ant/a.jpg", SHA256, 7) == "ant/a.jpg_augmented_01234567_0007.jpg"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_copy"),
+    [
+        ("rawdata/ant/a.jpg", False),
+        ("/some/where/ant/a.jpg", False),
+        ("augmented/ant/a.jpg_augmented_01234567_0001.jpg", True),
+    ],
+)
+def test_picture_knows_whether_it_is_a_copy(path, is_copy):
+    assert Picture(class_name="ant", source="ant/a.jpg", path=path).is_copy is is_copy
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain.jpg",
+        "comma, semicolon; and tab\t.jpg",
+        "\"quoted\" and 'single'.jpg",
+        "two\nlines.jpg",
+        "carriage\rreturn.jpg",
+        " space at both ends ",
+        "Grüße-日本.jpg",
+        os.fsdecode(b"latin\xe9.jpg"),  # not UTF-8
+        "=1+1.jpg",
+    ],
+)
+def test_read_manifest_gives_what_was_written(name, tmp_path):
+    picture = Picture(
+        stored=f"ant/{name}.png",
+        class_name="ant",
+        source=f"ant/{name}",
+        split=TRAIN,
+        sha256=SHA256,
+        status=KEPT,
+        reason=f"because of {name}",
+        path=f"rawdata/ant/{name}",
+        size=123,
+        modified=1_700_000_000_123_456_789,
+        shape="100x100x3",
+        grouped=1,
+    )
+    other = Picture(class_name="bee", source="bee/b", path="rawdata/bee/b")
+    write_manifest(tmp_path / "manifest.csv", [picture, other])
+    assert read_manifest(tmp_path / "manifest.csv") == [picture, other]
+
+
+def test_write_manifest_makes_a_table_with_the_documented_columns(tmp_path):
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [replace(kept("ant/a.jpg"), split=TRAIN, sha256="ab12", size=5, modified=6)])
+    assert path.read_text(encoding="utf-8").splitlines() == [
+        "stored,class,source,group,split,sha256,perceptual_hash,status,reason,path,size,modified,shape,grouped",
+        "ant/a.jpg.png,ant,ant/a.jpg,ant/a.jpg,train,ab12,,kept,,rawdata/ant/a.jpg,5,6,,0",
+    ]
+
+
+def test_write_manifest_leaves_a_file_with_the_same_content_alone(tmp_path):
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [kept("ant/a.jpg")])
+    inode = path.stat().st_ino
+    write_manifest(path, [kept("ant/a.jpg")])
+    assert path.stat().st_ino == inode
+    write_manifest(path, [kept("ant/b.jpg")])
+    assert path.stat().st_ino != inode
+
+
+@pytest.mark.parametrize("stored", ["../outside.png", "ant/../../outside.png", "/etc/outside.png", "ant/.."])
+def test_read_manifest_refuses_a_file_outside_its_folder(stored, tmp_path):
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [replace(kept("ant/a.jpg"), stored=stored)])
+    with pytest.raises(UserError, match=f"names a file outside its folder: {re.escape(stored)}$"):
+        read_manifest(path)
+
+
+def test_read_manifest_accepts_two_dots_inside_a_name(tmp_path):
+    picture = replace(kept("ant/a..b.jpg"), stored="ant/..a..b.jpg.png")
+    write_manifest(tmp_path / "manifest.csv", [picture])
+    assert read_manifest(tmp_path / "manifest.csv") == [picture]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"name,label\na.jpg,1\n",
+        b"a.jpg\nb.jpg\n",
+        HEADER + b"a,b,c,d,e,f,g,h,i,j,many,0,k,0\n",
+        HEADER + b"a,b,c\n",
+        HEADER + b"a,b,c,d,e,f,g,h,i,j,1,2,k,0,more\n",
+        HEADER.rpartition(b",")[0] + b"\n",
+        HEADER_OF_VERSION_1 + b"a,b,c\n",
+        b"\x89PNG\r\n\x1a\n\x00\x00",
+        b"",
+    ],
+    ids=[
+        "other columns",
+        "a list",
+        "not a number",
+        "a short row",
+        "a long row",
+        "a column less",
+        "a short row of version 1",
+        "a picture",
+        "empty",
+    ],
+)
+def test_read_manifest_refuses_other_files_in_one_line(content, tmp_path):
+    path = tmp_path / "manifest.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"manifest\.csv: is not a manifest of this version; move its folder away$"):
+        read_manifest(path)
+
+
+def test_read_manifest_makes_all_rows_of_an_earlier_version_pending(tmp_path, capsys):
+    path = tmp_path / "manifest.csv"
+    row = b"ant/a.jpg.png,ant,ant/a.jpg,ant/a.jpg,train,ab12,00ff,kept,,rawdata/ant/a.jpg,5,6,100x100x3,8\n"
+    path.write_bytes(HEADER_OF_VERSION_1 + row)
+    assert read_manifest(path) == [
+        Picture(stored="ant/a.jpg.png", class_name="ant", source="ant/a.jpg", path="rawdata/ant/a.jpg", status=PENDING)
+    ]
+    assert capsys.readouterr().out == (
+        f"{path}: was written by an earlier version of this toolkit; all images are made again\n"
+    )
+
+
+def test_read_manifest_of_an_earlier_version_refuses_outside_files_too(tmp_path):
+    path = tmp_path / "manifest.csv"
+    path.write_bytes(HEADER_OF_VERSION_1 + b"../a.png,ant,ant/a.jpg,,,,,kept,,rawdata/ant/a.jpg,5,6,100x100x3,8\n")
+    with pytest.raises(UserError, match="outside its folder"):
+        read_manifest(path)
+
+
+def test_class_names_are_sorted_and_unique():
+    assert class_names([kept("bee/1.jpg"), kept("ant/1.jpg"), kept("bee/2.jpg")]) == ["ant", "bee"]
+
+
+def test_shape_text_is_height_width_channels():
+    assert shape_text(ImageConfig(height=20, width=30, color_channels=1)) == "20x30x1"

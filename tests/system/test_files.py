@@ -1,0 +1,218 @@
+"""Writing files completely or not at all, flushing them, and locking folders."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from system import files
+from system.errors import UserError
+from system.files import fsync_all, locked, remove_partial_files, write_atomically
+from tests.helpers.pictures import ROOT
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a handle")
+
+
+# ---- writing ----
+
+
+def test_write_atomically_creates_the_folders_above_a_file(tmp_path):
+    path = tmp_path / "a" / "b" / "c.bin"
+    write_atomically(path, b"\x00one\r\n")
+    assert path.read_bytes() == b"\x00one\r\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["c.bin"]  # no temporary file is left
+
+
+def test_write_atomically_replaces_a_file_and_never_rewrites_it(tmp_path):
+    path = tmp_path / "c.bin"
+    path.write_bytes(b"old")
+    inode = path.stat().st_ino
+    write_atomically(path, b"new and longer")
+    assert path.read_bytes() == b"new and longer"
+    assert path.stat().st_ino != inode  # a process that has the old file open still reads all of it
+
+
+def test_write_atomically_keeps_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "c.bin"
+    path.write_bytes(b"old")
+    (tmp_path / ".c.bin.part").mkdir()  # in the place of the temporary file
+    with pytest.raises(OSError):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_write_atomically_names_the_final_file_in_an_error(tmp_path, monkeypatch):
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "_fsync", full)
+    with pytest.raises(OSError) as caught:
+        write_atomically(tmp_path / "c.bin", b"new")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "c.bin"), None)
+
+
+@pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()], ids=["full disk", "Ctrl-C"])
+def test_write_atomically_interrupted_keeps_only_the_old_file(tmp_path, error, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+
+    def interrupt(temporary: Path) -> None:
+        assert temporary.read_bytes() == b"new"
+        raise error
+
+    monkeypatch.setattr(files, "_fsync", interrupt)
+    with pytest.raises(type(error)):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_atomically_hides_a_file_until_it_is_complete(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "a.json", []
+
+    def record(what: Path) -> None:
+        if what != tmp_path:
+            assert what.name.startswith(".") and what.parent == tmp_path
+            assert not path.exists()
+        flushed.append(what)
+
+    monkeypatch.setattr(files, "_fsync", record)
+    write_atomically(path, b"new")
+    assert len(flushed) == 2
+    assert path.read_bytes() == b"new"
+
+
+def test_write_atomically_replaces_the_partial_file_of_a_crash(tmp_path):
+    (tmp_path / ".c.bin.part").write_bytes(b"a much longer partial file")
+    write_atomically(tmp_path / "c.bin", b"new")
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("c.bin", b"new")]
+
+
+def test_write_atomically_does_not_follow_a_link_at_the_temporary_name(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    (tmp_path / ".a.json.part").symlink_to(precious)
+    write_atomically(tmp_path / "a.json", b"new")
+    assert precious.read_bytes() == b"precious"
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+    assert not (tmp_path / "a.json").is_symlink()
+
+
+# ---- flushing ----
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[tuple[str, str]]:
+    """The files and folders that are flushed and renamed, in order."""
+    recorded = []
+    fsync, replace = os.fsync, Path.replace
+
+    def recording_fsync(handle):
+        recorded.append(("fsync", str(Path(f"/proc/self/fd/{handle}").readlink())))
+        fsync(handle)
+
+    def recording_replace(self, target):
+        recorded.append(("rename", str(self)))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    monkeypatch.setattr(Path, "replace", recording_replace)
+    return recorded
+
+
+@only_linux
+def test_write_atomically_flushes_the_file_then_renames_then_the_folder(tmp_path, calls):
+    write_atomically(tmp_path / "a.json", b"1")
+    temporary = str(tmp_path / ".a.json.part")
+    assert calls == [("fsync", temporary), ("rename", temporary), ("fsync", str(tmp_path))]
+
+
+@only_linux
+def test_fsync_all_is_one_sync_on_linux_and_flushes_each_elsewhere(tmp_path, calls, monkeypatch):
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path in paths:
+        write_atomically(path, b"1", fsync=False)
+    assert [call for call, _ in calls] == ["rename", "rename"]
+    monkeypatch.setattr(os, "sync", lambda: calls.append(("sync", "all")))
+    fsync_all(paths)
+    assert calls[2:] == [("sync", "all")]
+    monkeypatch.setattr(files.sys, "platform", "darwin")
+    fsync_all(paths)
+    assert calls[3:] == [("fsync", str(path)) for path in [*paths, tmp_path]]
+
+
+def test_remove_partial_files_deletes_only_those_of_this_toolkit(tmp_path):
+    kept = [tmp_path / name for name in ("a.png.part", ".hidden", "deep/b.png", "deep/.notes.txt.part")]
+    for path in [*kept, tmp_path / ".a.png.part", tmp_path / "deep" / ".b.png.part"]:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    remove_partial_files(tmp_path, is_ours=lambda name: name.endswith(".png"))
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+# ---- locking ----
+
+
+def test_locked_refuses_a_second_user_and_is_free_afterwards(tmp_path):
+    folder = tmp_path / "new" / "checkpoints"
+    refusal = "checkpoints: another run is using this folder; wait or stop it$"
+    with locked(folder), pytest.raises(UserError, match=refusal), locked(folder):
+        pass
+    with locked(folder):
+        pass
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from system.files import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that has locked tmp_path."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_locked_is_released_when_its_process_is_killed(tmp_path, holder):
+    with pytest.raises(UserError), locked(tmp_path):
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_locked_with_wait_says_so_and_continues_when_it_is_free(tmp_path, holder):
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", HOLDER.replace("[1])", "[1]), wait=True"), str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with waiting:
+        assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
+        holder.send_signal(signal.SIGKILL)
+        assert waiting.stdout.readline() == "locked\n"
+        waiting.kill()

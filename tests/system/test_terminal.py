@@ -1,0 +1,66 @@
+"""Progress of long work, and file names that any terminal can show."""
+
+import io
+import os
+import re
+import sys
+
+import pytest
+
+from system import terminal
+from system.terminal import printable, progress
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain name.jpg", "plain name.jpg"),
+        ("Grüße-日本.png", "Grüße-日本.png"),
+        ("two\nlines\t.jpg", "two\\nlines\\t.jpg"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        (os.fsdecode(b"latin\xe9.jpg"), "latin\\udce9.jpg"),
+        ("quote's", "quote's"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),  # would reverse the rest of the line
+    ],
+)
+def test_printable_escapes_what_a_terminal_cannot_show_on_one_line(name, shown):
+    assert printable(name) == shown
+    assert printable(name).encode("utf-8")
+
+
+def test_printable_takes_a_path_too(tmp_path):
+    assert printable(tmp_path / "a\nb") == f"{tmp_path}{os.sep}a\\nb"
+
+
+def test_progress_of_long_work_in_a_log_is_one_line_at_a_time(capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "_SECONDS_BETWEEN_LINES", 0)
+    with progress(3000, "preprocessing") as advance:
+        advance(1200)
+        advance(1800)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"preprocessing: 1,200 of 3,000, [\d,]+ img/s, \d\d:\d\d left", first)
+    assert re.fullmatch(r"preprocessing: 3,000 of 3,000, [\d,]+ img/s, 00:00 left", second)
+
+
+def test_progress_of_quick_work_leaves_nothing_in_a_log(capsys):
+    with progress(3, "preprocessing") as advance:
+        advance(3)
+    assert capsys.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_progress_on_a_terminal_is_a_bar_that_stays_or_is_erased(leave, monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with progress(30, "working", leave=leave) as advance:
+        for _ in range(30):
+            advance(1)
+    output = screen.getvalue()
+    assert "working:   0%" in output and "img/s]" in output
+    last = output.split("\r")[-1 if leave else -2]
+    assert ("30/30" in last and last.endswith("\n")) if leave else not last.strip()

@@ -1,0 +1,85 @@
+"""Limits and types of settings."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+
+from system.errors import UserError
+from system.validation import Between, OneOf, Validated, read_hint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Validated):
+    count: Annotated[int, Between(1, 10)] = 5
+    rate: Annotated[float, Between(1e-8, 0.5)] = 0.1
+    name: str = "plain"
+    kind: Annotated[str, OneOf(("red", "green", "blue"))] = "red"
+    flag: Annotated[bool, OneOf((True, False))] = True
+    names: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("count", "5", "int"),
+        ("count", 5.0, "int"),
+        ("count", True, "int"),
+        ("rate", "0.1", "float"),
+        ("rate", True, "float"),
+        ("name", 5, "str"),
+        ("name", None, "str"),
+        ("kind", 1, "str"),
+        ("flag", 1, "bool"),
+        ("flag", 0, "bool"),
+    ],
+)
+def test_validated_refuses_a_value_of_another_type(name, value, kind):
+    with pytest.raises(UserError, match=rf"^--{name} .*: must be of type {kind}$"):
+        Settings(**{name: value})
+
+
+def test_validated_accepts_an_int_where_a_float_is_expected():
+    @dataclass(frozen=True, kw_only=True)
+    class Rate(Validated):
+        rate: Annotated[float, Between(0, 1)] = 0.5
+
+    assert Rate(rate=1).rate == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_validated_refuses_a_number_that_is_not_finite(value):
+    with pytest.raises(UserError, match=f"^--rate {value}: must be from 0.00000001 to 0.5$"):
+        Settings(rate=value)
+
+
+def test_validated_refuses_a_value_that_is_not_a_choice():
+    with pytest.raises(UserError, match="^--kind pink: must be red or green or blue$"):
+        Settings(kind="pink")
+
+
+def test_validated_refuses_a_number_outside_its_limits():
+    assert [Settings(count=count).count for count in (1, 10)] == [1, 10]
+    for count in (0, 11):
+        with pytest.raises(UserError, match=f"^--count {count}: must be from 1 to 10$"):
+            Settings(count=count)
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (Between(16, 4096), "16 to 4096"),
+        (Between(0, 1_000_000), "0 to 1000000"),
+        (Between(1e-8, 10), "0.00000001 to 10"),
+        (Between(0.25, 1.5), "0.25 to 1.5"),
+    ],
+)
+def test_between_is_shown_without_an_exponent(limits, text):
+    assert str(limits) == text
+
+
+def test_read_hint_separates_the_type_from_its_limits():
+    assert read_hint(int) == (int, None)
+    assert read_hint(Annotated[int, Between(1, 2)]) == (int, Between(1, 2))
+    assert read_hint(Annotated[str, "a remark", OneOf(("a", "b"))]) == (str, OneOf(("a", "b")))
+    assert read_hint(Annotated[str, "a remark"]) == (str, None)

@@ -1,0 +1,278 @@
+"""Batches: every image once per pass, in an order that follows from the seed and the position alone."""
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from config import TrainConfig
+from network.backend import tf
+from pictures.manifest import Picture
+from preprocessing import training_pictures
+from system.errors import UserError
+from tests.helpers.pictures import write_picture
+from training.batches import (
+    Samples,
+    StreamedImages,
+    batch_indices,
+    class_weights,
+    epoch_steps,
+    fits_in_memory,
+    load,
+    permutation,
+    read_error,
+    rng_for,
+    training_batches,
+    validation_batches,
+)
+
+NO_TRANSFORMS = {
+    "random_mirror": False,
+    "random_shift": 0,
+    "random_rotation": 0,
+    "random_zoom": 0,
+    "random_contrast": 0,
+}
+
+
+def numbered(count: int, classes: int = 2) -> Samples:
+    """Returns images whose gray level is their index; the labels come in blocks, one class after the other."""
+    images = np.repeat(np.arange(count, dtype=np.uint8), 16 * 16).reshape(count, 16, 16, 1)
+    return Samples(images, (np.arange(count) * classes // count).astype(np.int32))
+
+
+def noisy(count: int) -> Samples:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), np.uint8)
+    return Samples(pixels, np.arange(count, dtype=np.int32))
+
+
+def batches(samples: Samples, steps: int, *, first_step: int = 0, **changes) -> list[tuple[np.ndarray, np.ndarray]]:
+    stream = training_batches(samples, TrainConfig(**changes), first_step=first_step).as_numpy_iterator()
+    return list(islice(stream, steps))
+
+
+def order(samples: Samples, steps: int, **changes) -> list[int]:
+    """Returns the indices of the images, in the order in which they come."""
+    return [
+        int(image[0, 0, 0]) for images, _ in batches(samples, steps, **NO_TRANSFORMS, **changes) for image in images
+    ]
+
+
+def test_every_pass_uses_every_image_exactly_once():
+    seen = order(numbered(20), 12, batch_size=5)
+    assert len(seen) == 60
+    for start in (0, 20, 40):
+        assert sorted(seen[start : start + 20]) == list(range(20))
+
+
+def test_batch_may_span_two_passes():
+    seen = order(numbered(7), 7, batch_size=3)
+    assert len(seen) == 21
+    for start in (0, 7, 14):
+        assert sorted(seen[start : start + 7]) == list(range(7))
+
+
+def test_batch_larger_than_the_data_is_filled_by_several_passes():
+    seen = order(numbered(3), 2, batch_size=6)
+    assert [len(images) for images, _ in batches(numbered(3), 2, batch_size=6)] == [6, 6]
+    for start in (0, 3, 6, 9):
+        assert sorted(seen[start : start + 3]) == [0, 1, 2]
+
+
+def test_order_differs_between_passes_and_seeds_and_is_repeatable():
+    first = order(numbered(20), 8, batch_size=5, seed=1)
+    assert first[:20] != first[20:]
+    assert first[:20] != list(range(20))
+    assert first == order(numbered(20), 8, batch_size=5, seed=1)
+    assert first[:20] != order(numbered(20), 4, batch_size=5, seed=2)
+
+
+def test_training_batches_keep_images_and_labels_together():
+    samples = numbered(20, classes=4)
+    for images, labels in batches(samples, 4, batch_size=5, **NO_TRANSFORMS):
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int32
+        assert labels.tolist() == [int(image[0, 0, 0]) // 5 for image in images]
+
+
+def test_training_batches_mix_the_classes():
+    class_counts = [
+        len(set(labels.tolist())) for _, labels in batches(numbered(100), 10, batch_size=10, **NO_TRANSFORMS)
+    ]
+    assert class_counts == [2] * 10
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "step"),
+    [(6, 3, 1), (6, 3, 2), (7, 3, 2), (7, 3, 5), (2, 5, 1), (2, 5, 3), (1, 1, 4)],
+    ids=["mid-pass", "pass start", "before a spanning batch", "after one", "few 1", "few 3", "one image"],
+)
+def test_training_batches_from_a_step_equal_the_whole_stream_from_there(count, batch_size, step):
+    whole = batches(noisy(count), step + 4, batch_size=batch_size)
+    later = batches(noisy(count), 4, first_step=step, batch_size=batch_size)
+    for (images, labels), (later_images, later_labels) in zip(whole[step:], later, strict=True):
+        np.testing.assert_array_equal(later_images, images)
+        np.testing.assert_array_equal(later_labels, labels)
+
+
+def test_image_is_transformed_differently_in_every_pass():
+    samples = Samples(noisy(1).images, np.zeros(1, np.int32))
+    (first, _), (second, _) = batches(samples, 2, batch_size=1)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, samples.images)
+
+
+@pytest.mark.parametrize(
+    "switch", ["random_mirror", "random_shift", "random_rotation", "random_zoom", "random_contrast"]
+)
+def test_every_setting_of_the_transforms_changes_the_batches(switch):
+    strength = True if switch == "random_mirror" else 0.5
+    strength = 90 if switch == "random_rotation" else strength
+    samples = noisy(8)
+    images, labels = batches(samples, 1, batch_size=8, **{**NO_TRANSFORMS, switch: strength})[0]
+    assert not np.array_equal(images, samples.images[labels])
+
+
+def test_validation_batches_have_every_image_once_in_order_unchanged():
+    samples = noisy(130)
+    shown = list(validation_batches(samples, {label: label / 2 for label in range(130)}).as_numpy_iterator())
+    images, labels, weights = (np.concatenate(parts) for parts in zip(*shown, strict=True))
+    np.testing.assert_array_equal(images, samples.images)
+    np.testing.assert_array_equal(labels, samples.labels)
+    np.testing.assert_array_equal(weights, samples.labels / 2)
+    assert len(shown) > 1
+
+
+def test_permutation_makes_all_orders_about_equally_likely():
+    seen = Counter(tuple(permutation(epoch, count=3, seed=1)) for epoch in range(600))
+    assert len(seen) == 6
+    assert all(60 <= count <= 140 for count in seen.values())  # 100 expected, standard deviation 9
+
+
+def test_batch_indices_follow_the_permutations_of_the_passes():
+    assert [permutation(number, count=3, seed=1).tolist() for number in (0, 1)] == [[2, 0, 1], [1, 2, 0]]
+    indices = [batch_indices(step, count=3, batch_size=2, seed=1).tolist() for step in range(3)]
+    assert indices == [[2, 0], [1, 1], [2, 0]]
+
+
+def test_rng_for_depends_on_seed_purpose_and_index_only():
+    def first(*position):
+        return rng_for(*position).random(4).tolist()
+
+    assert first(3, 0, 7) == first(3, 0, 7)
+    assert len({tuple(first(*position)) for position in [(3, 0, 7), (3, 0, 8), (4, 0, 7), (3, 1, 7), (7, 0, 3)]}) == 5
+
+
+def test_class_weights_balance_the_classes():
+    assert class_weights(np.array([0, 1, 1, 1]), balance=True) == pytest.approx({0: 2, 1: 2 / 3})
+    assert class_weights(np.array([1, 0]), balance=True) == {0: 1, 1: 1}
+    assert class_weights(np.array([0, 1, 1, 1]), balance=False) == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "steps", "per_execution"),
+    [
+        (1, 10, 1, 1),
+        (10, 10, 1, 1),
+        (11, 10, 2, 2),
+        (160, 10, 16, 16),
+        (161, 10, 18, 9),  # 17 steps are enough, but two executions of 9 are 18
+        (320, 10, 32, 16),
+        (321, 10, 33, 11),
+        (5, 1, 5, 5),
+    ],
+)
+def test_epoch_steps_are_the_fewest_equal_executions_for_all_images(count, batch_size, steps, per_execution):
+    assert epoch_steps(count, batch_size) == (steps, per_execution)
+
+
+def picture(name: str) -> Picture:
+    return Picture(class_name=name.split("/")[0], source=name, stored=name, path=name)
+
+
+def test_load_returns_pixels_and_labels_in_order(settings_for):
+    config = settings_for(TrainConfig, height=17, width=31)
+    names = ["wasp/1.png", "ant/1.png", "bee/1.png"]
+    paths = [
+        write_picture(Path(config.data_path, name), label=number, seed=0, size=(31, 17))
+        for number, name in enumerate(names)
+    ]
+    samples = load([picture(name) for name in names], config)
+    assert samples.labels.tolist() == [2, 0, 1]
+    assert samples.labels.dtype == np.int32
+    for image, path in zip(samples.images, paths, strict=True):
+        np.testing.assert_array_equal(image, cv2.imread(str(path))[..., ::-1])
+
+
+def test_load_reads_what_preprocessing_has_made(rawdata, settings_for):
+    config = settings_for(TrainConfig, color_channels=1)
+    samples = load(training_pictures(config), config)
+    assert samples.images.shape == (20, 16, 16, 1)
+    assert np.bincount(samples.labels).tolist() == [12, 8]
+
+
+def test_load_names_all_damaged_files_in_one_line(rawdata, settings_for):
+    config = settings_for(TrainConfig)
+    pictures = training_pictures(config)
+    damaged = [Path(config.data_path, pictures[index].stored) for index in (1, 5)]
+    damaged[0].write_bytes(damaged[0].read_bytes()[:-40])
+    damaged[1].unlink()
+    intact = Path(config.data_path, pictures[0].stored)
+    with pytest.raises(UserError) as refused:
+        load(pictures, config)
+    message = str(refused.value)
+    assert all(str(path) in message for path in damaged)
+    assert str(intact) not in message
+    assert "delete" in message
+    assert message.isprintable()
+
+
+def both_ways(config: TrainConfig) -> tuple[Samples, Samples]:
+    """Returns the same pictures of `data/`, decoded into memory and streamed from disk."""
+    pictures = training_pictures(config)
+    return load(pictures, config), load(pictures, config, in_memory=False)
+
+
+def test_streamed_images_give_the_same_batches_as_images_in_memory(rawdata, settings_for):
+    config = settings_for(TrainConfig, batch_size=7)
+    in_memory, streamed = both_ways(config)
+    assert isinstance(in_memory.images, np.ndarray)
+    assert isinstance(streamed.images, StreamedImages)
+    for one, other in zip(
+        *(islice(training_batches(s, config, first_step=2), 9) for s in (in_memory, streamed)), strict=True
+    ):
+        for part, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(part, same)
+    ones = dict.fromkeys(range(2), 1.0)
+    for one, other in zip(validation_batches(in_memory, ones), validation_batches(streamed, ones), strict=True):
+        for part, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(part, same)
+
+
+def test_streamed_images_are_indexed_like_an_array(rawdata, settings_for):
+    in_memory, streamed = both_ways(settings_for(TrainConfig))
+    assert len(streamed.images) == len(in_memory.images) == 20
+    for index in (slice(3, 9), slice(18, 30), np.array([5, 0, 5]), np.array([], int)):
+        np.testing.assert_array_equal(streamed.images[index], in_memory.images[index])
+
+
+def test_fits_in_memory_up_to_the_setting():
+    size = {"height": 64, "width": 64, "color_channels": 1}  # 4 KiB per image
+    assert fits_in_memory(2**18, TrainConfig(memory_gib=1, **size))
+    assert not fits_in_memory(2**18 + 1, TrainConfig(memory_gib=1, **size))
+    assert not fits_in_memory(1, TrainConfig(memory_gib=0, **size))
+
+
+def test_read_error_names_a_damaged_streamed_picture(rawdata, settings_for):
+    config = settings_for(TrainConfig)
+    pictures = training_pictures(config)
+    damaged = Path(config.data_path, pictures[1].stored)
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    samples = load(pictures, config, in_memory=False)
+    assert read_error(samples) is None
+    with pytest.raises(tf.errors.OpError):
+        list(validation_batches(samples, dict.fromkeys(range(2), 1.0)))
+    assert str(damaged) in str(read_error(numbered(3), samples))

@@ -1,0 +1,166 @@
+"""Averaging the weights, with a network of one weight whose values are known beforehand; stopping early."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+
+from network.backend import keras, tf
+from tests.helpers.checkpoints import metrics
+from training.callbacks import EarlyStopping, FiniteStepCount, Throughput, WeightAveraging
+
+
+def one_weight(*, steps_per_execution: int = 1) -> keras.Model:
+    """Returns a network of a single weight, which is 0 and falls by 1 in each step, and whose loss is that weight."""
+    images = keras.Input((1,))
+    model = keras.Model(images, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(images))
+    model.compile(
+        keras.optimizers.SGD(1.0), loss=lambda labels, outputs: outputs, steps_per_execution=steps_per_execution
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def averaging(
+    model: keras.Model, *, steps_per_execution: int = 1, enabled: bool = True
+) -> tuple[WeightAveraging, list[tf.Variable]]:
+    """Returns the callback of a model, and the average that it updates."""
+    average = [tf.Variable(weight.value) for weight in model.weights]
+    callback = WeightAveraging(average, steps_per_execution=steps_per_execution, enabled=enabled)
+    callback.set_model(model)
+    return callback, average
+
+
+def update(callback: WeightAveraging, number: int, *weights: np.ndarray) -> None:
+    """Does what an execution of one step does: sets new weights, and counts the step."""
+    for variable, weight in zip(callback.model.weights, weights, strict=True):
+        variable.assign(weight)
+    callback.model.optimizer.iterations.assign(number)
+    callback.on_train_batch_end(number)
+
+
+def averages(values: Iterable[float]) -> list[float]:
+    """Returns the average after each of the values that a single weight takes."""
+    callback, (average,) = averaging(one_weight())
+    found = []
+    for number, value in enumerate(values, 1):
+        update(callback, number, [[value]])
+        found.append(average.numpy().item())
+    return found
+
+
+def test_newest_of_n_weights_has_a_share_of_9_of_n_plus_8():
+    # All of 1; 1 and 9 of 10 shares of 1 and 11; 2 and 9 of 11 shares of 10 and 21; 3 and 9 of 12 shares of 19 and 7.
+    assert averages([1, 11, 21, 7]) == pytest.approx([1, 10, 19, 10])
+
+
+def test_average_is_over_about_the_last_tenth_of_a_run():
+    rising = averages(range(1, 1001))
+    assert rising[-1] == pytest.approx(900.1, abs=0.1)
+    forgotten = averages([1e6] * 500 + [0] * 500)  # weights of half a run ago have a share of 1/2⁹
+    assert forgotten[-1] == pytest.approx(1e6 / 2**9, rel=0.1)
+
+
+def test_average_continues_when_a_run_is_resumed():
+    callback, (average,) = averaging(one_weight())
+    average.assign([[10]])
+    update(callback, 3, [[21]])
+    assert average.numpy().item() == pytest.approx(19)
+
+
+def test_disabled_average_equals_the_newest_weights_to_the_bit():
+    images = keras.Input((100,))
+    model = keras.Model(images, keras.layers.Dense(100)(images))
+    model.compile(keras.optimizers.SGD())
+    callback, average = averaging(model, enabled=False)
+    rng = np.random.default_rng(0)
+    for number in (1, 2, 3):
+        newest = [rng.normal(size=weight.shape).astype(np.float32) for weight in model.weights]
+        update(callback, number, *newest)
+        for found, wanted in zip(average, newest, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("enabled", "steps_per_execution", "val_losses"),
+    [
+        # The weights are -1, -2, -3 and -4, and so on: after n updates the average is -(0.9 n + 0.1).
+        (True, 1, [-3.7, -7.3]),
+        (True, 2, [-3.8, -7.4]),  # of -2 and -4, and so on
+        (True, 4, [-4, -7.6]),
+        (False, 1, [-4, -8]),
+        (False, 2, [-4, -8]),
+    ],
+)
+def test_validation_uses_the_average_and_training_its_own_weights(enabled, steps_per_execution, val_losses):
+    model = one_weight(steps_per_execution=steps_per_execution)
+    callback, (average,) = averaging(model, steps_per_execution=steps_per_execution, enabled=enabled)
+    ones = tf.data.Dataset.from_tensors((np.ones((1, 1)), np.ones((1, 1))))
+    done = model.fit(
+        ones.repeat(),
+        steps_per_epoch=4,
+        epochs=2,
+        validation_data=ones,
+        callbacks=[callback],
+        shuffle=False,
+        verbose=0,
+    )
+    assert done.history["val_loss"] == pytest.approx(val_losses)
+    assert model.weights[0].numpy().item() == -8
+    assert average.numpy().item() == pytest.approx(val_losses[-1])
+
+
+def test_weights_are_swapped_for_validation_and_back_to_the_bit():
+    model = one_weight()
+    callback, (average,) = averaging(model)
+    for number, value in enumerate((0.1, 0.7, 0.3), 1):
+        update(callback, number, [[value]])
+    before = model.weights[0].numpy().item(), average.numpy().item()
+    assert before[0] != before[1]
+    callback.on_test_begin()
+    assert (average.numpy().item(), model.weights[0].numpy().item()) == before
+    callback.on_test_end()
+    assert (model.weights[0].numpy().item(), average.numpy().item()) == before
+
+
+def test_moving_averages_of_batch_normalization_are_averaged_too():
+    images = keras.Input((3,))
+    model = keras.Model(images, keras.layers.BatchNormalization()(images))
+    model.compile(keras.optimizers.SGD())
+    callback, average = averaging(model)
+    assert len(average) == 4  # gamma and beta, moving mean and variance
+    for number, value in enumerate((1, 11), 1):
+        update(callback, number, *[np.full(3, value)] * 4)
+    assert [variable.numpy().tolist() for variable in average] == [pytest.approx([10, 10, 10])] * 4
+
+
+def test_early_stopping_counts_the_epochs_of_the_whole_history():
+    model = one_weight()
+    callback = EarlyStopping(history := [metrics(0.9), metrics(0.5)], patience=3)
+    callback.set_model(model)
+    for accuracy, stopped in ((0.9, False), (0.8, True)):
+        history.append(metrics(accuracy))
+        callback.on_epoch_end(len(history) - 1)
+        assert model.stop_training == stopped
+
+
+def test_throughput_adds_learning_rate_and_images_per_second_to_the_logs():
+    callback, logs = Throughput(batch_size=8), {}
+    callback.set_model(one_weight())
+    callback.on_epoch_begin(0)
+    callback.on_train_batch_end(3, logs)
+    assert logs.keys() == {"images_per_second"}
+    assert logs["images_per_second"] > 0
+    callback.on_epoch_end(0, logs)
+    assert logs["learning_rate"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("losses", "count"),
+    [([], 0), ([1, 2, 3], 3), ([np.nan], 0), ([1, 2, np.inf], 2), ([1, -np.inf, 3, 4], 1), ([1, np.nan, np.nan], 1)],
+)
+def test_finite_step_count_ends_at_the_first_loss_that_is_not_finite(losses, count):
+    metric = FiniteStepCount(lambda labels, logits: logits)
+    for loss in losses:
+        metric.update_state(tf.zeros(2, tf.int32), tf.constant([0.5, loss]))
+    assert metric.result() == count

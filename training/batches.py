@@ -1,0 +1,225 @@
+"""Batches. Which image is at which position of a run follows from the seed and the position alone."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from config import PictureConfig, TrainConfig
+from network.backend import tf
+from pictures.decoding import UnreadableImage
+from pictures.folders import read_image
+from pictures.manifest import Picture, class_names
+from system.errors import UserError
+from system.terminal import printable, progress
+from training.transforms import transform_batch
+
+_MAX_STEPS_PER_EXECUTION = 16  # steps between two returns to Python
+_VALIDATION_BATCH = 64  # does not change any result
+_ORDER, _TRANSFORMS = 0, 1  # the purposes of random numbers
+
+
+# ---- the images ----
+
+
+class StreamedImages:
+    """Images that are decoded each time they are used: replaces an array that does not fit into memory.
+
+    `images[index]` gives uint8 (count, height, width, color_channels) for a slice or an array of indices.
+    """
+
+    def __init__(self, paths: Sequence[Path], config: PictureConfig) -> None:
+        self._paths = paths
+        self._config = config
+        self.error: UserError | None = None  # kept here because TensorFlow hides what is raised in its threads
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        """Raises UserError for a picture that cannot be read."""
+        indices = np.arange(len(self))[index]
+        images = np.empty((len(indices), *self._config.shape), np.uint8)
+        for image, number in zip(images, indices, strict=True):
+            try:
+                image[:] = read_image(self._paths[number], self._config, max_pixels=self._config.max_pixels)
+            except (UnreadableImage, OSError) as error:
+                self.error = _unreadable([_describe(self._paths[number], error)])
+                raise self.error from None
+        return images
+
+
+class Samples(NamedTuple):
+    """Images and their classes."""
+
+    images: np.ndarray | StreamedImages  # uint8 (count, height, width, color_channels)
+    labels: np.ndarray  # int32 (count,), indices into the sorted class names
+    paths: Sequence[Path] = ()  # the files they were read from
+
+
+def fits_in_memory(count: int, config: TrainConfig) -> bool:
+    """Returns whether this many decoded images may be kept in memory."""
+    return count * int(np.prod(config.shape)) <= config.memory_gib * 2**30
+
+
+def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool = True) -> Samples:
+    """Returns images of `data/`, decoded into memory with a progress bar, or streamed from disk.
+
+    Raises:
+        UserError: files cannot be read; all are named. Streamed ones are only noticed when they are used.
+    """
+    label_of = {name: label for label, name in enumerate(class_names(pictures))}
+    labels = np.array([label_of[picture.class_name] for picture in pictures], np.int32)
+    paths = [Path(config.data_path, picture.stored) for picture in pictures]
+    return Samples(_decode_all(paths, config) if in_memory else StreamedImages(paths, config), labels, paths)
+
+
+def _decode_all(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:
+    images = np.empty((len(paths), *config.shape), np.uint8)
+    failures = []
+    # In one thread: since nothing is decompressed, several would wait for each other rather than for a core.
+    with progress(len(paths), "reading", leave=False) as advance:
+        for image, path in zip(images, paths, strict=True):
+            try:
+                image[:] = read_image(path, config, max_pixels=config.max_pixels)
+            except (UnreadableImage, OSError) as error:
+                failures.append(_describe(path, error))
+            advance(1)
+    if failures:
+        raise _unreadable(failures)
+    return images
+
+
+def _describe(path: Path, error: Exception) -> str:
+    return f"{printable(path)} ({printable(str(error))})"
+
+
+def _unreadable(failures: Sequence[str]) -> UserError:
+    return UserError(f"cannot read {', '.join(failures)}; delete what is damaged and run this again")
+
+
+def read_error(*parts: Samples) -> UserError | None:
+    """Returns why streamed images could not be read, which TensorFlow reports as an error of its own."""
+    return next(filter(None, (getattr(samples.images, "error", None) for samples in parts)), None)
+
+
+# ---- their order ----
+
+
+def epoch_steps(count: int, batch_size: int) -> tuple[int, int]:
+    """Returns how an epoch over `count` images is divided.
+
+    Returns:
+        steps per epoch: enough to see each image at least once, rounded up to a multiple of the second number; and
+        steps per execution: how many the graph runs before it returns to Python.
+    """
+    steps = -(-count // batch_size)
+    executions = -(-steps // _MAX_STEPS_PER_EXECUTION)
+    per_execution = -(-steps // executions)
+    return executions * per_execution, per_execution
+
+
+def rng_for(seed: int, purpose: int, index: int) -> np.random.Generator:
+    """Returns a generator of the random numbers at one index of the run, independent of those before it.
+
+    Philox is made for this (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+    """
+    return np.random.Generator(np.random.Philox([seed, purpose, index]))
+
+
+@lru_cache(maxsize=4)  # several batches are made at the same time, also around the end of a pass
+def permutation(pass_index: int, *, count: int, seed: int) -> np.ndarray:
+    """Returns the order of all images in one pass over them: int64 (count,), a function of the seed and the pass."""
+    # Not Generator.permutation, whose results may change with the version of NumPy.
+    return rng_for(seed, _ORDER, pass_index).random(count).argsort(kind="stable")
+
+
+def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> np.ndarray:
+    """Returns which images a step uses: int64 (batch_size,).
+
+    Position p of the run, which is element p % batch_size of step p // batch_size, uses the image at index p % count of
+    the permutation of pass p // count.
+    """
+    passes, indices = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), count)
+    return np.concatenate(
+        [permutation(int(number), count=count, seed=seed)[indices[passes == number]] for number in np.unique(passes)]
+    )
+
+
+# ---- the data sets ----
+
+
+def training_batches(samples: Samples, config: TrainConfig, *, first_step: int) -> tf.data.Dataset:
+    """Returns an endless data set of full batches, randomly transformed, starting at a step of the run.
+
+    Each batch follows from the number of its step alone, so a run can continue at any step as if never interrupted.
+
+    Yields:
+        uint8 (batch_size, height, width, color_channels), int32 (batch_size,).
+    """
+
+    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+        indices = batch_indices(step, count=len(samples.labels), batch_size=config.batch_size, seed=config.seed)
+        images = transform_batch(
+            samples.images[indices],
+            rng=rng_for(config.seed, _TRANSFORMS, step),
+            mirror=config.random_mirror,
+            shift=config.random_shift,
+            rotation=config.random_rotation,
+            zoom=config.random_zoom,
+            contrast=config.random_contrast,
+        )
+        return images, samples.labels[indices]
+
+    return _prefetched(batch, range(first_step, 2**62), samples, config.batch_size, (np.uint8, np.int32))
+
+
+def validation_batches(samples: Samples, weights: dict[int, float]) -> tf.data.Dataset:
+    """Returns a data set of all images once, in order; the last batch may be smaller.
+
+    Yields:
+        uint8 (batch, height, width, color_channels), int32 (batch,), float32 (batch,): the weight of each image.
+    """
+    sample_weights = np.array([weights[label] for label in samples.labels.tolist()], np.float32)
+
+    def batch(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        part = slice(index * _VALIDATION_BATCH, (index + 1) * _VALIDATION_BATCH)
+        return samples.images[part], samples.labels[part], sample_weights[part]
+
+    count = -(-len(sample_weights) // _VALIDATION_BATCH)
+    return _prefetched(batch, range(count), samples, None, (np.uint8, np.int32, np.float32))
+
+
+def _prefetched(
+    batch: Callable[[int], tuple[np.ndarray, ...]],
+    indices: range,
+    samples: Samples,
+    batch_size: int | None,
+    types: tuple[type, ...],
+) -> tf.data.Dataset:
+    """Returns the batches of a range of indices, in order, made by threads while the network is busy."""
+    shape = samples.images[:1].shape[1:]
+
+    def make(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        parts = tf.numpy_function(lambda index: batch(int(index)), [index], list(types), stateful=False)
+        parts[0].set_shape((batch_size, *shape))
+        for part in parts[1:]:
+            part.set_shape((batch_size,))
+        return tuple(parts)
+
+    batches = tf.data.Dataset.range(indices.start, indices.stop)
+    batches = batches.map(make, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread makes an iterator wait up to a minute at its end
+    return batches.with_options(options)
+
+
+def class_weights(labels: np.ndarray, *, balance: bool) -> dict[int, float]:
+    """Returns the weight of the images of each label: 1, or such that all classes weigh the same and the mean is 1."""
+    counts = np.bincount(labels)
+    if not balance:
+        return dict.fromkeys(range(len(counts)), 1.0)
+    return {label: len(labels) / (len(counts) * count) for label, count in enumerate(counts.tolist())}

@@ -1,0 +1,180 @@
+"""What happens between the steps of a run: measuring its speed, averaging its weights, saving it, ending it."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from network.backend import keras, tf
+from system.errors import UserError
+from training.checkpoints import METRICS, CheckpointManager, is_saturated
+
+_MAX_NAMES = 50  # pictures of a batch that an error names
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds the images per second and the learning rate to the logs, for the callbacks after it."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self._batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+        self._rate = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._rate = (batch + 1) * self._batch_size / (time.perf_counter() - self._start)
+        logs["images_per_second"] = round(self._rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["images_per_second"] = round(self._rate)
+
+
+class WeightAveraging(keras.callbacks.Callback):
+    """Averages the weights over about the last tenth of the run, and validates with the average.
+
+    With a constant learning rate the weights move around the optimum. Their average is closer to it, without a schedule
+    that has to know where the run will end. Algorithm: polynomial-decay averaging (Shamir and Zhang 2013,
+    https://arxiv.org/abs/1212.1824), in which the newest of n weights has a share of 9 / (n + 8); applied whenever the
+    graph returns to Python.
+    """
+
+    def __init__(self, average: Sequence[tf.Variable], *, steps_per_execution: int, enabled: bool) -> None:
+        """`average` is updated in place. Unless `enabled`, it is a copy of the newest weights."""
+        super().__init__()
+        self._average = average
+        self._steps_per_execution = steps_per_execution
+        self._eta = 8 if enabled else math.inf
+
+    def set_model(self, model):
+        super().set_model(model)
+        weights = [weight.value for weight in model.weights]
+
+        def update(share):
+            for average, weight in zip(self._average, weights, strict=True):
+                average.assign((1 - share) * average + share * weight)
+
+        def swap():
+            for average, weight in zip(self._average, weights, strict=True):
+                newest = tf.identity(weight)
+                weight.assign(average)
+                average.assign(newest)
+
+        # Compiled, it is one pass over the memory instead of three. TensorFlow for Windows may come without XLA.
+        self._update, self._swap = tf.function(update, jit_compile=sys.platform != "win32"), tf.function(swap)
+
+    def on_train_batch_end(self, batch, logs=None):
+        count = int(self.model.optimizer.iterations) / self._steps_per_execution
+        share = (self._eta + 1) / (self._eta + count) if self._eta < math.inf else 1.0
+        self._update(tf.constant(share, tf.float32))
+
+    def on_test_begin(self, logs=None):
+        self._swap()
+
+    def on_test_end(self, logs=None):
+        self._swap()
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Ends the run once it `is_saturated`. Keras's class of this name forgets the epochs before a run was resumed."""
+
+    def __init__(self, history: Sequence[dict[str, float]], *, patience: int) -> None:
+        super().__init__()
+        self._history = history
+        self._patience = patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        if is_saturated(self._history, self._patience):
+            self.model.stop_training = True
+
+
+class FiniteStepCount(keras.metrics.Metric):
+    """The number of steps in an epoch before the first one whose loss is not finite.
+
+    The graph runs many steps before it returns to Python, which could not tell otherwise which of them it was.
+    """
+
+    def __init__(self, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
+        super().__init__(name="finite_steps")
+        self._loss = loss
+        self._steps = self.add_weight(name="steps", initializer="zeros")
+        self._finite = self.add_weight(name="finite", initializer="zeros")
+
+    def update_state(self, labels, logits, sample_weight=None):
+        finite = tf.reduce_all(tf.math.is_finite(self._loss(labels, logits)))
+        self._finite.assign_add(tf.cast(finite & (self._steps == self._finite), tf.float32))
+        self._steps.assign_add(1.0)
+
+    def result(self):
+        return tf.identity(self._finite)
+
+
+class TrainingStopped(Exception):
+    """Raised by `SaveCheckpoints` after it has saved the run because of a signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+class SaveCheckpoints(keras.callbacks.Callback):
+    """Records each epoch and saves the run: every `save_seconds`, also within an epoch, and when told to stop.
+
+    Raises:
+        TrainingStopped: after `stop_signal` was set and the run was saved.
+        UserError: the loss or the weights became infinite or NaN.
+    """
+
+    def __init__(
+        self, checkpoints: CheckpointManager, *, save_seconds: float, files_of_step: Callable[[int], Sequence[str]]
+    ) -> None:
+        """`files_of_step` returns the names of the pictures of a step of the current epoch, counted from 0."""
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._files_of_step = files_of_step
+        self._save_seconds = save_seconds
+        self._last_save = time.monotonic()
+        self.stop_signal = 0  # the number of the signal that asks for the end
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if sums := self._checkpoints.metric_sums:
+            for variable, value in zip(self.model.metrics_variables, sums, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        finite_steps = logs.pop("finite_steps")
+        self._require_finite(logs["loss"], finite_steps)
+        if batch + 1 < self.params["steps"] and self._is_due():
+            if not self._checkpoints.is_finite():  # the last step may have broken them after its loss was computed
+                self._require_finite(math.nan, finite_steps - 1)
+            self._checkpoints.metric_sums = [float(variable) for variable in self.model.metrics_variables]
+            self._save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # Here too the last step may have broken the weights: the validation shows it.
+        self._require_finite(logs["val_loss"], logs.pop("finite_steps") - 1)
+        del logs["val_finite_steps"]
+        self._checkpoints.add_epoch({name: float(logs[name]) for name in METRICS})
+        if self._is_due():
+            self._save()
+
+    def _require_finite(self, loss: float, step: float) -> None:
+        if math.isfinite(loss):
+            return
+        files = self._files_of_step(int(step))
+        more = f" and {len(files) - _MAX_NAMES} more" if len(files) > _MAX_NAMES else ""
+        raise UserError(
+            f"the cost became {loss} with the pictures {', '.join(files[:_MAX_NAMES])}{more}, so training cannot "
+            "continue; earlier checkpoints are intact: check those pictures, or try a smaller --learning_rate"
+        )
+
+    def _is_due(self) -> bool:
+        return bool(self.stop_signal) or time.monotonic() - self._last_save >= self._save_seconds
+
+    def _save(self) -> None:
+        self._checkpoints.save()
+        self._last_save = time.monotonic()
+        if self.stop_signal:
+            raise TrainingStopped(self.stop_signal)

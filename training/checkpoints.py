@@ -1,0 +1,193 @@
+"""The checkpoints of a training run, and the metrics of its epochs. A folder of checkpoints contains:
+
+checkpoints/model.json               what rebuilds the network; with it and best/, predict.py needs nothing else
+checkpoints/ckpt-<step>.safetensors  the newest states of the run: weights, their average, optimizer, history
+checkpoints/best/ckpt-<step>…        the weights of the best epoch, and their calibration
+checkpoints/train, validation        the TensorBoard logs
+checkpoints/report.txt               the accuracy of the best epoch on the validation pictures
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from network.backend import keras, tf
+from network.checkpoint_file import (
+    BEST,
+    Checkpoint,
+    checkpoint_path,
+    checkpoint_paths,
+    read_intact,
+    step_of,
+    write_checkpoint,
+)
+from network.model_config import MODEL_CONFIG, ModelConfig
+from network.state import by_path, load_state, state_of
+from system.errors import UserError
+from system.files import write_atomically
+from system.terminal import printable
+
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # of each epoch, in the history
+
+History = Sequence[dict[str, float]]  # the metrics of each finished epoch
+
+
+# ---- the history ----
+
+
+def _rank(metrics: dict[str, float]) -> tuple[float, float]:
+    """Returns what makes an epoch better than another: its validation accuracy; if equal, the smaller loss."""
+    return metrics["val_accuracy"], -metrics["val_loss"]
+
+
+def best_epoch(history: History) -> int:
+    """Returns the index of the best epoch, the first of equals."""
+    return max(range(len(history)), key=lambda epoch: _rank(history[epoch]))
+
+
+def is_saturated(history: History, patience: int) -> bool:
+    """Returns whether the last `patience` epochs have brought no better validation accuracy."""
+    accuracies = [metrics["val_accuracy"] for metrics in history]
+    return bool(accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
+
+
+def history_of(checkpoint: Checkpoint) -> list[dict[str, float]]:
+    """Returns the metrics of each epoch in a checkpoint. Raises ValueError if it has no valid history."""
+    rows = checkpoint.tensors.get("history", np.zeros(0))
+    if rows.ndim != 2 or rows.shape[1] != len(METRICS) or not np.isfinite(rows).all():
+        raise ValueError("it has no valid history")
+    return [dict(zip(METRICS, row, strict=True)) for row in rows.tolist()]
+
+
+def latest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Returns the newest intact checkpoint of the run in a folder, or None if no run has started there.
+
+    Raises:
+        UserError: there was a run, but none of its checkpoints is intact.
+    """
+    paths = checkpoint_paths(folder)
+    if checkpoint := next(iter(read_intact(paths)), None):
+        return checkpoint
+    remedy = "restore them from a backup, or train to a new folder with --model_save_name"
+    if paths:
+        raise UserError(f"{printable(folder)}: every checkpoint is damaged; {remedy}")
+    if traces := [name for name in (MODEL_CONFIG, BEST) if (folder / name).exists()]:
+        raise UserError(f"{printable(folder)}: has {' and '.join(traces)}, but its checkpoints are gone; {remedy}")
+    return None
+
+
+# ---- the checkpoints ----
+
+
+class CheckpointManager:
+    """The checkpoints of one run: the newest `max_to_keep`, and the weights of the best epoch before each of them.
+
+    The best weights wait in memory and are written with the next checkpoint. If the run is killed in between, it
+    continues from the older checkpoint and reaches the same best epoch again.
+    """
+
+    def __init__(self, folder: Path, model: keras.Model, model_config: ModelConfig, *, max_to_keep: int) -> None:
+        self.folder = folder
+        self.history: list[dict[str, float]] = []
+        self.metric_sums: list[float] = []  # Keras's running sums in the middle of an epoch, else empty
+        # The average of the weights over the last epochs, which validates and predicts.
+        self.average = [tf.Variable(weight.value) for weight in model.weights]
+        self._model = model
+        self._model_config = model_config
+        self._max_to_keep = max_to_keep
+        self._parts = {
+            "weights": by_path(model.variables),  # with the state of the random generators
+            "average": {weight.path: average for weight, average in zip(model.weights, self.average, strict=True)},
+            "optimizer": by_path(model.optimizer.variables),
+        }
+        self._new_best: tuple[int, dict[str, np.ndarray]] | None = None  # step and weights that are not yet written
+        self._saved_step = -1
+
+    @property
+    def step(self) -> int:
+        """The number of training steps so far."""
+        return int(self._model.optimizer.iterations.numpy())
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Restores weights, optimizer and history; the best weights stay in their file.
+
+        Raises:
+            UserError: it does not fit this network.
+        """
+        try:
+            for part, variables in self._parts.items():
+                load_state(part, variables, checkpoint)
+            self.history = history_of(checkpoint)
+            self.metric_sums = self._metric_sums_of(checkpoint)
+        except ValueError as error:
+            remedy = "train to a new folder with --model_save_name"
+            raise UserError(f"{printable(checkpoint.path)}: cannot continue from it: {error}; {remedy}") from None
+        # An epoch after this step, of a run that was killed or damaged, may not be the best this time.
+        best_paths = checkpoint_paths(self.folder / BEST)
+        for path in best_paths:
+            if step_of(path) > checkpoint.step:
+                path.unlink()
+        if self.history and not best_paths:
+            print(
+                f"{printable(self.folder / BEST)}: the weights of the best epoch are gone; "
+                "the newest ones are used until an epoch is better",
+                file=sys.stderr,
+            )
+        self._saved_step = checkpoint.step
+        self._write_model_config()
+
+    def _metric_sums_of(self, checkpoint: Checkpoint) -> list[float]:
+        sums = checkpoint.tensors.get("metric_sums", np.zeros((0, 0)))
+        if sums.ndim != 1 or len(sums) not in (0, len(self._model.metrics_variables)) or not np.isfinite(sums).all():
+            raise ValueError("it has no valid metrics")
+        return sums.tolist()
+
+    def is_finite(self) -> bool:
+        """Returns whether the weights and their average are all finite, so that a run can continue from them."""
+        parts = (self._parts["weights"], self._parts["average"])
+        return all(np.isfinite(np.asarray(variable)).all() for part in parts for variable in part.values())
+
+    def save(self) -> None:
+        """Writes the best weights, if they are new, and the run; then deletes what is no longer needed."""
+        if self._saved_step == self.step:
+            return
+        if self._new_best:
+            step, weights = self._new_best
+            write_checkpoint(checkpoint_path(self.folder / BEST, step), weights, self._model_config)
+            self._new_best = None
+        tensors = {name: value for part in self._parts for name, value in state_of(part, self._parts[part]).items()}
+        history = [[metrics[name] for name in METRICS] for metrics in self.history]
+        tensors["history"] = np.array(history).reshape(-1, len(METRICS))
+        tensors["metric_sums"] = np.array(self.metric_sums)
+        write_checkpoint(checkpoint_path(self.folder, self.step), tensors, self._model_config)
+        self._saved_step = self.step
+        self._write_model_config()
+        self._delete_old()
+
+    def _write_model_config(self) -> None:
+        """Writes model.json. It comes after the first checkpoint, so where it exists there is a run to continue."""
+        path = self.folder / MODEL_CONFIG
+        text = self._model_config.to_json()
+        if not path.exists() or path.read_bytes() != text:
+            write_atomically(path, text)
+
+    def _delete_old(self) -> None:
+        """Deletes all but the newest checkpoints and, of the best ones, the newest before each of them.
+
+        Checkpoints with a higher step than this run are damaged: it continued from an older one.
+        """
+        paths, best_paths = checkpoint_paths(self.folder), checkpoint_paths(self.folder / BEST)
+        kept = [path for path in paths if step_of(path) <= self.step][: self._max_to_keep]
+        needed = {next((best for best in best_paths if step_of(best) <= step_of(path)), None) for path in kept}
+        for path in {*paths, *best_paths} - {*kept, *needed}:
+            path.unlink()
+
+    def add_epoch(self, metrics: dict[str, float]) -> None:
+        """Records the metrics of a finished epoch, and its weights if it is the best so far."""
+        self.history.append(metrics)
+        self.metric_sums = []
+        if best_epoch(self.history) == len(self.history) - 1:
+            weights = {name: value.copy() for name, value in state_of("average", self._parts["average"]).items()}
+            self._new_best = self.step, weights
