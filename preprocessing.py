@@ -68,7 +68,7 @@ def _update(
     originals = folder.update(originals, others=[folder.previous_by_path.get(copy.path, copy) for copy in copies])
     if not folder.keeps_groups(originals):
         originals = assign_groups(originals, pixels_of=partial(read_pixels, config=config))
-    _warn_mislabelled(originals)
+    _warn_mislabeled(originals)
     originals = assign_splits(originals, fraction=config.validation_split, seed=config.seed)
     copies = exclude_unusable_copies(copies, originals)
     pictures = folder.update([*folder.mark_missing(originals), *copies])
@@ -88,7 +88,7 @@ def training_pictures(config: PictureConfig) -> list[Picture]:
     if has_foreign_data(data):
         print(f"{printable(data)}/ has no {MANIFEST}, so it was not made by this toolkit; it is used as it is")
         found = assign_groups(_index_foreign_data(config), pixels_of=partial(read_pixels, config=config))
-        _warn_mislabelled(found)
+        _warn_mislabeled(found)
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
         found = _reuse_data_folder(config)
     else:
@@ -145,10 +145,10 @@ def _refuse_same_names(pictures: Sequence[Picture]) -> None:
             raise UserError(f"{printable(picture.path)}: {other} has the same class and name; remove or rename one")
 
 
-def _warn_mislabelled(pictures: Sequence[Picture]) -> None:
+def _warn_mislabeled(pictures: Sequence[Picture]) -> None:
     for group in mixed_groups(pictures):
         names = " and ".join(printable(picture.path) for picture in group)
-        print(f"probably mislabelled: {names} show the same picture")
+        print(f"probably mislabeled: {names} show the same picture")
 
 
 def _report(pictures: Sequence[Picture], previous: dict[str, Picture], data: Path) -> None:

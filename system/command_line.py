@@ -11,7 +11,7 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
@@ -52,18 +52,24 @@ def read_command_line(config_class: type[ConfigT], description: str, arguments: 
     """
     hints = get_type_hints(config_class, include_extras=True)
     settings = {field.name: field for field in fields(config_class)}
-    positional = "".join(f" [{name} ...]" for name, field in settings.items() if field.default == ())
-    parser = _Parser(description=description, allow_abbrev=False, usage=f"%(prog)s [--setting value ...]{positional}")
+    positional = [name for name, field in settings.items() if field.default == ()]
+    usage = " ".join(["%(prog)s [--setting value ...]", *(f"[{name} ...]" for name in positional)])
+    parser = _Parser(description=description, allow_abbrev=False, usage=usage)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, (group, help_text) in read_comments(config_class).items():
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
         _add_setting(groups[group], settings[name], hints[name], help_text)
-    given = sys.argv[1:] if arguments is None else arguments
-    values, unknown = parser.parse_known_intermixed_args([_with_underscores(argument) for argument in given])
-    if unknown:
-        raise UserError(_describe_unknown(unknown, list(settings)))
-    return config_class(**{k: tuple(v) if isinstance(v, list) else v for k, v in vars(values).items()})
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)  # what follows it are names, even with a leading dash
+    options = [_with_underscores(argument, settings) for argument in given[:end]]
+    values, unknown = parser.parse_known_intermixed_args(options)
+    if unknown or (given[end + 1 :] and not positional):
+        raise UserError(
+            _describe_unknown(unknown or given[end + 1 :], [name for name in settings if name not in positional])
+        )
+    lists = {name: (*getattr(values, name), *given[end + 1 :]) for name in positional}
+    return config_class(**vars(values) | lists)
 
 
 def read_comments(config_class: type["DataclassInstance"]) -> dict[str, tuple[str, str]]:
@@ -122,10 +128,11 @@ _READERS: dict[Any, Callable[[str], Any]] = {int: _read_int, float: _read_float,
 _METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
-def _with_underscores(argument: str) -> str:
+def _with_underscores(argument: str, names: Collection[str]) -> str:
     """Returns `--model-save-name` as `--model_save_name`: both are understood."""
-    name, equals, value = argument.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else argument
+    option, equals, value = argument.partition("=")
+    name = option.removeprefix("--").replace("-", "_")
+    return f"--{name}{equals}{value}" if option.startswith("--") and name in names else argument
 
 
 def _describe_unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
@@ -135,9 +142,9 @@ def _describe_unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
         return f"{arguments[0]!r}: unexpected argument {_SEE_HELP}"
     if not equals and len(arguments) > 1 and not arguments[1].startswith("-"):
         value = arguments[1]
-    similar = difflib.get_close_matches(name.strip("-"), names, n=1)
-    hint = f"did you mean --{similar[0]}?" if similar else _SEE_HELP
-    return f"{f'{name} {value}'.strip()}: no such setting; {hint}"
+    similar = difflib.get_close_matches(name.strip("-").replace("-", "_"), names, n=1)
+    hint = f"; did you mean --{similar[0]}?" if similar else f" {_SEE_HELP}"
+    return f"{f'{name} {value}'.strip()}: no such setting{hint}"
 
 
 def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], description: str | None) -> NoReturn:

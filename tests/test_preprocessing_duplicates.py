@@ -67,9 +67,9 @@ def test_one_picture_in_two_classes_is_named_and_never_validates(config, capsys)
         output = capsys.readouterr().out
         for names in (("ant/3.png", "bee/3.jpg"), ("ant/4.png", "bee/4.png")):
             both = " and ".join(str(raw / name) for name in names)
-            assert f"probably mislabelled: {both} show the same picture" in output
+            assert f"probably mislabeled: {both} show the same picture" in output
             assert {rows(config)[name].split for name in names} == {TRAIN}
-        assert output.count("mislabelled") == 2
+        assert output.count("mislabeled") == 2
 
 
 def test_a_class_of_one_photo_saved_many_times_is_refused(config):
@@ -209,7 +209,7 @@ def test_near_duplicates_are_found_in_foreign_data_too(config, capsys):
     save(clouds(3), data / "bee" / "3.png")
     for seed in range(1, 6):
         pictures = training_pictures(replace(config, seed=seed))
-        assert "probably mislabelled" in capsys.readouterr().out
+        assert "probably mislabeled" in capsys.readouterr().out
         sides = defaultdict(set)
         for picture in pictures:
             sides[picture.group].add(picture.split)

@@ -1,5 +1,6 @@
 """Predictions of a small real network: logits, scores, what is unknown; and how it is saved and loaded."""
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 
 from answers import classifier as classifier_module
-from predictions.classifier import Classifier, Predictions, load_classifier
+from answers.classifier import Classifier, Predictions, load_classifier
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import read_checkpoint, write_checkpoint
+from network.model_config import ModelConfig
 from system.errors import UserError
 from tests.helpers.checkpoints import (
     MODEL_CONFIG,
@@ -24,11 +26,21 @@ from tests.helpers.checkpoints import (
 )
 
 
-def classifier(*, seed: int = 1, classes: int = 2, **changes) -> Classifier:
+def new_classifier(*, classes: int = 2, **changes) -> Classifier:
     """Returns a network with random weights, not calibrated."""
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(1)
     config = model_config(**{"random_mirror": False, "class_names": ["ant", "bee", "wasp"][:classes], **changes})
     return Classifier(generate_model(config), config)
+
+
+shared_classifier = functools.cache(new_classifier)
+
+
+def classifier(**changes) -> Classifier:
+    """Returns the same, for tests that do not change the weights."""
+    network = shared_classifier(**changes)
+    network.calibration = None
+    return network
 
 
 def noise(count: int, *, seed: int) -> np.ndarray:
@@ -117,7 +129,7 @@ def test_calibration_changes_neither_logits_nor_predicted_class(loss):
 
 
 def test_calibrated_scores_are_as_high_as_the_fraction_correct():
-    network = classifier()
+    network = new_classifier()
     last = network.model.get_layer("logits").kernel
     last.assign(30 * last)
     assert network.predict(noise(300, seed=2)).scores.max(axis=1).mean() > 0.85  # much too high
@@ -133,9 +145,9 @@ def test_predictions_do_not_depend_on_the_number_of_images():
     assert len(all_predictions.logits) == len(all_predictions.scores) == len(all_predictions.unknown) == 130
     for number in (0, 63, 64, 127, 128, 129):  # batches have 64
         alone = network.predict(images[number : number + 1])
-        np.testing.assert_allclose(alsingle.logits[0], all_predictions.logits[number], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(alsingle.scores[0], all_predictions.scores[number], rtol=1e-4)
-        assert alsingle.unknown[0] == all_predictions.unknown[number]
+        np.testing.assert_allclose(alone.logits[0], all_predictions.logits[number], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(alone.scores[0], all_predictions.scores[number], rtol=1e-4)
+        assert alone.unknown[0] == all_predictions.unknown[number]
     assert len(np.unique(all_predictions.logits[:, 0])) == 130
 
 
@@ -177,7 +189,7 @@ def test_calibration_mean_is_over_features_of_the_last_convolution():
 
 
 def test_random_mirror_predicts_the_same_for_mirror_images():
-    averaged, single = classifier(random_mirror=True), classifier(random_mirror=False)
+    averaged, single = new_classifier(random_mirror=True), new_classifier(random_mirror=False)
     single.model.set_weights(averaged.model.get_weights())
     images = noise(5, seed=0)
     mirrored = images[:, :, ::-1]
@@ -188,7 +200,7 @@ def test_random_mirror_predicts_the_same_for_mirror_images():
 
 
 def test_random_mirror_calibrates_with_both_views():
-    averaged, single = classifier(random_mirror=True), classifier(random_mirror=False)
+    averaged, single = new_classifier(random_mirror=True), new_classifier(random_mirror=False)
     single.model.set_weights(averaged.model.get_weights())
     mean = {}
     for name, network, image in (
@@ -204,21 +216,21 @@ def test_random_mirror_calibrates_with_both_views():
 
 
 def test_calibrating_again_replaces_the_first_calibration():
-    once, twice = classifier(), classifier()
-    calibrate(twice, unknown_rate=0.5, validation=60)
-    for network in (once, twice):
-        calibrate(network)
-    assert_same(
-        twice.predict(np.concatenate([noise(20, seed=3), UNUSUAL])),
-        once.predict(np.concatenate([noise(20, seed=3), UNUSUAL])),
-    )
+    network = classifier()
+    images = np.concatenate([noise(20, seed=3), UNUSUAL])
+    calibrate(network)
+    expected = network.predict(images)
+    calibrate(network, unknown_rate=0.5, validation=60)
+    assert not np.array_equal(network.predict(images).scores, expected.scores)
+    calibrate(network)
+    assert_same(network.predict(images), expected)
 
 
 # ---- saving and loading ----
 
 
 def test_load_classifier_restores_weights_and_calibration_to_the_bit(tmp_path):
-    network = classifier()
+    network = new_classifier()
     network.step = 7
     images = np.concatenate([noise(20, seed=3), UNUSUAL])
     network.save(tmp_path)
@@ -289,13 +301,21 @@ def test_load_classifier_refuses_the_model_config_of_a_different_network(tmp_pat
         load_classifier(tmp_path)
 
 
-def forge(folder: Path, **changes) -> Path:
-    """Changes the tensors of the best checkpoint of a new run; None removes one."""
-    save_epochs(*new_run(folder), 0.1)
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory) -> Path:
+    """Returns the checkpoints of a run whose best network is calibrated."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    save_epochs(*new_run(folder), 0.9)
     calibrate_best(folder)
+    return folder
+
+
+def forge(calibrated: Path, folder: Path, config: ModelConfig = MODEL_CONFIG, **changes) -> Path:
+    """Copies the best checkpoint with other tensors; None removes one. Returns its path."""
     path = checkpoint_file(folder / "best", 10)
-    tensors = {**read_checkpoint(path).tensors, **changes}
-    write_checkpoint(path, {name: value for name, value in tensors.items() if value is not None}, MODEL_CONFIG)
+    tensors = {**read_checkpoint(checkpoint_file(calibrated / "best", 10)).tensors, **changes}
+    write_checkpoint(path, {name: value for name, value in tensors.items() if value is not None}, config)
+    (folder / "model.json").write_bytes(config.to_json())
     return path
 
 
@@ -314,20 +334,16 @@ def forge(folder: Path, **changes) -> Path:
         ("calibration/other", np.array(1.0), "calibration does"),
     ],
 )
-def test_load_classifier_refuses_tensors_that_do_not_fit(tmp_path, name, value, reason):
-    path = forge(tmp_path, **{name: value})
+def test_load_classifier_refuses_tensors_that_do_not_fit(calibrated, tmp_path, name, value, reason):
+    path = forge(calibrated, tmp_path, **{name: value})
     with pytest.raises(UserError) as refused:
         load_classifier(tmp_path)
     remedy = "train to a new folder with --model_save_name"
     assert str(refused.value) == f"{path}: its {reason} not fit this network; {remedy}"
 
 
-def test_load_classifier_allocates_no_more_than_a_forged_file_is_long(tmp_path, monkeypatch):
-    forge(tmp_path)
-    huge = model_config(height=4096, width=4096)  # 68 GB of weights
-    path = checkpoint_file(tmp_path / "best", 10)
-    write_checkpoint(path, read_checkpoint(path).tensors, huge)
-    (tmp_path / "model.json").write_bytes(huge.to_json())
+def test_load_classifier_allocates_no_more_than_a_forged_file_is_long(calibrated, tmp_path, monkeypatch):
+    forge(calibrated, tmp_path, model_config(height=4096, width=4096))  # 68 GB of weights
 
     def generate_without_allocating(config):
         assert not tf.executing_eagerly()
@@ -338,10 +354,9 @@ def test_load_classifier_allocates_no_more_than_a_forged_file_is_long(tmp_path, 
         load_classifier(tmp_path)
 
 
-def test_load_classifier_needs_nothing_but_model_config_and_best(tmp_path):
-    save_epochs(*new_run(tmp_path / "run"), 0.9, 0.5)
-    shutil.copytree(tmp_path / "run" / "best", tmp_path / "copy" / "best")
+def test_load_classifier_needs_nothing_but_model_config_and_best(calibrated, tmp_path):
+    shutil.copytree(calibrated / "best", tmp_path / "best")
     with pytest.raises(UserError, match="no trained network here"):
-        load_classifier(tmp_path / "copy")
-    shutil.copy(tmp_path / "run" / "model.json", tmp_path / "copy")
-    assert epoch_of(load_classifier(tmp_path / "copy")) == 1
+        load_classifier(tmp_path)
+    shutil.copy(calibrated / "model.json", tmp_path)
+    assert epoch_of(load_classifier(tmp_path)) == 1

@@ -18,6 +18,7 @@ from pictures.folders import (
     picture_files,
     read_image,
     read_regular_file,
+    try_read_image,
 )
 from pictures.manifest import PENDING, SKIPPED, Picture
 from system.errors import UserError
@@ -180,6 +181,18 @@ def test_read_image_is_read_regular_file_and_load_image(tmp_path):
     assert np.array_equal(pixels, load_image(path.read_bytes(), config, max_pixels=10**6))
     with pytest.raises(ImageTooLarge, match="^has 40 × 30 pixels, more than --max_megapixels 0.001$"):
         read_image(path, config, max_pixels=1000)
+
+
+def test_try_read_image_returns_the_reason_instead_of_raising(tmp_path, monkeypatch):
+    def fail(self):
+        raise OSError(5, "Input/output error")
+
+    path, options = write_picture(tmp_path / "a.png", label=0, seed=1), {"config": ImageConfig(), "max_pixels": 10**6}
+    assert np.array_equal(try_read_image((path, None), **options), read_image(path, **options))
+    assert try_read_image((tmp_path / "missing.png", tmp_path), **options) == "No such file or directory"
+    assert try_read_image((path, None), **options | {"max_pixels": 9}).startswith("has 40 × 30 pixels, more than")
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert try_read_image((path, None), **options) == "Input/output error"
 
 
 # ---- listing a folder of classes ----

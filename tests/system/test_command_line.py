@@ -68,12 +68,24 @@ def test_read_command_line_takes_file_names_and_flags_in_any_order():
     assert (config.images, config.evaluate, config.json, config.csv) == ((), "seen", "a.json", "b.csv")
 
 
+def test_read_command_line_takes_what_follows_two_dashes_as_file_names():
+    config = read_command_line(PredictConfig, "", ["a.jpg", "--raw", "--", "-1.jpg", "--model-save-name"])
+    assert (config.images, config.raw) == (("a.jpg", "-1.jpg", "--model-save-name"), True)
+    with pytest.raises(UserError, match="^'a.jpg': unexpected argument"):
+        read_command_line(TrainConfig, "", ["--", "a.jpg"])
+
+
+def test_read_command_line_does_not_suggest_a_positional_argument():
+    with pytest.raises(UserError, match=r"^--images: no such setting .--help lists every setting"):
+        read_command_line(PredictConfig, "", ["--images", "a.jpg"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("--heigth 5", "--heigth 5: no such setting; did you mean --height?"),
         ("--heigth=5", "--heigth 5: no such setting; did you mean --height?"),
-        ("--batch-sise 5", "--batch_sise 5: no such setting; did you mean --batch_size?"),
+        ("--batch-sise 5", "--batch-sise 5: no such setting; did you mean --batch_size?"),
         ("--hei 5", "--hei 5: no such setting; did you mean --height?"),  # not an abbreviation
         ("--heigth 20 --widht 30", "--heigth 20: no such setting; did you mean --height?"),
         ("--mirror 0.5", "--mirror 0.5: no such setting; did you mean --random_mirror?"),  # of another script
@@ -96,7 +108,7 @@ def test_read_command_line_refuses_a_mistake_in_one_line(arguments, message):
 
 
 def test_read_command_line_refers_to_help_if_no_setting_is_similar():
-    with pytest.raises(UserError, match=r"^--qqq 5: no such setting; .*--help lists every setting"):
+    with pytest.raises(UserError, match=r"^--qqq 5: no such setting .--help lists every setting"):
         read_command_line(TrainConfig, "", ["--qqq", "5"])
 
 
