@@ -1,7 +1,7 @@
 """Makes randomly transformed copies of the training pictures of `rawdata/`, in `augmented/<class>/`.
 
 Edit the list of transforms below. They are Augmentor's, but each is performed with random numbers of our own, since
-Augmentor rounds its probabilities to one decimal and cannot be repeated. The same seed gives the same files, however
+Augmentor rounds its probabilities to one decimal and is not reproducible. The same seed gives the same files, however
 often the run was interrupted. Only pictures on the training side of the split are copied. A picture that cannot be read
 is named and has no copies; the exit code is 0 all the same, as in preprocessing.
 """
@@ -28,7 +28,7 @@ from system.terminal import printable
 def transforms(config: AugmentConfig) -> list[Operation]:
     """Returns the transforms in the order in which they are performed, each with its own probability.
 
-    None turns a picture upside down: a bat may be mirrored, but never stands on its head.
+    None turns a picture upside down.
     """
     return [
         Flip(probability=config.mirror, top_bottom_left_right="LEFT_RIGHT"),
@@ -46,7 +46,7 @@ def write_copies(tasks: Sequence[CopyTask], config: AugmentConfig) -> dict[str, 
     folder = Path(config.augmented)
     failures: dict[str, str] = {}
     written: list[Path] = []
-    chunks = [chunk for task in tasks for chunk in task.chunks(config.images_per_chunk)]  # each takes seconds at most
+    chunks = [chunk for task in tasks for chunk in task.chunks(config.images_per_chunk)]
     results = imap(
         partial(make_copies, config=config, operations=transforms(config)),
         chunks,
@@ -76,7 +76,7 @@ def remove_old_copies(folder: Path, keep: set[str]) -> int:
 
 
 def main(config: AugmentConfig) -> int:
-    pictures = preprocess(config)  # finds out which sources are readable and which of them train
+    pictures = preprocess(config)  # finds out which sources are readable and which are for training
     tasks = plan(pictures, config.sample)
     folder = Path(config.augmented)
     with locked(folder, wait=True):

@@ -1,7 +1,7 @@
 """Every setting of every script, and nothing else.
 
 Edit a default here, or override it for one run on the command line as `--name value`. The comment beside a setting is
-also its `--help` text, and a comment on a line of its own the title of the group below it. Each script takes the
+also its `--help` text, and a comment on a line of its own is the title of the group below it. Each script takes the
 settings that it uses:
 
     preprocessing.py  PictureConfig
@@ -116,7 +116,7 @@ class DeviceConfig(Validated):
     """How a network is computed."""
 
     # Device and memory
-    precision: Precision = "auto"  # Number format of the convolutions; auto: bfloat16 if the hardware has it.
+    precision: Precision = "auto"  # Number format of most layers; auto: bfloat16 if the hardware has it.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +130,11 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
     # Network
     loss: Loss = "softmax"  # softmax: classes compete; sigmoid: each class is judged independently.
-    dropout: DropoutRate = 0.5  # Fraction of the values dropped in training before each fully connected layer.
 
     # Random transforms
-    random_mirror: Flag = True  # Train on mirror images too and average both predictions: not if left and right matter.
+    random_mirror: Flag = (
+        True  # Train on mirror images too and average both predictions. False if left and right matter.
+    )
     random_shift: Fraction = 0.1  # Shift training pictures by up to this fraction of their width and height.
     random_rotation: Annotated[float, Between(0, 180)] = 10  # Rotate training pictures by up to this many degrees.
     random_zoom: Fraction = 0.15  # Stretch or shrink training pictures by up to this fraction.
@@ -141,22 +142,21 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
     # Stopping and saving
     patience: Count = 30  # Stop after this many epochs without a better validation accuracy.
-    save_seconds: Annotated[float, Between(0, 86400)] = 30  # Seconds between checkpoints: what a kill loses at most.
+    save_seconds: Annotated[float, Between(0, 86400)] = (
+        30  # Seconds between checkpoints; a kill loses about as much training.
+    )
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
 
     # Device and memory
-    memory_gib: Gibibytes = 2.0  # GiB of decoded images kept in memory; if there are more, each is decoded when used.
+    memory_gib: Gibibytes = 2.0  # GiB of decoded images kept in memory; if not all fit, each is decoded when used.
 
-    # Additions to the original (False switches one off)
+    # Additions to the original (False or 0 switches one off)
+    dropout: DropoutRate = 0.5  # Fraction of the values dropped in training before each fully connected layer.
     scale_input: Flag = True  # Scale pixels from 0..255 to -1..1 in the first layer.
     batch_normalization: Flag = True  # Normalize the output of each pooling layer over the batch.
     average_weights: Flag = True  # Validate and keep the average of the weights over the last tenth of the run.
     balance_classes: Flag = True  # Give pictures of rare classes more weight, so that all classes count equally.
     unknown_rate: Annotated[float, Between(0, 0.5)] = 0.05  # Fraction of ordinary pictures that may be called unknown.
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_folders(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
-"""The network, from five building blocks, so that `generate_model` reads like the list of its layers.
+"""The network, built from five functions, so that `generate_model` reads like the list of its layers.
 
-Edit it to try another network. Anything goes as long as `activation_3`, whose values tell what is unusual, remains.
+Edit it to try another network. Keep a layer named `activation_3`: its output is used to recognize unknown pictures.
 """
 
 from network.backend import keras
@@ -36,22 +36,21 @@ def fully_connected_layer(x, *, units: int, name: str, **options):
     """Every output depends on every input: (batch, n) → (batch, units).
 
     It computes in float32, whatever the precision of the other layers: with few images at a time, reading the weights
-    takes most of the time, and converting them would take more.
+    takes most of the time, and converting them to bfloat16 first would take longer.
     """
     return Dense(units, name=name, dtype="float32", **{"kernel_initializer": "he_normal", **options})(x)
 
 
 def generate_model(config: ModelConfig) -> keras.Model:
-    """Returns the original's three convolutions and two fully connected layers, with new weights.
+    """Returns the network with new weights: three convolutions and two fully connected layers, as in the original.
 
     Four additions can be switched off in the config: scaling pixels from 0..255 to -1..1 (`scale_input`), batch
     normalization after each pooling (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167), dropout before each
     fully connected layer (Srivastava et al. 2014), and averaging the predictions for an image and its mirror image
     outside training (`random_mirror`).
 
-    Returns:
-        a model from uint8 images (batch, height, width, color_channels) to float32 logits (batch, classes), which users
-        know as raw magnitudes.
+    It maps uint8 images (batch, height, width, color_channels) to float32 logits (batch, classes), which users know as
+    raw magnitudes.
     """
 
     def normalized(x, name):
@@ -99,9 +98,7 @@ def generate_model(config: ModelConfig) -> keras.Model:
 def with_features(model: keras.Model, *, random_mirror: bool) -> keras.Model:
     """Returns a model with the same weights and a second output: the mean of each feature of the third convolution.
 
-    Returns:
-        a model from uint8 images to float32 logits (batch, classes) and float32 features (batch, 64), which are 0 or
-        more.
+    It maps uint8 images to float32 logits (batch, classes) and float32 features (batch, 64), which are 0 or more.
     """
     features = keras.ops.mean(keras.ops.cast(model.get_layer("activation_3").output, "float32"), axis=(1, 2))
     if random_mirror:

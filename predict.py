@@ -1,10 +1,10 @@
 """Predicts the class of pictures with a trained network: `python predict.py IMAGE [more images, folders or patterns]`.
 
 For each picture it prints one line: its path, its class, and a score from 0 to 1 for every class, which is about the
-probability that the class is right. A picture unlike all training pictures is called unknown. `--evaluate FOLDER`
-measures the accuracy on a folder with one sub-folder per class instead. A picture that cannot be read is named on
-stderr, and the exit code is 1. Links inside a folder are followed only to files of that folder; a link given by name
-may lead anywhere.
+probability that the class is right. A picture unlike the training pictures, or of no likely class, is called unknown.
+`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead. A picture that cannot be
+read is named on stderr, and the exit code is 1. Links inside a folder are followed only to files of that folder; a link
+given by name may lead anywhere.
 """
 
 import itertools
@@ -68,7 +68,7 @@ def read_in_background(
     """Starts to read pictures in worker processes, exactly as for training, and returns an iterator over them.
 
     Args:
-        paths: with the folder that a link must not leave, if any.
+        paths: the files to read, each with the folder that a link must not leave, if any.
         model_config: of the network that will predict.
         max_pixels: larger pictures are not decoded.
 
@@ -87,8 +87,8 @@ def read_in_background(
 
 def predict(classifier: Classifier, paths: Iterable[Path], images: Iterable[np.ndarray | str]) -> Iterator[Answer]:
     """Yields an answer for each path, in order; `images` are as from `read_in_background`."""
-    read = zip(paths, images, strict=True)
-    while batch := list(itertools.islice(read, BATCH_SIZE)):
+    pairs = zip(paths, images, strict=True)
+    while batch := list(itertools.islice(pairs, BATCH_SIZE)):
         readable = [image for _, image in batch if not isinstance(image, str)]
         predictions = zip(*classifier.predict(np.stack(readable)), strict=True) if readable else iter(())
         for path, image in batch:

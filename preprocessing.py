@@ -1,8 +1,8 @@
 """Turns `rawdata/<class>/` (and the copies in `augmented/<class>/`) into `data/<class>/` and `data/manifest.csv`.
 
 Every picture is decoded, resized and stored without loss; a file that cannot be read is skipped and named. Every
-picture knows its source photo, and all pictures of the same photo are on one side of the split between training and
-validation. Run again, it only processes what has changed.
+picture's source is recorded, and all pictures of the same photo are on one side of the split between training and
+validation. If you run it again, only what has changed is processed.
 """
 
 from collections import Counter, defaultdict
@@ -64,14 +64,15 @@ def preprocess(config: PictureConfig) -> list[Picture]:
 def _update(
     folder: DataFolder, originals: list[Picture], copies: list[Picture], config: PictureConfig
 ) -> list[Picture]:
-    """Returns all pictures after bringing `data/` up to date: first the originals, then the copies they allow."""
+    """Brings `data/` up to date and returns all pictures: originals first, which decide about their copies."""
+    # A picture is standardized before it is compared with others; the split follows from the comparison.
     originals = folder.update(originals, others=[folder.previous_by_path.get(copy.path, copy) for copy in copies])
     if not folder.keeps_groups(originals):
         originals = assign_groups(originals, pixels_of=partial(read_pixels, config=config))
     _warn_mislabeled(originals)
     originals = assign_splits(originals, fraction=config.validation_split, seed=config.seed)
     copies = exclude_unusable_copies(copies, originals)
-    pictures = folder.update([*folder.mark_missing(originals), *copies])
+    pictures = folder.update([*folder.mark_missing(originals), *copies])  # now it is known which copies are needed
     folder.finish(pictures)
     return pictures
 

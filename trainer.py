@@ -1,4 +1,4 @@
-"""Trains the network on the pictures of `rawdata/`; run again, it continues where it was.
+"""Trains the network on the pictures of `rawdata/`. If you run it again, it continues where it stopped.
 
 Ctrl-C saves and ends the run; `tensorboard --logdir checkpoints` shows it while it runs and afterwards.
 """
@@ -52,7 +52,7 @@ from training.optimizer import FusedAdam
 from training.tensorboard import TensorBoard
 
 REPORT = "report.txt"
-_MAX_CALIBRATION_IMAGES = 1000  # training images that show what is usual
+_MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
 def main(config: TrainConfig) -> int:
@@ -84,7 +84,7 @@ def train(folder: Path, config: TrainConfig) -> int:
         model.optimizer.learning_rate = config.learning_rate
         print(f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
     else:
-        checkpoints.save()  # a full disk is noticed before the first step, and from now on a lost checkpoint is too
+        checkpoints.save()  # so that a full disk is noticed at once, and a lost checkpoint later
 
     advice = how_to_train_longer(checkpoints.history, config)
     try:
@@ -123,19 +123,20 @@ def load_samples(
 
 
 def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> None:
-    """Sets the loss, the original's mean softmax cross-entropy on the logits or that of each class, and Adam.
+    """Compiles the model with Adam and the loss of the config: softmax or sigmoid cross-entropy on the logits.
 
     `count` is the number of training images.
     """
     softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     loss = softmax if config.loss == "softmax" else sigmoid_cross_entropy
+    _, steps_per_execution = epoch_steps(count, config.batch_size)
     model.compile(
         optimizer=FusedAdam(config.learning_rate, name="adam"),
         loss=loss,
         metrics=[FiniteStepCount(loss)],
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        steps_per_execution=epoch_steps(count, config.batch_size)[1],
-        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # on a CPU it halves the speed
+        steps_per_execution=steps_per_execution,
+        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # XLA is half as fast on a CPU
     )
     model.optimizer.build(model.trainable_variables)
     # Keras creates the sums of a metric with the first batch; a resumed epoch needs them earlier.
@@ -184,7 +185,7 @@ def fit(
         class_weights(samples.labels, balance=config.balance_classes) for samples in (train, validation)
     )
     tensorboard.set_model(model)
-    tensorboard.on_train_begin()  # for a finished run too: a full disk may have cost its last metrics
+    tensorboard.on_train_begin()  # also for a finished run, whose last metrics a full disk may have lost
     try:
         with signals_to(saving):
             while len(history) < config.epochs and not is_saturated(history, config.patience):
@@ -197,7 +198,7 @@ def fit(
                     validation_data=validation_batches(validation, validation_weights),
                     class_weight=weights,
                     callbacks=callbacks,
-                    shuffle=False,  # the order is ours
+                    shuffle=False,  # the data set has its own order
                     verbose=1 if sys.stdout.isatty() else 2,
                 )
     except tf.errors.OpError as error:
@@ -227,11 +228,11 @@ def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, 
     """Returns the network of the best epoch, calibrated, after saving it with its calibration."""
     folder = Path(config.model_save_name)
     classifier = load_classifier(folder)
-    # Only originals show what is usual; there may be nothing but copies.
+    # Copies are less typical than their sources; but there may be nothing else.
     originals = [index for index, picture in enumerate(training) if not picture.is_copy] or range(len(training))
-    evenly = np.linspace(0, len(originals) - 1, min(len(originals), _MAX_CALIBRATION_IMAGES)).astype(int)
+    chosen = np.linspace(0, len(originals) - 1, min(len(originals), _MAX_CALIBRATION_IMAGES)).astype(int)
     classifier.calibrate(
-        training=train.images[np.array(originals)[evenly]],
+        training=train.images[np.array(originals)[chosen]],
         validation=validation.images,
         labels=validation.labels,
         unknown_rate=config.unknown_rate,
@@ -262,10 +263,10 @@ def report(
     epoch = classifier.step // epoch_steps(count, config.batch_size)[0]  # the best one, unless its weights were lost
     text = (
         f"on the {len(pictures)} validation pictures, after epoch {epoch}:\n\n{format_report(result)}\n\n"
-        "The best epoch and the scores were chosen with these pictures, so on new ones it will do slightly worse.\n"
+        "The best epoch and the scores were chosen with these pictures, so expect slightly less accuracy on new ones.\n"
     )
     if config.unknown_rate and np.isinf(classifier.calibration.max_distance):
-        text += "They are too few to tell what is unusual, so nothing will be called unknown.\n"
+        text += "They are too few to recognize unknown pictures, so no picture will be called unknown.\n"
     write_atomically(Path(config.model_save_name, REPORT), text.encode())
     print(f"\n{text}")
     best = best_epoch(history)
@@ -283,7 +284,7 @@ def report(
 
 
 def how_to_train_longer(history: History, config: TrainConfig) -> str:
-    """Returns the settings with which a finished run would go on, or "" for a run that is not finished."""
+    """Returns the settings with which a finished run would continue, or "" for a run that is not finished."""
     settings = [f"--patience {2 * config.patience}"] if is_saturated(history, config.patience) else []
     settings += [f"--epochs {len(history) + config.epochs}"] if len(history) >= config.epochs else []
     return " ".join(settings)

@@ -1,4 +1,4 @@
-"""What validation pictures tell about a network's answers: how reliable they are, and which pictures are unusual.
+"""What validation pictures tell about a network's answers: how reliable they are, and which pictures are unlike them.
 
 Nothing here changes the logits or the predicted class.
 """
@@ -16,7 +16,7 @@ _PRIOR_DEVIATION = 0.25  # standard deviation of the prior of the intercept and 
 class Calibration(NamedTuple):
     """Fitted once for a trained network."""
 
-    mean: np.ndarray  # float64 (features,), of the training pictures
+    mean: np.ndarray  # float64 (features,), of the square roots of the training features
     whitening: np.ndarray  # float64 (features, features); distances are measured after multiplying with it
     slope: float = 1.0  # of the log-odds
     intercept: float = 0.0  # added to them
@@ -42,7 +42,7 @@ def log_odds(logits: np.ndarray, *, loss: str) -> np.ndarray:
 
 
 def scores(odds: np.ndarray, calibration: Calibration | None) -> np.ndarray:
-    """Returns probabilities, 0..1, for log-odds: the sigmoid of a line, which is the identity without calibration."""
+    """Returns probabilities, 0..1: the sigmoid of slope · odds + intercept or, without calibration, of the odds."""
     return expit(calibration.slope * odds + calibration.intercept if calibration else odds)
 
 
@@ -58,7 +58,7 @@ def distances(features: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Returns the Mahalanobis distance of each picture from the mean of the training pictures: float64 (count,).
 
     Features are means of relu outputs and never negative; the square root brings them closer to a normal distribution.
-    Unusual pictures are far from the mean in this space: the idea of Lee et al. 2018 (https://arxiv.org/abs/1807.03888),
+    Other pictures are far from the mean in this space: the idea of Lee et al. 2018 (https://arxiv.org/abs/1807.03888),
     who measure the distance from the mean of each class.
     """
     return np.linalg.norm((np.sqrt(features) - calibration.mean) @ calibration.whitening, axis=1)
@@ -126,8 +126,8 @@ def rejection_thresholds(first: np.ndarray, second: np.ndarray, *, rate: float) 
 
     Both are equally strict, and as strict as possible with a probability of at most about `rate` that a new picture of
     the same kind is rejected. As in split conformal prediction (Papadopoulos et al. 2002), the new picture could have
-    any rank among the given ones; with two thresholds it could be next to either of two pictures. If there are too few
-    pictures for two thresholds, the second is infinite; with even fewer, both are.
+    any rank among the given ones. If there are too few pictures for two thresholds, the second is infinite; with even
+    fewer, both are.
 
     Args:
         first: float (count,), one measure of each picture.

@@ -1,4 +1,4 @@
-"""A trained network that predicts: logits, scores, and whether a picture is like those that it was trained on."""
+"""A trained network that predicts: logits, scores, and whether a picture is unlike those that it was trained on."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +100,7 @@ class Classifier:
 def load_classifier(folder: Path) -> Classifier:
     """Returns the trained network of the best epoch, or of the newest checkpoint if no epoch is finished.
 
-    It is calibrated if the run came to its end or was stopped, but not if it was killed.
+    It is calibrated if the run came to its end or was stopped after its first epoch, but not if it was killed.
 
     Raises:
         UserError: there is no intact checkpoint, or it does not belong to model.json.
@@ -110,7 +110,9 @@ def load_classifier(folder: Path) -> Classifier:
     for checkpoint in read_intact(trained):
         if checkpoint.model_config != model_config:
             path, other = printable(checkpoint.path), printable(folder / MODEL_CONFIG)
-            raise UserError(f"{path}: is of a different network than {other}; bring back the two that belong together")
+            raise UserError(
+                f"{path}: belongs to a different network than {other}; bring back the two that belong together"
+            )
         try:
             return _rebuild(checkpoint)
         except ValueError as error:

@@ -16,7 +16,7 @@ _MAX_MATRIX = 12  # classes up to which the whole confusion matrix is printed
 
 
 def evaluate(predictions: Predictions, *, labels: np.ndarray, paths: Sequence[str], class_names: Sequence[str]) -> dict:
-    """Returns a report, ready for JSON. Being called unknown does not change any number but its own.
+    """Returns a report, ready for JSON. Pictures called unknown are counted in all other numbers too.
 
     Args:
         predictions: of at least one picture.
@@ -64,9 +64,9 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, *, classes: int)
 
 
 def class_metrics(matrix: np.ndarray) -> list[dict]:
-    """Returns for each class: precision (fraction of those predicted as it that are of it), recall (fraction of those
-    of it that are predicted as it), F1 (their harmonic mean) and support (how many are of it); None where there is
-    nothing to divide by."""
+    """Returns for each class: precision (of the pictures predicted as it, the fraction that belong to it), recall (of
+    the pictures that belong to it, the fraction that are predicted as it), F1 (their harmonic mean) and support (how
+    many belong to it); None where there is nothing to divide by."""
 
     def fraction(part: int, whole: int) -> float | None:
         return float(part / whole) if whole else None
@@ -124,7 +124,7 @@ def format_report(report: dict) -> str:
         lines.append(f"{printable(name):<20} " + " ".join(f"{cell:>9}" for cell in cells) + f" {row['support']:>9}")
     lines += ["", *_format_confusions(report)]
     if report["worst_mistakes"]:
-        lines += ["", "worst mistakes, by score:"]
+        lines += ["", "worst mistakes, highest score first:"]
     for mistake in report["worst_mistakes"]:
         picture, true_class, predicted = (printable(mistake[key]) for key in ("picture", "true_class", "predicted"))
         lines.append(f"{picture}  is {true_class}, predicted {predicted} with {mistake['score']:.3f}")

@@ -127,7 +127,8 @@ def main(config: ReliabilityConfig) -> int:
     experiments = experiments_in(folder, config)
     for index, name in enumerate(names):
         share = SHARES[name] / sum(SHARES[other] for other in names[index:])
-        experiment = Experiment(name, folder, seed=config.seed, seconds=(end - time.monotonic()) * share)
+        seconds = (end - time.monotonic()) * share
+        experiment = Experiment(name, folder, size=config.size, seed=config.seed, seconds=seconds)
         printed = 0
         try:
             for row in experiments[name](experiment):

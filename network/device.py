@@ -16,8 +16,8 @@ def configure_device(precision: str) -> str:
     """Sets the precision of all networks built from now on, and lets TensorFlow take GPU memory only as needed.
 
     Args:
-        precision: "float32"; "bfloat16", in which convolutions and products are computed while weights, loss and
-            outputs stay float32; or "auto", which is bfloat16 if the hardware supports it.
+        precision: "float32"; "bfloat16", in which all layers but the fully connected ones are computed, while
+            weights, loss and outputs stay float32; or "auto", which is bfloat16 if the hardware supports it.
 
     Returns:
         the device and the precision, to be shown to the user.
@@ -38,7 +38,7 @@ def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:
 
     Args:
         gpus: TensorFlow's details of the GPUs. If there are none, the processor decides.
-        cpuinfo: Linux's description of the processor. Other systems have none, and TensorFlow no bfloat16 there.
+        cpuinfo: Linux's description of the processor. Other systems have none; TensorFlow does not use bfloat16 there.
     """
     if gpus:
         return all(gpu.get("compute_capability", (0, 0)) >= _BFLOAT16_CAPABILITY for gpu in gpus)
@@ -49,7 +49,7 @@ def _unused_gpu() -> str:
     """Returns what to do about a GPU that TensorFlow does not see."""
     if not (shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()):
         return ""
-    remedy = f"{sys.executable} -m pip install -r requirements-cuda.txt"
+    remedy = f"run {sys.executable} -m pip install -r requirements-cuda.txt"
     if platform.system() != "Linux":
         remedy = "run this under Linux or WSL2, which TensorFlow needs for GPUs"
-    return f"; there is an NVIDIA GPU that TensorFlow cannot use: {remedy}"
+    return f"; there is an NVIDIA GPU that TensorFlow cannot use; {remedy}"

@@ -22,7 +22,8 @@ class Dense(keras.layers.Dense):
     """Keras's Dense for inputs (batch, n), with the faster gradient of `matmul`."""
 
     def call(self, inputs, training=None):
-        return tf.nn.bias_add(matmul(inputs, tf.convert_to_tensor(self.kernel)), self.bias)
+        outputs = matmul(inputs, tf.convert_to_tensor(self.kernel))
+        return self.activation(tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs)
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -69,16 +70,16 @@ class ByteDropout(keras.layers.Layer):
 
 
 class MirrorViews(keras.layers.Layer):
-    """Outside training: the images followed by their mirror images, (batch, h, w, c) → (2 · batch, h, w, c)."""
+    """Except in training, appends the mirror images: (batch, h, w, c) → (2 · batch, h, w, c)."""
 
     def call(self, images, training=False):
         return images if training else keras.ops.concatenate([images, keras.ops.flip(images, axis=2)])
 
 
 class AverageViews(keras.layers.Layer):
-    """Outside training: the mean of the values of images and of their mirror images, (2 · batch, n) → (batch, n).
+    """Except in training, averages the values for images and their mirror images: (2 · batch, n) → (batch, n).
 
-    With `MirrorViews` this is test-time augmentation.
+    Together with `MirrorViews` this is test-time augmentation.
     """
 
     def call(self, values, training=False):

@@ -1,4 +1,4 @@
-"""What rebuilds a network, and what a resumed run must agree on: `checkpoints/model.json`, also in every checkpoint."""
+"""What rebuilds a network, and what a resumed run must share: `checkpoints/model.json`, also in every checkpoint."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _NEW_FOLDER = "train to a new folder with --model_save_name"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ImageConfig):
-    """Checked like every config, so that nothing is built from a damaged or forged file."""
+    """The settings that determine a network and its run. Checked, so that nothing is built from a forged file."""
 
     class_names: list[str]  # sorted; the order of the logits
     scale_input: Flag
@@ -65,9 +65,9 @@ class ModelConfig(ImageConfig):
             raise ValueError(str(error)) from None
         if version != VERSION and isinstance(version, int):
             raise other_version(path)
-        missing = {field.name for field in fields(cls)} ^ values.keys()
-        if version != VERSION or missing:
-            raise ValueError(f"wrong or missing entries: {', '.join(sorted(missing)) or 'version'}")
+        different = {field.name for field in fields(cls)} ^ values.keys()
+        if version != VERSION or different:
+            raise ValueError(f"unknown or missing entries: {', '.join(sorted(different)) or 'version'}")
         try:
             return cls(**values)
         except UserError as error:
@@ -108,7 +108,9 @@ def read_model_config(folder: Path) -> ModelConfig:
             return ModelConfig.from_json(file.read(_MAX_BYTES), path=path)
     except ValueError as error:
         reason = printable(str(error))[:200]
-        raise UserError(f"{printable(path)}: damaged ({reason}); the trainer's command of that run fixes it") from None
+        raise UserError(
+            f"{printable(path)}: damaged ({reason}); run the same trainer.py command to restore it"
+        ) from None
 
 
 def _where_else(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Randomly transformed copies of pictures: how many of which, and the work on one picture in a worker process."""
+"""Randomly transformed copies of pictures: how many to make of each, and the work on one in a worker process."""
 
 import io
 import random
@@ -71,7 +71,7 @@ def load_reduced(data: bytes, config: ImageConfig, *, max_pixels: int) -> Image.
     """Returns a picture as RGB, in its own proportions, reduced to about twice the size it is trained at.
 
     Transforming more pixels than that takes longer and makes no difference at the final size. Pictures that are tiny or
-    narrower than about 1 to 3 are stretched, as they will be in the end anyway, because Augmentor's operations fail on
+    narrower than 1:3 are stretched, as they will be in the end anyway, because Augmentor's operations fail on
     them.
 
     Raises:
@@ -98,7 +98,7 @@ def transform(image: Image.Image, operations: Sequence[Operation], *, seed: str)
         an RGB image of the same size.
     """
     for index, operation in enumerate(operations):
-        random.seed(f"{seed}/{index}")  # again for each, so that removing one does not change the others
+        random.seed(f"{seed}/{index}")  # so that the numbers one operation uses do not affect the next
         np.random.seed(random.getrandbits(32))
         if random.random() < operation.probability:
             (image,) = operation.perform_operation([image])

@@ -55,9 +55,9 @@ class DataFolder:
         }
 
     def update(self, pictures: Sequence[Picture], *, others: Sequence[Picture] = ()) -> list[Picture]:
-        """Returns the pictures with every pending one standardized and stored, unless the last run already did.
+        """Standardizes and stores every pending picture that the last run did not; returns the updated pictures.
 
-        `others` are listed in the manifest meanwhile, in case this run is interrupted.
+        `others` are listed in the manifest too while this runs, in case it is interrupted.
         """
         pending = [picture for picture in pictures if picture.status == PENDING]
         done = {p.path: carry_over(old, p) for p in pending if (old := self._unchanged(p))}
@@ -82,7 +82,7 @@ class DataFolder:
         return [done.get(picture.path, picture) for picture in pictures]
 
     def mark_missing(self, pictures: Sequence[Picture]) -> list[Picture]:
-        """Returns the pictures; those that are kept but not stored, since the last run excluded them, are pending."""
+        """Returns the pictures; kept ones whose image is missing, since the last run excluded them, are pending."""
         return [
             updated(p, status=PENDING) if p.status == KEPT and p.stored not in self._stored else p for p in pictures
         ]
@@ -97,7 +97,7 @@ class DataFolder:
         write_manifest(self._manifest, pictures)
 
     def keeps_groups(self, originals: Sequence[Picture]) -> bool:
-        """Returns whether the pictures already have the groups that the last run found among exactly these."""
+        """Returns whether the groups of the last run are still valid, because it compared exactly these pictures."""
         kept = {picture.path for picture in originals if picture.status == KEPT}
         compared = {picture.path for picture in self.previous if picture.grouped}
         return kept == compared and all(picture.grouped for picture in originals if picture.status == KEPT)
@@ -149,8 +149,9 @@ def read_pixels(picture: Picture, config: PictureConfig) -> np.ndarray:
     Raises:
         UserError: it cannot be read.
     """
-    path = Path(config.data_path, picture.stored)
+    stored = Path(config.data_path, picture.stored)
+    path = stored if stored.exists() else Path(picture.path)
     try:
-        return read_image(path if path.exists() else Path(picture.path), config, max_pixels=config.max_pixels)
+        return read_image(path, config, max_pixels=config.max_pixels)
     except UnreadableImage as error:
         raise UserError(f"cannot read {printable(path)} ({error}); delete it and run this again") from None

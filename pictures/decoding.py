@@ -18,7 +18,7 @@ from PIL.ExifTags import Base
 from config import ImageConfig
 
 # The formats that are read. The content of a file decides, never its name. Pillow knows many more, but their decoders
-# are rarely used and little tested, and one of them starts another program. MPO files of phones are JPEGs.
+# are rarely used and little tested, and that of EPS starts Ghostscript. MPO files of phones are JPEGs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -110,7 +110,7 @@ def _verify_png_chunks(png: bytes) -> None:
         if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
             raise ValueError(f"wrong checksum of chunk {kind!r}")
         if kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            raise ValueError(f"unknown chunk {kind!r}")
+            raise ValueError(f"unknown critical chunk {kind!r}")
         position = end + 4
 
 
@@ -121,15 +121,18 @@ def _verify_jpeg_end(jpeg: bytes) -> None:
     """
     position = 2
     while jpeg[position : position + 1] == b"\xff" and jpeg[position + 1 : position + 2] != b"\xda":  # header segments
-        position += 2 + int.from_bytes(jpeg[position + 2 : position + 4])
+        if jpeg[position + 1 : position + 2] == b"\xff":  # a fill byte, which may stand before any marker
+            position += 1
+        else:
+            position += 2 + int.from_bytes(jpeg[position + 2 : position + 4])
     if jpeg.rfind(b"\xff\xd9", position) < 0:  # searched from the end, where it should be
         raise ValueError("the file is truncated")
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     """Returns a picture of which only the header has been read. Raises ImageTooLarge for the size that it declares."""
-    # Pillow has a limit of its own for the whole process and refuses twice as much. It is raised if ours is higher, and
-    # not switched off, because Pillow also applies it where a header contradicts itself.
+    # Pillow has a limit of its own for the whole process and refuses images of more than twice its size. It is raised
+    # if ours is higher, and not switched off, because Pillow also applies it where a header contradicts itself.
     Image.MAX_IMAGE_PIXELS = max(max_pixels, Image.MAX_IMAGE_PIXELS or 0)
     try:
         _check_size(_declared_size(data), max_pixels)
@@ -173,7 +176,7 @@ def _too_large(size: str, max_pixels: int) -> ImageTooLarge:
 
 
 def _fix_transparent_color(image: Image.Image) -> None:
-    """Scales the transparent color of a PNG to 8 bits, like its pixels; Pillow leaves it in the bits of the file.
+    """Scales the transparent color of a PNG to 8 bits, like its pixels; Pillow keeps it at the bit depth of the file.
 
     The lower 8 of 16 bits are lost, so colors that differ only in them become transparent too.
     """
@@ -220,8 +223,8 @@ def _reduce_gray_levels(image: Image.Image) -> Image.Image:
 def encode_png(pixels: np.ndarray) -> bytes:
     """Returns the content of a PNG file for a uint8 array (rows, columns, 1 or 3), gray or RGB.
 
-    Its pixels are not compressed: compression makes photos only a third smaller, and they would take ten times as long
-    to write and, in every training run, to read.
+    Its pixels are not compressed: compression makes photos only a third smaller, and compressed files would take ten
+    times as long to write and, in every training run, to read.
     """
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
     options = [cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]

@@ -16,7 +16,7 @@ class GaussianDistortion(Operation):
     """
 
     def __init__(self, *, probability: float, grid_width: int, grid_height: int, magnitude: int) -> None:
-        """`magnitude` is the standard deviation of the shift of a point in the middle, in half pixels."""
+        """`magnitude` is the standard deviation of the shift of a point in the middle, in pixels."""
         super().__init__(probability)
         self._columns, self._rows, self._magnitude = grid_width, grid_height, magnitude
 

@@ -1,8 +1,8 @@
-"""Which pictures show the same photo, so that none of them is used for training while another one validates.
+"""Which pictures show the same photo, so that none is used for training while another one is used for validation.
 
 Names identify copies (manifest.py); perceptual hashes find pictures that were saved again, reduced, slightly cropped,
-or put into two class folders. The hash is ImageHash's. The search is ours: imagededup needs torch, fastdup is
-non-commercial, and cleanvision needs pandas.
+or put into two class folders. The hash is ImageHash's. The search is ours: imagededup needs torch, fastdup has
+a non-commercial license, and cleanvision needs pandas.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from pictures.manifest import KEPT, Picture, updated
 
 # Measured on photos and drawings: saving again, halving the size, cutting off 2 % of each side or changing the
 # brightness by 30 % changes at most 8 of 64 bits of nearly all pictures; different pictures differ in at least 10.
-# Signs on plain ground can have the same hash and yet differ, so each pair is confirmed by comparing thumbnails.
+# Logos on a plain background can have the same hash and yet differ, so each pair is confirmed by comparing thumbnails.
 MAX_HASH_DISTANCE = 8  # bits
 _MIN_CORRELATION = 0.98
 _THUMBNAIL_SIDE = 8  # pixels
@@ -34,7 +34,7 @@ def perceptual_hash(pixels: np.ndarray) -> str:
     Args:
         pixels: uint8 (height, width, 3 or 1).
 
-    Algorithm: the signs of the 64 lowest frequencies around their median, "pHash" (Zauner 2010), by ImageHash.
+    Algorithm: whether each of 64 low frequencies is above their median, "pHash" (Zauner 2010), by ImageHash.
     """
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.shape[2] == 3 else pixels.squeeze(axis=2)
     # The hash is computed from 32 x 32 pixels; the library would resize more slowly.
@@ -94,8 +94,8 @@ def _same_pictures(kept: Sequence[Picture], pixels_of: Callable[[Picture], np.nd
 def similar_hashes(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
     """Yields the indices, int (pairs, 2), of all pairs of hashes that differ in at most `max_distance` bits, in blocks.
 
-    If 64 bits are cut into one part more than the bits that may differ, two similar hashes agree in at least one part.
-    So only hashes that agree in a part are compared: few of all, unless most are the same.
+    If 64 bits are split into max_distance + 1 parts, two similar hashes have at least one equal part. So only hashes
+    with an equal part are compared: a small fraction, unless most are the same.
 
     Args:
         hashes: uint64 (n,).

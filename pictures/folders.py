@@ -1,4 +1,4 @@
-"""Which picture files exist, and reading those that may be read."""
+"""Lists picture files and reads them."""
 
 import glob
 import os
@@ -101,7 +101,7 @@ def _files_of(path: Path) -> dict[Path, Path | None]:
     return dict.fromkeys(picture_files(path), path) if path.is_dir() else {path: None}
 
 
-# ---- reading them ----
+# ---- reading files ----
 
 
 def link_problem(path: Path, within: Path) -> str:
@@ -196,7 +196,8 @@ def index_classes(folder: Path, config: ImageConfig) -> list[Picture]:
     """Returns the same as `index_pictures`, for a folder to train on.
 
     Raises:
-        UserError: it does not exist, has fewer than two class folders, or one of them is empty.
+        UserError: it does not exist, has fewer than two class folders, one of them is empty, or they are not classes
+            but the output of Augmentor or the parts of a split.
     """
     remedy = "put your pictures into one sub-folder per class"
     layout = f"{printable(folder)}/cat/….jpg, {printable(folder)}/dog/….jpg"
@@ -212,7 +213,8 @@ def index_classes(folder: Path, config: ImageConfig) -> list[Picture]:
         raise UserError(f"{printable(folder)}: {' and '.join(names)} are not classes; use one of them as --raw_data")
     loose = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     if loose and MANIFEST not in {path.name for path in loose}:
-        print(f"{printable(folder)}: {len(loose)} files are not in a class folder and are ignored")
+        ignored = "1 file that is" if len(loose) == 1 else f"{len(loose)} files that are"
+        print(f"{printable(folder)}: ignoring {ignored} not in a class folder")
     pictures = index_pictures(folder, config)
     for name in sorted(set(names) - {picture.class_name for picture in pictures}):
         raise UserError(f"class {printable(name)}: its folder is empty; add pictures or remove the folder")

@@ -125,7 +125,7 @@ def write_manifest(path: Path, pictures: Sequence[Picture]) -> None:
 
 
 def copy_name(source: str, sha256: str, index: int) -> str:
-    """Returns the name of a copy by augment.py: it tells the source and, by its sha256, the version of the source."""
+    """Returns the name of a copy by augment.py: it has the name of the source and the start of its sha256."""
     return f"{source}_augmented_{sha256[:8]}_{index:04d}.jpg"
 
 

@@ -13,7 +13,7 @@ from system.terminal import printable
 
 
 def draw_validation_groups(groups: Iterable[str], *, fraction: float, seed: int) -> set[str]:
-    """Returns the groups of one class that validate, by their names: at least one, and never all.
+    """Returns the groups of one class that are used for validation, by their names: at least one, and never all.
 
     They are ranked by a hash of the seed and their name, so the result does not depend on the order of listing, and a
     new name moves at most one other to the other side.
@@ -24,11 +24,11 @@ def draw_validation_groups(groups: Iterable[str], *, fraction: float, seed: int)
 
 
 def assign_splits(pictures: Sequence[Picture], *, fraction: float, seed: int) -> list[Picture]:
-    """Returns the pictures with their side of the split: whole groups train, or one picture of a group validates.
+    """Returns the pictures with their side of the split: all of a group for training, or one of it for validation.
 
     That one is a source itself, or the first copy if only copies remain. The others of its group are excluded, so that
-    every validation picture counts as one measurement. A group with pictures of several classes trains: its labels
-    contradict each other, so nothing can be measured with it.
+    every validation picture counts as one measurement. A group with pictures of several classes is used for training:
+    its labels contradict each other, so nothing can be measured with it.
 
     Raises:
         UserError: a class has fewer than two groups of its own.
@@ -74,12 +74,14 @@ def _too_few(class_name: str, groups: int, pictures: Sequence[Picture]) -> UserE
 
 
 def exclude_unusable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> list[Picture]:
-    """Returns copies with the group and side of their source; excluded if that is gone, has changed or validates."""
+    """Returns copies with the group of their source; excluded unless that exists, is unchanged and for training."""
     sources = {picture.source: picture for picture in originals if picture.status == KEPT and not picture.is_copy}
 
     def check(copy: Picture) -> Picture:
         source = sources.get(copy.source)
-        if source is None or not copy.is_copy:
+        if not copy.is_copy:
+            reason = "its name is not that of a copy"
+        elif source is None:
             reason = "its source is not among the pictures of its class"
         elif source.split != TRAIN:
             reason = "its source is used for validation"

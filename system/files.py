@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,7 +20,7 @@ _LOCK_NAME = ".lock"
 
 
 def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
-    """Writes a file, and the folders above it, under a temporary name and renames it once it is complete.
+    """Creates missing folders, writes a file under a temporary name, and renames it once it is complete.
 
     A reader, or a run after a crash, sees either the complete new file or the complete old one. With `fsync` this also
     holds after a power cut. Without it, call `fsync_all` once for many files before relying on them.
@@ -68,7 +68,7 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
-def fsync_all(paths: Iterable[Path]) -> None:
+def fsync_all(paths: Sequence[Path]) -> None:
     """Returns once files that were written without `fsync` would survive a power cut.
 
     On Linux this is one sync() of all disks. For many files it takes a hundredth of the time of flushing each, but it

@@ -1,4 +1,4 @@
-"""A pool of worker processes: an item that crashes or hangs its process costs that item, not the run.
+"""A pool of worker processes: if an item crashes or hangs its process, only that item fails.
 
 Ours because other pools fall short: pebble loses a whole chunk at a crash; loky, joblib and concurrent.futures do not
 say which item crashed and have no time limit for one; all import the main script again, and with it TensorFlow.
@@ -24,7 +24,7 @@ from system.terminal import progress
 _CHUNKSIZE = 16  # items per message: sending each one alone takes as long as reading a picture
 _TIMEOUT = 60.0  # seconds for one item
 _TIMEOUT_EXIT_CODE = 1  # of a worker that ends itself because an item takes too long; set by faulthandler
-_EXTRA_SECONDS = 30.0  # after which a worker is killed that does not even end itself, for example a stopped one
+_EXTRA_SECONDS = 30.0  # after this time a worker that does not respond at all is killed, such as a stopped one
 _MAX_STARTS = 3  # of a worker that ends as soon as it is started
 _SHUTDOWN_SECONDS = 1.0  # for the work in progress when the rest is cancelled; after that its workers are killed
 

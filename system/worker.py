@@ -31,7 +31,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, devnull: BinaryIO) -> None:
             else:
                 answer = []
                 for item in content:
-                    # Its timer works even while a decoder holds the lock of the interpreter.
+                    # Its timer works even while a decoder holds the GIL.
                     faulthandler.dump_traceback_later(timeout, exit=True, file=devnull)
                     answer.append(function(item))
                     faulthandler.cancel_dump_traceback_later()

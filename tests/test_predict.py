@@ -171,9 +171,9 @@ def test_links_in_a_folder_are_followed_only_inside_it(ask):
     code, out, err = ask("in")
     assert (code, names_of(out)) == (1, [inside, "in/same"])
     assert err == [
-        "predict.py: in/folder: a link to a folder, which is not followed",
-        "predict.py: in/out: a link that leads out of the folder",
-        "predict.py: in/self: a link that leads to itself",
+        "predict.py: in/folder: is a link to a folder, which is not followed",
+        "predict.py: in/out: is a link to a place outside the folder",
+        "predict.py: in/self: is a link to itself",
     ]
     Path("named").symlink_to(outside)
     assert names_of(ask("named", "in/out")[1]) == ["named", "in/out"]
@@ -200,7 +200,7 @@ def test_picture_that_crashes_the_decoder_is_named(ask, monkeypatch):
         patch.setattr(predict, "try_read_image", jobs.crash_on_bad)
         code, out, err = ask(good, bad, late)
     assert (code, names_of(out)) == (1, [good, late])
-    assert err == ["predict.py: bad.png: makes the decoder crash (signal 11)"]
+    assert err == ["predict.py: bad.png: crashed its process (signal 11)"]
 
 
 def test_control_characters_in_names_are_escaped(ask):

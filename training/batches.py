@@ -19,7 +19,7 @@ from training.transforms import transform_batch
 
 _MAX_STEPS_PER_EXECUTION = 16  # steps between two returns to Python
 _VALIDATION_BATCH = 64  # does not change any result
-_ORDER, _TRANSFORMS = 0, 1  # the purposes of random numbers
+_ORDER, _TRANSFORMS = 0, 1  # separate streams of random numbers
 
 
 # ---- the images ----
@@ -69,7 +69,7 @@ def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool 
     """Returns images of `data/`, decoded into memory with a progress bar, or streamed from disk.
 
     Raises:
-        UserError: files cannot be read; all are named. Streamed ones are only noticed when they are used.
+        UserError: files cannot be read; all are named. Streamed ones are only reported when they are used.
     """
     label_of = {name: label for label, name in enumerate(class_names(pictures))}
     labels = np.array([label_of[picture.class_name] for picture in pictures], np.int32)
@@ -80,7 +80,7 @@ def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool 
 def _decode_all(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:
     images = np.empty((len(paths), *config.shape), np.uint8)
     failures = []
-    # In one thread: since nothing is decompressed, several would wait for each other rather than for a core.
+    # In one thread: nothing is decompressed, so several would wait for each other (the GIL) rather than for a core.
     with progress(len(paths), "reading", leave=False) as advance:
         for image, path in zip(images, paths, strict=True):
             try:
@@ -106,7 +106,7 @@ def read_error(*parts: Samples) -> UserError | None:
     return next(filter(None, (getattr(samples.images, "error", None) for samples in parts)), None)
 
 
-# ---- their order ----
+# ---- the order of the images ----
 
 
 def epoch_steps(count: int, batch_size: int) -> tuple[int, int]:
@@ -149,7 +149,7 @@ def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> np.nd
     )
 
 
-# ---- the data sets ----
+# ---- data sets of batches ----
 
 
 def training_batches(samples: Samples, config: TrainConfig, *, first_step: int) -> tf.data.Dataset:

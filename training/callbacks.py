@@ -93,7 +93,7 @@ class EarlyStopping(keras.callbacks.Callback):
 class FiniteStepCount(keras.metrics.Metric):
     """The number of steps in an epoch before the first one whose loss is not finite.
 
-    The graph runs many steps before it returns to Python, which could not tell otherwise which of them it was.
+    The graph runs many steps before it returns to Python, which could not know otherwise which step failed.
     """
 
     def __init__(self, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
@@ -120,7 +120,7 @@ class TrainingStopped(Exception):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Records each epoch and saves the run: every `save_seconds`, also within an epoch, and when told to stop.
+    """Records each epoch and saves the run: every `save_seconds`, also within an epoch, and after a stop signal.
 
     Raises:
         TrainingStopped: after `stop_signal` was set and the run was saved.

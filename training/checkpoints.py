@@ -92,7 +92,7 @@ class CheckpointManager:
         self.folder = folder
         self.history: list[dict[str, float]] = []
         self.metric_sums: list[float] = []  # Keras's running sums in the middle of an epoch, else empty
-        # The average of the weights over the last epochs, which validates and predicts.
+        # The average of the weights over the last epochs, used for validation and prediction.
         self.average = [tf.Variable(weight.value) for weight in model.weights]
         self._model = model
         self._model_config = model_config
@@ -132,7 +132,7 @@ class CheckpointManager:
         if self.history and not best_paths:
             print(
                 f"{printable(self.folder / BEST)}: the weights of the best epoch are gone; "
-                "the newest ones are used until an epoch is better",
+                "the newest ones are used until a better epoch",
                 file=sys.stderr,
             )
         self._saved_step = checkpoint.step

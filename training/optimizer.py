@@ -4,7 +4,7 @@ from network.backend import keras, tf
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Keras's Adam, the same arithmetic, in one pass over each variable instead of ten.
+    """Keras's Adam with the same arithmetic, in one pass over each variable instead of ten.
 
     In each step Adam moves about 28 bytes per weight, so with 11 million weights the passes over memory determine the
     time. Algorithm: Kingma and Ba 2015, https://arxiv.org/abs/1412.6980, in the form that precedes its section 2.1.

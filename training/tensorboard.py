@@ -52,7 +52,7 @@ class TensorBoard(keras.callbacks.Callback):
             self._failed = True
             # TensorFlow writes the name of the operation before the reason, and a traceback on further lines.
             reason = printable(str(error).splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0])
-            print(f"TensorBoard gets no more data until the next start: {reason}", file=sys.stderr)
+            print(f"TensorBoard's files cannot be written, but training continues: {reason}", file=sys.stderr)
 
     def _start(self) -> None:
         for log in SCALARS:

@@ -19,7 +19,7 @@ def transform_batch(
     zoom: float,
     contrast: float,
 ) -> np.ndarray:
-    """Returns the images of a batch, each moved and lit differently.
+    """Returns the images of a batch, each with a different random position, shape and brightness.
 
     Args:
         images: uint8 (batch, height, width, color_channels).
@@ -45,7 +45,7 @@ def transform_batch(
         width=width,
     )
     # Each color separately, so that the network does not rely on a hue.
-    gain, light = 1 + contrast * rng.uniform(-1, 1, (2, batch, channels))
+    gain, brightness = 1 + contrast * rng.uniform(-1, 1, (2, batch, channels))
     transformed = np.empty_like(images)
     for index, image in enumerate(images):
         moved = cv2.warpAffine(
@@ -56,8 +56,8 @@ def transform_batch(
             borderMode=cv2.BORDER_REFLECT,
         )
         mean = np.array(cv2.mean(moved)[:channels])
-        # For each color: (value - mean) * gain + mean * light, rounded and clipped to 0..255.
-        color_matrix = np.column_stack([np.diag(gain[index]), mean * (light[index] - gain[index])])
+        # For each color: (value - mean) * gain + mean * brightness, rounded and clipped to 0..255.
+        color_matrix = np.column_stack([np.diag(gain[index]), mean * (brightness[index] - gain[index])])
         transformed[index] = cv2.transform(moved, color_matrix).reshape(image.shape)
     return transformed
 

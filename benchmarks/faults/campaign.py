@@ -30,11 +30,13 @@ class Row(NamedTuple):
 class Experiment:
     """One experiment in progress."""
 
-    def __init__(self, name: str, folder: Path, *, seed: int, seconds: float) -> None:
+    def __init__(self, name: str, folder: Path, *, size: float, seed: int, seconds: float) -> None:
+        """`size` and `seed` are those of the command line; `seconds` is the time that the experiment may take."""
         self.name = name
         self.failures: list[str] = []
         self._folder = folder
         self._seed = seed
+        self._repeat = f"{name} --size {size:g} --seed {seed}"
         self._deadline = time.monotonic() + seconds
 
     def has_time(self) -> bool:
@@ -62,7 +64,7 @@ class Experiment:
             shutil.rmtree(folder)
 
     def fail(self, message: str) -> None:
-        self.failures.append(f"{self.name}, {message}; to repeat: {self.name} --seed {self._seed}")
+        self.failures.append(f"{self.name}, {message}; to repeat: {self._repeat}")
         print(f"  FAILED: {self.failures[-1]}", file=sys.stderr, flush=True)
 
 

@@ -1,13 +1,16 @@
 """Runs that are saved without being trained, for the tests of checkpoints."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
 from answers.calibration import Calibration
 from answers.classifier import Classifier, load_classifier
 from model import generate_model
 from network.backend import keras
+from network.checkpoint_file import _checksum
 from network.model_config import ModelConfig
 from training.checkpoints import CheckpointManager, latest_checkpoint
 
@@ -88,6 +91,18 @@ def steps(folder: Path) -> list[int]:
 
 def checkpoint_file(folder: Path, step: int) -> Path:
     return folder / f"ckpt-{step}.safetensors"
+
+
+def write_first_version(folder: Path) -> Path:
+    """Writes a checkpoint and a model.json as the first version of this toolkit did; returns the checkpoint."""
+    folder.mkdir(exist_ok=True)
+    description = json.dumps(FIELDS, indent=1).encode()
+    tensors = {"average/000": np.zeros(3, np.float32), "step": np.array(7)}
+    tensors["description"] = np.frombuffer(description, np.uint8)
+    path = checkpoint_file(folder, 7)
+    path.write_bytes(safetensors.numpy.save({**tensors, "checksum": _checksum(tensors)}))
+    (folder / "model.json").write_bytes(description)
+    return path
 
 
 def truncate(path: Path) -> None:

@@ -24,6 +24,6 @@ def with_max_distance(trained: Path, folder: Path, max_distance: float) -> Path:
     """Copies a folder of checkpoints; its network calls pictures farther from the training pictures unknown."""
     shutil.copytree(trained, folder)
     classifier = load_classifier(folder)
-    classifier.calibration = classifier.calibration._replace(max_distance=max_distance)
+    classifier.calibration = classifier.calibration._replace(max_distance=float(max_distance))
     classifier.save(folder)
     return folder

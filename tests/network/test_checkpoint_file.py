@@ -1,7 +1,6 @@
 """One checkpoint file: what is written comes back, and any damage to it is noticed."""
 
 import errno
-import json
 import pickle
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from network.checkpoint_file import (
     write_checkpoint,
 )
 from system.errors import UserError
-from tests.helpers.checkpoints import FIELDS, MODEL_CONFIG
+from tests.helpers.checkpoints import MODEL_CONFIG, write_first_version
 
 
 def write_three(folder: Path) -> None:
@@ -105,10 +104,7 @@ def test_read_checkpoint_refuses_a_renamed_file(tmp_path):
 
 
 def test_read_checkpoint_refuses_the_first_version_in_one_line(tmp_path):
-    path = tmp_path / "ckpt-7.safetensors"
-    description = np.frombuffer(json.dumps(FIELDS, indent=1).encode(), np.uint8)
-    tensors = {"average/000": np.zeros(3, np.float32), "step": np.array(7), "description": description}
-    path.write_bytes(safetensors.numpy.save({**tensors, "checksum": _checksum(tensors)}))
+    path = write_first_version(tmp_path)
     with pytest.raises(UserError) as refused:
         read_checkpoint(path)
     assert str(refused.value) == (
