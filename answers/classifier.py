@@ -84,7 +84,9 @@ class Classifier:
         """Writes weights and calibration as the best network in a folder of checkpoints."""
         tensors = state_of("average", by_path(self.model.weights))
         if self.calibration:
-            tensors |= {f"calibration/{name}": np.array(value) for name, value in self.calibration._asdict().items()}
+            tensors |= {
+                f"calibration/{name}": np.array(value, np.float64) for name, value in self.calibration._asdict().items()
+            }
         write_checkpoint(checkpoint_path(folder / BEST, self.step), tensors, self.model_config)
 
     def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,92 +1,160 @@
-"""What the README says is what there is, and its commands are run."""
+"""What README.md, CONTRIBUTING.md and docs/ say is what there is, and their commands work."""
 
 import dataclasses
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, write_picture
 
 import config
+from system.command_line import read_command_line
+from tests.helpers.pictures import ROOT, write_picture
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PATHS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = PATHS[0].read_text(encoding="utf-8")
 CONFIGS = {
     "preprocessing": config.PictureConfig,
     "augment": config.AugmentConfig,
     "trainer": config.TrainConfig,
     "predict": config.PredictConfig,
 }
+PACKAGES = ("pictures", "network", "training", "answers", "system")
+OPTIONS_OF_OTHERS = {"help", "logdir", "cov"}  # of TensorBoard, pytest and every script
+MESSAGES_OF_OTHERS = ("No space left on device", "No matching distribution found for tensorflow")
+
+each_document = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 
 
-def commands(language: str) -> list[str]:
-    return [line for block in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+def blocks(path: Path, language: str) -> list[list[str]]:
+    """Returns the lines of each code block of a language."""
+    text = path.read_text(encoding="utf-8")
+    return [block.splitlines() for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
-def test_continuous_integration_runs_the_test_command_and_the_linter():
-    test_command = next(line for line in commands("sh") if "pytest" in line)
+def commands(path: Path) -> list[tuple[str, list[str]]]:
+    """Returns the commands that run a script, in blocks of code and in sentences: (script, arguments)."""
+    scripts = "|".join(CONFIGS)
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(rf"python(?:3|\.exe)? ({scripts})\.py\b([^`#&;|}}\n]*)", text)
+    return [(script, shlex.split(arguments)) for script, arguments in found]
+
+
+@each_document
+def test_relative_links_and_pictures_exist(path):
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (path.parent / target.partition("#")[0]).exists(), target
+
+
+@each_document
+def test_settings_that_are_mentioned_exist(path):
+    names = {field.name for kind in CONFIGS.values() for field in dataclasses.fields(kind)}
+    mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", path.read_text(encoding="utf-8")))
+    assert mentioned - names - OPTIONS_OF_OTHERS == set()
+
+
+@each_document
+def test_commands_of_the_scripts_are_accepted(path):
+    for script, arguments in commands(path):
+        if "--help" not in arguments:
+            read_command_line(CONFIGS[script], "", arguments)
+
+
+def test_commands_are_found_in_the_readme():
+    assert ("predict", ["--model_save_name", "checkpoints-catdog", "picture.jpg"]) in commands(PATHS[0])
+    assert len({script for script, _ in commands(PATHS[0])}) >= 3
+
+
+@each_document
+def test_benchmarks_and_files_in_commands_exist(path):
+    text = path.read_text(encoding="utf-8")
+    for module in re.findall(r"python\s+-m benchmarks\.(\w+)", text):
+        assert (ROOT / "benchmarks" / f"{module}.py").is_file(), module
+    for name in re.findall(r"-r (requirements[\w-]*\.txt)", text):
+        assert (ROOT / name).is_file(), name
+    for name in re.findall(r"pytest[^\n`]* (tests/[\w/.]+)", text):
+        assert (ROOT / name).is_file(), name
+
+
+def test_continuous_integration_runs_the_test_command_and_the_linters():
+    (test_command,) = (line for block in blocks(PATHS[0], "sh") for line in block if "pytest" in line)
     steps = [line for line in (ROOT / ".ci/run").read_text().splitlines() if not line.startswith(("#", "set ", "cd "))]
-    assert steps == [test_command, ".venv/bin/ruff check", ".venv/bin/ruff format --check"]
+    tools = [".venv/bin/ruff check", ".venv/bin/ruff format --check", ".venv/bin/mypy", ".venv/bin/tach check"]
+    assert steps == [test_command, *tools]
 
 
-def test_powershell_runs_the_same_steps():
-    plain = [line for line in commands("sh") if "-m venv" in line]
-    translated = [line.replace("python3", "py").replace("/bin/", "\\Scripts\\").split(" && ") for line in plain]
-    assert commands("powershell") == [f"{make}; {install}; if ($?) {{ {act} }}" for make, install, act in translated]
+def test_powershell_has_the_same_steps_as_the_shell():
+    install = next(line for block in blocks(PATHS[0], "sh") for line in block if "-m venv" in line)
+    translated = install.replace("python3", "py").replace("/bin/", "\\Scripts\\").split(" && ")
+    create, requirements, train = translated
+    assert blocks(PATHS[0], "powershell") == [[f"{create}; {requirements}; if ($?) {{ {train} }}"]]
 
 
-def test_the_table_has_every_setting_with_its_default_its_scripts_and_its_comment():
-    comments = dict(re.findall(r"^    (\w+): [^#\n]+  # (.+)$", (ROOT / "config.py").read_text(), re.MULTILINE))
-    defaults = {field.name: field.default for kind in CONFIGS.values() for field in dataclasses.fields(kind)}
-    del defaults["images"]  # what predict.py is asked about, not a setting
-    for name, default in defaults.items():
-        users = [
-            script for script, kind in CONFIGS.items() if name in {field.name for field in dataclasses.fields(kind)}
-        ]
-        assert f"| `{name}` | {default} | {', '.join(users)} | {comments[name]} |" in README
-    assert README.count("\n| `") - len(re.findall(r"\n\| `[^`]*[ .]", README)) == len(defaults)
+def test_every_module_has_a_row_in_the_map_of_the_code():
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs/code.md").read_text(encoding="utf-8"), re.MULTILINE)
+    described = {name for row in rows for name in re.findall(r"`(\w+\.py)`", row)}
+    modules = {path.name for folder in ("", *PACKAGES) for path in (ROOT / folder).glob("*.py")}
+    assert described == modules - {"__init__.py"}
 
 
-def test_every_file_has_a_place_in_the_tour():
-    tour = README[README.index("How the code is laid out") :]
-    assert set(re.findall(r"^\| `(\w+\.py)`", tour, re.MULTILINE)) == {path.name for path in ROOT.glob("*.py")}
-
-
-def test_every_picture_and_file_it_names_is_there():
-    for name in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / name).is_file()
+def test_messages_in_troubleshooting_are_those_of_the_code():
+    sources = [*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).glob("*.py"))]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    code = re.sub(r'"\s*\n\s*f?"', "", code)  # a message that is written on two lines
+    rows = re.findall(r"^\| (.*?) \|", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    messages = [message for row in rows for message in re.findall(r"`(.*?)`", row)]
+    starts = [
+        " ".join(part.split()[:3])  # what follows may be the value of a field
+        for message in messages
+        if message not in MESSAGES_OF_OTHERS
+        for part in message.split("…")
+        if len(part.split()) >= 3
+    ]
+    assert len(starts) > 8
+    assert [start for start in starts if start not in code] == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the commands are for a Unix shell")
-def test_your_own_pictures_in_five_lines(tmp_path):
-    """Runs the block as it stands, in a copy of the project, with eight pictures in a home folder."""
-    lines = [line for line in commands("sh") if "requirements" not in line and "tensorboard" not in line]
+def test_commands_for_your_own_pictures_work(tmp_path):
+    """Runs the block of README.md in a copy of the project, with pictures in a home folder, in one short epoch."""
+    (lines,) = (block for block in blocks(PATHS[0], "sh") if block[0].startswith("mv rawdata"))
     assert [line.split()[0] for line in lines] == ["mv", "mkdir", "cp", "cp", "python", "python"]
     project, home = tmp_path / "project", tmp_path / "home"
-    project.mkdir()
-    for path in [*ROOT.glob("*.py"), ROOT / "rawdata"]:
-        (shutil.copytree if path.is_dir() else shutil.copy)(path, project / path.name)
+    (project / "rawdata").mkdir(parents=True)
+    for path in ROOT.glob("*.py"):
+        shutil.copy(path, project)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, project / package)
     for number in range(4):
         write_picture(home / "Pictures/cats" / f"{number}.jpg", label=0, seed=number)
         write_picture(home / "Pictures/dogs" / f"{number}.jpg", label=1, seed=number)
     write_picture(project / "picture.jpg", label=0, seed=9)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (tmp_path / "bin/python").chmod(0o755)
+    python = tmp_path / "bin/python"
+    python.parent.mkdir()
+    python.write_text(
+        '#!/bin/sh\n[ "$1" = trainer.py ] && set -- "$@" --epochs 1 --height 16 --width 16\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
 
-    environment = {**os.environ, "HOME": str(home), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-    script = "set -e\n" + "\n".join(lines)
-    done = subprocess.run(["bash", "-c", script], cwd=project, env=environment, capture_output=True, text=True)
+    environment = {**os.environ, "HOME": str(home), "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    process = subprocess.run(
+        ["bash", "-c", "set -e\n" + "\n".join(lines)], cwd=project, env=environment, capture_output=True, text=True
+    )
 
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^picture\.jpg  (cat|dog)  cat [01]\.\d{3}  dog [01]\.\d{3}$", done.stdout, re.MULTILINE)
-    assert Path(project, "checkpoints-catdog", "best").is_dir()
+    assert process.returncode == 0, process.stderr
+    assert re.search(
+        r"^picture\.jpg  (cat|dog|unknown)  cat [01]\.\d{3}  dog [01]\.\d{3}$", process.stdout, re.MULTILINE
+    )
+    assert (project / "checkpoints-catdog" / "best").is_dir()
 
 
 def test_tensorboard_is_only_ever_opened_to_this_machine():
-    instructions = [README, *(path.read_text(encoding="utf-8") for path in ROOT.glob("*.py"))]
-    assert sum("tensorboard --logdir" in text for text in instructions) >= 2
-    assert not any(option in text for text in instructions for option in ("--bind_all", "--host"))
+    texts = [path.read_text(encoding="utf-8") for path in [*PATHS, *ROOT.glob("*.py")]]
+    assert sum("tensorboard --logdir" in text for text in texts) >= 3
+    assert not any(option in text for text in texts for option in ("--bind_all", "--host"))

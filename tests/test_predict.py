@@ -16,8 +16,10 @@ from predict import read_in_background
 from preprocessing import training_pictures
 from system.errors import UserError
 from tests.helpers import jobs
+from tests.helpers.checkpoints import write_first_version
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture, pixels_of, with_max_distance
+from tests.helpers.runs import run_here
 from training.batches import load
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links, pipes and signals of POSIX")
@@ -238,12 +240,26 @@ def test_pictures_and_evaluate_exclude_each_other_and_one_is_needed(trained, giv
         predict.main(PredictConfig(model_save_name=str(trained), **given))
 
 
-def test_script_without_a_network_says_in_one_line_what_to_do(script, tmp_path):
-    write_picture(tmp_path / "one.png", label=0, seed=0)
-    process = script("predict.py", "one.png")
-    assert (process.returncode, process.stdout) == (2, "")
-    (line,) = process.stderr.splitlines()
+def test_script_without_a_network_says_in_one_line_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    picture("one.png")
+    assert run_here("predict.py", predict.main, PredictConfig, "one.png") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
     assert line.startswith("predict.py: checkpoints: no trained network here; run trainer.py")
+
+
+def test_network_of_the_first_version_is_refused_with_exit_code_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    picture("one.png")
+    write_first_version(Path("old"))
+    assert run_here("predict.py", predict.main, PredictConfig, "one.png", "--model_save_name", "old") == 2
+    assert capsys.readouterr() == (
+        "",
+        f"predict.py: {Path('old', 'model.json')}: was saved by another version of this toolkit; "
+        "train to a new folder with --model_save_name\n",
+    )
 
 
 def test_script_prints_answers_on_stdout_and_errors_on_stderr(script, trained, tmp_path):

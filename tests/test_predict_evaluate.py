@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 import predict
 from answers.classifier import load_classifier
 from answers.evaluation import format_report
+from config import PredictConfig
 from system.errors import UserError
 from tests.helpers.predictions import picture, pixels_of, with_max_distance
+from tests.helpers.runs import run_here
 
 # ---- evaluating ----
 
@@ -44,7 +47,7 @@ def test_evaluate_counts_what_predict_says_about_each_picture(ask, labeled):
     start = next(number for number, text in enumerate(out) if text.startswith("true ↓"))
     assert out[start + 1].split() == ["ant", str(counts["ant", "ant"]), str(counts["ant", "bee"])]
     assert out[start + 2].split() == ["bee", str(counts["bee", "ant"]), str(counts["bee", "bee"])]
-    mistakes = out[out.index("worst mistakes, by score:") + 1 :]
+    mistakes = out[out.index("worst mistakes, highest score first:") + 1 :]
     assert {Path(text.split("  ")[0]) for text in mistakes} == {
         path for path, name in predicted.items() if name != path.parts[1]
     }
@@ -169,11 +172,15 @@ def test_find_true_classes_escapes_the_names_of_classes(tmp_path):
         assert r"a\x1b[2J, b\nee" in str(refused.value)
 
 
-def test_script_refuses_an_unknown_class_folder_with_exit_code_2(script, trained, labeled):
+def test_script_refuses_an_unknown_class_folder_with_exit_code_2(trained, labeled, tmp_path, monkeypatch, capsys):
     picture(labeled / "wasp" / "1.png")
-    process = script("predict.py", "--evaluate", "labeled", "--model_save_name", trained)
-    assert (process.returncode, process.stdout) == (2, "")
-    (line,) = process.stderr.splitlines()
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    arguments = ["--evaluate", "labeled", "--model_save_name", trained]
+    assert run_here("predict.py", predict.main, PredictConfig, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
     assert line.startswith("predict.py: --evaluate labeled: wasp: not a class of this network")
 
 
@@ -244,21 +251,34 @@ def test_json_marks_unknown_pictures_beside_the_predicted_class(trained, ask, tm
     assert known["predicted"] in ("ant", "bee")
 
 
-@pytest.mark.parametrize("kind", ["json", "csv"])
-@pytest.mark.parametrize("how", ["file", "folder", "broken link"])
-def test_existing_files_are_not_overwritten(ask, kind, how, capsys):
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_with_line_ends_and_bytes_that_are_not_utf8_are_predicted(ask):
+    names = ["a,b.png", "a\nb.png", 'a"b.png', os.fsdecode(b"a\xffb.png")]
+    content = Path(picture("one.png")).read_bytes()
+    for name in names:
+        Path(name).write_bytes(content)
+    code, out, err = ask(*names, json="all.json", csv="all.csv")
+    assert (code, len(out), err) == (0, 4, [])
+    assert [row["picture"] for row in json.loads(Path("all.json").read_text())["predictions"]] == names
+    with Path("all.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        assert [row["picture"] for row in csv.DictReader(file)] == names
+
+
+@pytest.mark.parametrize("option", ["json", "csv"])
+@pytest.mark.parametrize("existing", ["file", "folder", "broken link"])
+def test_existing_files_are_not_overwritten(ask, option, existing, capsys):
     name, there = picture("one.png"), Path("there")
-    if how == "file":
+    if existing == "file":
         there.write_text("mine")
-    elif how == "folder":
+    elif existing == "folder":
         there.mkdir()
     else:
         there.symlink_to("nowhere")
-    with pytest.raises(UserError, match=f"^--{kind} there: exists already"):
-        ask(name, **{"json": "new.json", "csv": "new.csv", kind: "there"})
+    with pytest.raises(UserError, match=f"^--{option} there: exists already"):
+        ask(name, **{"json": "new.json", "csv": "new.csv", option: "there"})
     assert capsys.readouterr().out == ""
     assert sorted(path.name for path in Path().iterdir()) == ["one.png", "there"]
-    assert how != "file" or there.read_text() == "mine"
+    assert existing != "file" or there.read_text() == "mine"
 
 
 def test_json_and_csv_cannot_be_the_same_file(ask):

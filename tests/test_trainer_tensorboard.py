@@ -1,4 +1,4 @@
-"""What `tensorboard --logdir checkpoints` serves after a run."""
+"""What `tensorboard --logdir checkpoints` shows after a run."""
 
 import json
 import re
@@ -11,12 +11,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import write_picture
-
-import trainer
-from config import TrainConfig
-
-EPOCHS = 3
 
 
 def free_port() -> int:
@@ -25,25 +19,16 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A function that gets a page of a TensorBoard that watches a run of 3 epochs, resumed after 2."""
-    folder = tmp_path_factory.mktemp("served")
-    for label, name in enumerate(("ant", "bee")):
-        for number in range(6):
-            write_picture(folder / "rawdata" / name / f"{number}.png", label=label, seed=number)
-    names = ("augmented", "data_path", "model_save_name")
-    folders = {"raw_data": str(folder / "rawdata"), **{name: str(folder / name) for name in names}}
-    for epochs in (2, EPOCHS):
-        trainer.main(TrainConfig(height=16, width=16, epochs=epochs, **folders))
-
+def served(trained, tmp_path_factory):
+    """Returns a function that gets a page from a TensorBoard that shows a run of 10 epochs."""
     port = free_port()
-    program = Path(sys.executable).with_name("tensorboard")  # as typed
-    options = ["--logdir", folders["model_save_name"], "--host", "127.0.0.1", "--port", str(port)]
-    log = folder / "tensorboard.log"
+    program = Path(sys.executable).with_name("tensorboard")  # as a user starts it
+    options = ["--logdir", str(trained), "--host", "127.0.0.1", "--port", str(port)]
+    log = tmp_path_factory.mktemp("served") / "tensorboard.log"
 
     def get(page: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=30) as answer:
-            return answer.read()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=30) as response:
+            return response.read()
 
     with log.open("wb") as output, subprocess.Popen([program, *options], stdout=output, stderr=output) as server:
         try:
@@ -57,7 +42,7 @@ def served(tmp_path_factory):
 
 
 def runs(get, server: subprocess.Popen, log: Path) -> list[str]:
-    """What it has found so far; nothing while it is starting."""
+    """Returns the runs that it has found so far; none while it is starting."""
     assert server.poll() is None, log.read_text()
     try:
         return sorted(json.loads(get("/data/runs")))
@@ -65,11 +50,11 @@ def runs(get, server: subprocess.Popen, log: Path) -> list[str]:
         return []
 
 
-def test_the_page_is_served(served):
+def test_page_is_served(served):
     assert b"<title>TensorBoard</title>" in served("/")
 
 
-def test_train_and_validation_share_the_names_of_their_curves(served):
+def test_curves_of_train_and_validation_have_the_same_tags(served):
     tags = json.loads(served("/data/plugin/scalars/tags"))
     assert {run: set(found) for run, found in tags.items()} == {
         "train": {"cost", "accuracy", "learning_rate"},
@@ -87,13 +72,13 @@ def test_train_and_validation_share_the_names_of_their_curves(served):
         ("validation", "accuracy"),
     ],
 )
-def test_a_curve_has_one_point_an_epoch(served, run, tag):
+def test_curve_has_one_point_per_epoch(served, run, tag):
     points = json.loads(served(f"/data/plugin/scalars/scalars?run={run}&tag={tag}"))
-    assert [step for _, step, _ in points] == [1, 2, 3]
+    assert [step for _, step, _ in points] == list(range(1, 11))
     assert all(value >= 0 for _, _, value in points)
 
 
-def test_the_graph_shows_the_layers_by_name_with_their_dimensions(served):
+def test_graph_has_the_names_and_dimensions_of_the_layers(served):
     info = json.loads(served("/data/plugin/graphs/info"))
     assert info["train"]["run_graph"]
     text = served("/data/plugin/graphs/graph?run=train").decode()

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.faults.campaign import Failure, expect
 from benchmarks.harness.processes import ROOT
 
-TENSORBOARD_FAILED = "TensorBoard gets no more data"  # the start of what trainer.py says when it continues without
+TENSORBOARD_FAILED = "TensorBoard"  # the start of what trainer.py says when it cannot write TensorBoard's files
 _MAX_SECONDS = 300  # after which a script counts as hung
 
 

@@ -297,7 +297,7 @@ def test_load_classifier_refuses_a_folder_of_damaged_checkpoints(tmp_path):
 def test_load_classifier_refuses_the_model_config_of_a_different_network(tmp_path):
     save_epochs(*new_run(tmp_path), 0.1)
     (tmp_path / "model.json").write_bytes(model_config(class_names=["cat", "dog"]).to_json())
-    with pytest.raises(UserError, match="is of a different network than .*model.json; bring back the two"):
+    with pytest.raises(UserError, match="belongs to a different network than .*model.json; bring back the two"):
         load_classifier(tmp_path)
 
 

@@ -192,7 +192,7 @@ def test_format_report_of_two_classes():
         "ant                        2       1",
         "bee                        1       1",
         "",
-        "worst mistakes, by score:",
+        "worst mistakes, highest score first:",
         "5.png  is bee, predicted ant with 0.950",
         "3.png  is ant, predicted bee with 0.750",
     ]

@@ -57,6 +57,15 @@ def test_dense_equals_keras(dtype, tolerance, training):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * np.abs(other).max())
 
 
+def test_dense_has_the_activation_and_bias_options_of_keras():
+    layers = pair(Dense, keras.layers.Dense, (4, 30), units=20, activation="relu", use_bias=False)
+    assert len(layers[0].weights) == 1
+    ours, theirs = (outcome(layer, draw(4, 30), training=True) for layer in layers)
+    assert (ours[0] == 0).any()
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("mixed_bfloat16", 0.03)])
 @pytest.mark.parametrize("training", [False, True])
 def test_fused_batch_normalization_equals_keras(dtype, tolerance, training):
