@@ -22,6 +22,9 @@ from config import ImageConfig
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+_MARKER = re.compile(
+    rb"\xff+[^\xff\xda]", re.DOTALL
+)  # of a JPEG's segment, except for that of the pixels; may be padded
 _BACKGROUND = (255, 255, 255)  # shown through transparent pixels: white, like paper
 # Large JPEGs are decoded at this multiple of the final size or more. Compared with a full decode it changes photos by
 # one gray level on average; a factor of 2 changes them by 0.2 levels and takes twice as long.
@@ -120,11 +123,8 @@ def _verify_jpeg_end(jpeg: bytes) -> None:
     Pillow refuses a file that is cut off, but takes zeros for pixels.
     """
     position = 2
-    while jpeg[position : position + 1] == b"\xff" and jpeg[position + 1 : position + 2] != b"\xda":  # header segments
-        if jpeg[position + 1 : position + 2] == b"\xff":  # a fill byte, which may stand before any marker
-            position += 1
-        else:
-            position += 2 + int.from_bytes(jpeg[position + 2 : position + 4])
+    while match := _MARKER.match(jpeg, position):  # a segment of the header
+        position = match.end() + int.from_bytes(jpeg[match.end() : match.end() + 2])
     if jpeg.rfind(b"\xff\xd9", position) < 0:  # searched from the end, where it should be
         raise ValueError("the file is truncated")
 

@@ -89,8 +89,9 @@ def _results(function, items, on_failure, description, leave, chunksize, timeout
     def submit(count: int) -> Iterator[Any]:
         return (threads.submit(job.run, items[start : start + chunksize]) for start in islice(starts, count))
 
-    pending = deque(submit(2 * cores))
+    pending: deque[Any] = deque()
     try:
+        pending.extend(submit(2 * cores))
         yield  # work has started
         with progress(len(items), description, leave=leave) as advance:
             while pending:

@@ -235,6 +235,6 @@ def test_help_is_grouped(capsys):
         "Random transforms",
         "Stopping and saving",
         "Device and memory",
-        "Additions to the original (False switches one off)",
+        "Additions to the original (False or 0 switches one off)",
         "Pictures",
     ]

@@ -390,7 +390,7 @@ def test_preprocess_counts_files_outside_the_class_folders(rawdata, settings_for
     (rawdata / "notes.txt").write_text("not a class")
     (rawdata / ".hidden").write_text("not counted")
     preprocess(settings_for(PictureConfig))
-    assert "rawdata: 1 files are not in a class folder and are ignored" in capsys.readouterr().out
+    assert "rawdata: ignoring 1 file that is not in a class folder" in capsys.readouterr().out
 
 
 # ---- what is refused ----

@@ -56,9 +56,8 @@ def test_only_copies_of_training_pictures_are_used(config, rawdata, capsys):
     }
     stranger = write_picture(Path(config.augmented, "ant", "stranger.jpg"), label=2, seed=1)
     orphan = write_picture(Path(config.augmented, copy_name("ant/gone.jpg", "a" * 64, 1)), label=2, seed=1)
-    for path in (stranger, orphan):
-        name = path.relative_to(config.augmented).as_posix()
-        wrong[name] = "its source is not among the pictures of its class"
+    wrong[stranger.relative_to(config.augmented).as_posix()] = "its name is not that of a copy"
+    wrong[orphan.relative_to(config.augmented).as_posix()] = "its source is not among the pictures of its class"
     capsys.readouterr()
     kept = preprocess(config)
     assert capsys.readouterr().out.splitlines()[1].split() == ["ant", "15", "13", "2", "3", "0", "4"]

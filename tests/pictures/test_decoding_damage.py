@@ -146,6 +146,13 @@ def test_decode_image_refuses_an_interrupted_download_that_was_padded(name, fill
             decoded(data[:left] + filler * (len(data) - left))
 
 
+@pytest.mark.parametrize("count", [1, 2, 1000])
+def test_decode_image_accepts_fill_bytes_before_a_marker_of_a_jpeg(count):
+    data = SAMPLES["JPEG"]
+    assert data[:3] == b"\xff\xd8\xff"
+    assert np.array_equal(decoded(data[:2] + b"\xff" * count + data[2:]), decoded(data))
+
+
 def test_decode_image_does_not_take_the_end_of_a_thumbnail_for_the_end():
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0" + SAMPLES["JPEG, gray"]
     data = file_of(scene(), "JPEG", quality=90, exif=exif)
@@ -199,7 +206,7 @@ def test_decode_image_refuses_a_wrong_checksum_of_any_png_chunk(name):
 
 def test_decode_image_refuses_an_unknown_critical_png_chunk():
     data = SAMPLES["PNG"]
-    with pytest.raises(UnreadableImage, match="unknown chunk b'IDOT'"):
+    with pytest.raises(UnreadableImage, match="unknown critical chunk b'IDOT'"):
         decoded(data[:33] + chunk(b"IDOT", b"") + data[33:])
     assert np.array_equal(decoded(data[:33] + chunk(b"iDOT", b"") + data[33:]), decoded(data))
 

@@ -201,7 +201,7 @@ def test_exclude_unusable_copies_gives_the_reason():
         "its source has changed since: run augment.py again",
         "its source is not among the pictures of its class",
         "its source is not among the pictures of its class",
-        "its source is not among the pictures of its class",
+        "its name is not that of a copy",
     ]
     assert {(picture.status, picture.stored, picture.split) for picture in excluded} == {(EXCLUDED, "", "")}
 
