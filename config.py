@@ -22,6 +22,7 @@ Count = Annotated[int, Between(1, 1_000_000)]
 BatchSize = Annotated[int, Between(1, 65536)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 Megapixels = Annotated[float, Between(0.001, 10_000)]
+Seconds = Annotated[float, Between(0, 86400)]
 Gibibytes = Annotated[float, Between(0, 1e6)]
 Probability = Annotated[float, Between(0, 1)]
 Fraction = Annotated[float, Between(0, 0.9)]
@@ -140,9 +141,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
     # Stopping and saving
     patience: Count = 30  # Stop after this many epochs without a better validation accuracy.
-    save_seconds: Annotated[float, Between(0, 86400)] = (
-        30  # Seconds between checkpoints; a kill loses about as much training.
-    )
+    save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
 
     # Device and memory
