@@ -1,16 +1,21 @@
 """Runs that are killed at a chosen change of their files, and processes that can be interrupted."""
 
 import contextlib
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 from tests.helpers.pictures import ROOT
+
+# What changes a file or folder, as pathlib calls it.
+CHANGES = ((io, "open"), *((os, name) for name in ("replace", "rename", "unlink", "remove", "mkdir", "rmdir")))
 
 
 class Killed(BaseException):
@@ -27,39 +32,34 @@ class Kill:
     def happened(self) -> bool:
         return self._left < 0
 
-    def check(self, event: str, arguments: tuple) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            changes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        else:
-            path, changes = arguments[0], event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
-        if changes and os.fspath(path).startswith(self._folder) and not os.fspath(path).endswith(".lock"):
-            self._left -= 1
-            if self._left < 0:
-                raise Killed
+    def before(self, function: Callable) -> Callable:
+        """Returns a function of io or os that changes its first argument, with the count before it."""
 
+        def counted(path, *arguments, **options):
+            mode = str(arguments[0] if arguments else options.get("mode", "r")) if function is io.open else "w"
+            name = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+            if set(mode) & set("wxa+") and name.startswith(self._folder) and not name.endswith(".lock"):
+                self._left -= 1
+                if self._left < 0:
+                    raise Killed
+            return function(path, *arguments, **options)
 
-_kill: Kill | None = None
+        return counted
 
 
 @contextlib.contextmanager
 def killed(folder: Path, *, after: int) -> Iterator[Kill]:
-    """Ends the block, like kill -9, after so many changes below a folder: no cleanup can change anything either."""
-    global _kill
-    _kill = Kill(folder, after)
-    try:
+    """Ends the block, like kill -9, after so many changes below a folder: no cleanup can change anything either.
+
+    The functions behind pathlib are replaced meanwhile. An audit hook would see every change too, but it cannot be
+    removed, and CPython 3.11 may then fail to start two threads at once under coverage.
+    """
+    kill = Kill(folder, after)
+    with contextlib.ExitStack() as stack:
+        for module, name in CHANGES:
+            stack.enter_context(mock.patch.object(module, name, kill.before(getattr(module, name))))
         with contextlib.suppress(Killed):
-            yield _kill
-    finally:
-        _kill = None
-
-
-def _hook(event: str, arguments: tuple) -> None:
-    if _kill and (event == "open" or event.startswith("os.")) and isinstance(arguments[0], str | os.PathLike):
-        _kill.check(event, arguments)
-
-
-sys.addaudithook(_hook)  # called before each operation on a file; it cannot be removed
+            yield kill
 
 
 def kill_script(name: str, *arguments: object, folder: Path, suffix: str, count: int, cwd: Path) -> None:
