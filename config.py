@@ -133,7 +133,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     loss: Loss = "softmax"  # softmax: classes compete; sigmoid: each class is judged independently.
 
     # Random transforms
-    random_mirror: Flag = True  # Train on mirror images too and average both predictions. Not if sides matter.
+    random_mirror: Flag = True  # Train on mirror images too and average the predictions. False if left/right matters.
     random_shift: Fraction = 0.1  # Shift training pictures by up to this fraction of their width and height.
     random_rotation: Annotated[float, Between(0, 180)] = 10  # Rotate training pictures by up to this many degrees.
     random_zoom: Fraction = 0.15  # Stretch or shrink training pictures by up to this fraction.

@@ -1,6 +1,6 @@
 """Limits of settings, checked whenever a dataclass that declares them is built.
 
-pydantic was considered: it would add 10 MB and its own error texts for what these 70 lines do.
+pydantic was considered: it would add 11 MB and its own error texts for what these 70 lines do.
 """
 
 import math
