@@ -14,9 +14,9 @@ from Augmentor.Operations import BlackAndWhite, Flip, Operation, RotateRange, Sk
 
 from config import AugmentConfig
 from pictures.copies import CopyTask, make_copies, plan
+from pictures.copy_names import source_of
 from pictures.distortion import GaussianDistortion
 from pictures.folders import picture_files
-from pictures.manifest import source_of
 from preprocessing import preprocess
 from system.command_line import run_script
 from system.errors import EXIT_SUCCESS

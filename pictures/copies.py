@@ -13,9 +13,10 @@ from Augmentor.Operations import Operation
 from PIL import Image
 
 from config import AugmentConfig, ImageConfig
+from pictures.copy_names import copy_name
 from pictures.decoding import UnreadableImage, decode_image
 from pictures.folders import read_regular_file
-from pictures.manifest import TRAIN, Picture, copy_name
+from pictures.manifest import TRAIN, Picture
 
 _MIN_SIDE = 32  # pixels; Augmentor's operations fail on tiny images
 _MAX_ASPECT = 3  # and on narrow ones

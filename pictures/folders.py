@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from config import ImageConfig
+from pictures.copy_names import source_of
 from pictures.decoding import UnreadableImage, load_image
-from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text, source_of
+from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
 from system.errors import UserError
 from system.terminal import printable
 

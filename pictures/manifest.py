@@ -23,13 +23,6 @@ KEPT, SKIPPED, EXCLUDED, PENDING = "kept", "skipped", "excluded", "pending"
 
 # An absolute path, a drive, or "..":
 _OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_COPY_NAMES = (
-    re.compile(  # of augment.py
-        r"(?P<source>.+)_augmented_(?P<digits>[0-9a-f]{8})_\d+\.jpg(?P<stored>\.png)?", re.DOTALL
-    ),
-    re.compile(rf".+?_original_(?P<source>.+)_{_UUID}\.\w+?(?P<stored>\.png)?", re.DOTALL),  # of Augmentor itself
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,30 +115,3 @@ def write_manifest(path: Path, pictures: Sequence[Picture]) -> None:
     content = text.getvalue().encode("utf-8", errors="surrogateescape")
     if not path.exists() or path.read_bytes() != content:
         write_atomically(path, content)
-
-
-def copy_name(source: str, sha256: str, index: int) -> str:
-    """Returns the name of a copy by augment.py: it has the name of the source and the start of its sha256."""
-    return f"{source}_augmented_{sha256[:8]}_{index:04d}.jpg"
-
-
-def source_of(name: str) -> tuple[str, str]:
-    """Returns the source photo of a file, judged by its name.
-
-    Args:
-        name: <class>/<name>, below `rawdata/` or `augmented/`.
-
-    Returns:
-        <class>/<name> of the source, which is the file itself unless its name is that of a copy; and the first 8 digits
-        of the sha256 that the source had when the copy was made, or "" if the name does not tell.
-    """
-    folder, _, last = name.rpartition("/")
-    for pattern in _COPY_NAMES:
-        if match := pattern.fullmatch(last):
-            source = match["source"] + (match["stored"] or "")  # in data/ every name has .png appended
-            digits = match.groupdict().get("digits", "")
-            if not digits and folder.endswith("/output"):  # where Augmentor puts its copies
-                folder = folder.removesuffix("/output")
-            original, _ = source_of(f"{folder}/{source}")  # the source may be a copy itself
-            return original, digits
-    return name, ""

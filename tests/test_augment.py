@@ -16,8 +16,9 @@ import augment
 from augment import transforms
 from config import AugmentConfig, PictureConfig
 from pictures.copies import load_reduced, transform
+from pictures.copy_names import source_of
 from pictures.distortion import GaussianDistortion
-from pictures.manifest import TRAIN, source_of
+from pictures.manifest import TRAIN
 from preprocessing import preprocess
 from system import pool
 from tests.helpers import jobs

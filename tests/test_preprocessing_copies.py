@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from config import PictureConfig
-from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, VALIDATION, copy_name, read_manifest
+from pictures.copy_names import copy_name
+from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, VALIDATION, read_manifest
 from preprocessing import preprocess
 from system.errors import UserError
 from tests.helpers.pictures import write_picture

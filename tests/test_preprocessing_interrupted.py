@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from config import PictureConfig
-from pictures.manifest import EXCLUDED, SKIPPED, TRAIN, VALIDATION, Picture, copy_name, read_manifest
+from pictures.copy_names import copy_name
+from pictures.manifest import EXCLUDED, SKIPPED, TRAIN, VALIDATION, Picture, read_manifest
 from preprocessing import preprocess
 from tests.helpers.kill import contents, kill_script, killed, restore
 from tests.helpers.pictures import write_picture

@@ -11,8 +11,9 @@ from PIL import Image
 from augment import transforms
 from config import AugmentConfig, ImageConfig
 from pictures.copies import CopyTask, load_reduced, make_copies, plan, transform
+from pictures.copy_names import source_of
 from pictures.distortion import GaussianDistortion
-from pictures.manifest import TRAIN, VALIDATION, Picture, source_of
+from pictures.manifest import TRAIN, VALIDATION, Picture
 from tests.helpers.mutations import file_of
 from tests.helpers.pictures import write_picture
 

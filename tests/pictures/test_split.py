@@ -7,17 +7,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from pictures.manifest import (
-    EXCLUDED,
-    KEPT,
-    PENDING,
-    SKIPPED,
-    TRAIN,
-    VALIDATION,
-    Picture,
-    copy_name,
-    source_of,
-)
+from pictures.copy_names import copy_name, source_of
+from pictures.manifest import EXCLUDED, KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, Picture
 from pictures.split import assign_splits, draw_validation_groups, exclude_unusable_copies, fingerprint
 from system.errors import UserError
 
