@@ -33,6 +33,8 @@ Flag = Annotated[bool, OneOf((True, False))]  # takes a value, as in `--name Fal
 Loss = Annotated[str, OneOf(("softmax", "sigmoid"))]
 Precision = Annotated[str, OneOf(("auto", "float32", "bfloat16"))]
 
+MIN_CLASSES, MAX_CLASSES = 2, 1000  # of a network
+
 _FOLDERS = "raw_data", "augmented", "data_path", "model_save_name"
 
 

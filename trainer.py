@@ -14,12 +14,12 @@ import numpy as np
 
 from answers.classifier import Classifier, load_classifier
 from answers.evaluation import evaluate, format_report
-from config import TrainConfig
+from config import MAX_CLASSES, TrainConfig
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import BEST, is_checkpoint_name
 from network.device import configure_device
-from network.model_config import MAX_CLASSES, ModelConfig, require_same
+from network.model_config import ModelConfig, require_same
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
 from pictures.split import fingerprint
 from preprocessing import training_pictures

@@ -6,13 +6,23 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from config import BatchSize, DropoutRate, Flag, ImageConfig, Loss, Seed, TrainConfig, ValidationFraction
+from config import (
+    MAX_CLASSES,
+    MIN_CLASSES,
+    BatchSize,
+    DropoutRate,
+    Flag,
+    ImageConfig,
+    Loss,
+    Seed,
+    TrainConfig,
+    ValidationFraction,
+)
 from system.errors import UserError
 from system.terminal import printable
 
 MODEL_CONFIG = "model.json"
 VERSION = 2  # of the formats of model.json and of checkpoints
-MIN_CLASSES, MAX_CLASSES = 2, 1000
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 
