@@ -10,12 +10,14 @@ settings that it uses:
     predict.py        PredictConfig
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from system.errors import UserError
-from system.validation import Between, OneOf, Validated
+from system.terminal import printable
+from system.validation import Between, LocalPath, OneOf, Validated, local_path
 
 Pixels = Annotated[int, Between(16, 4096)]
 Count = Annotated[int, Between(1, 1_000_000)]
@@ -31,6 +33,7 @@ DropoutRate = Annotated[float, Between(0, 0.95)]
 ColorChannels = Annotated[int, OneOf((1, 3))]
 Flag = Annotated[bool, OneOf((True, False))]  # takes a value, as in `--name False`
 Loss = Annotated[str, OneOf(("softmax", "sigmoid"))]
+PathName = Annotated[str, LocalPath()]
 Precision = Annotated[str, OneOf(("auto", "float32", "bfloat16"))]
 
 MIN_CLASSES, MAX_CLASSES = 2, 1000  # of a network
@@ -76,10 +79,10 @@ class PictureConfig(DecodingConfig, ImageConfig):
     """Which pictures to use, and what to make of them."""
 
     # Often needed
-    raw_data: str = "rawdata"  # Folder of your pictures, one sub-folder per class. It is only read.
+    raw_data: PathName = "rawdata"  # Folder of your pictures, one sub-folder per class. It is only read.
     # Pictures
-    augmented: str = "augmented"  # Folder of the copies made by augment.py; they are used for training only.
-    data_path: str = "data"  # Folder of the standardized images that training reads, and of manifest.csv.
+    augmented: PathName = "augmented"  # Folder of the copies made by augment.py; they are used for training only.
+    data_path: PathName = "data"  # Folder of the standardized images that training reads, and of manifest.csv.
     validation_split: ValidationFraction = 0.2  # Fraction of the photos of each class held out for validation.
     seed: Seed = 1  # Determines the split, the copies, the initial weights and the order of the pictures.
 
@@ -107,7 +110,7 @@ class CheckpointConfig(Validated):
     """Where trained networks are kept."""
 
     # Often needed
-    model_save_name: str = "checkpoints"  # Folder of the checkpoints and of the TensorBoard logs.
+    model_save_name: PathName = "checkpoints"  # Folder of the checkpoints and of the TensorBoard logs.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,20 +168,35 @@ class PredictConfig(CheckpointConfig, DeviceConfig, DecodingConfig):
     # Often needed
     images: tuple[str, ...] = ()  # Pictures, folders of pictures or patterns such as *.jpg.
     raw: bool = False  # Show the raw magnitudes instead of the scores.
-    evaluate: str = ""  # Folder with one sub-folder per class: measure the accuracy on its pictures instead.
+    evaluate: PathName = ""  # Folder with one sub-folder per class: measure the accuracy on its pictures instead.
     # Output files
-    json: str = ""  # File to write all predictions to, as JSON. It must not exist yet.
-    csv: str = ""  # File to write all predictions to, as a table. It must not exist yet.
+    json: PathName = ""  # File to write all predictions to, as JSON. It must not exist yet.
+    csv: PathName = ""  # File to write all predictions to, as a table. It must not exist yet.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = tuple(local_path(name, setting="picture") for name in self.images)
+        object.__setattr__(self, "images", names)
 
 
 def _check_folders(config: Validated) -> None:
-    """Raises UserError for a folder without a name and for folders inside each other."""
+    """Raises UserError for a folder without a name, for folders inside each other, and for names of no use."""
     folders = {name: getattr(config, name) for name in _FOLDERS if hasattr(config, name)}
+    real = {name: os.path.realpath(folder) for name, folder in folders.items()}  # a link may lead to itself
     for name, folder in folders.items():
         if not folder:
             raise UserError(f"--{name} '': must be the name of a folder")
-        if name == "model_save_name" and set(folder) & set("*?[]"):
-            raise UserError(f"--{name} {folder}: must not contain * ? [ ], which TensorFlow reads as a pattern")
+        if name == "model_save_name":
+            _check_readable_by_tensorflow(folder)
         for other, outer in folders.items():
-            if name != other and Path(folder).resolve().is_relative_to(Path(outer).resolve()):
-                raise UserError(f"--{name} {folder}: must not be --{other} ({outer}) or lie inside it")
+            if name != other and Path(real[name]).is_relative_to(real[other]):
+                raise UserError(
+                    f"--{name} {printable(folder)}: must not be --{other} ({printable(outer)}) or lie inside it"
+                )
+
+
+def _check_readable_by_tensorflow(folder: str) -> None:
+    if set(folder) & set("*?[]"):
+        raise UserError(f"--model_save_name {folder}: must not contain * ? [ ], which TensorFlow reads as a pattern")
+    if not folder.isascii() and folder.encode(errors="ignore").decode() != folder:
+        raise UserError(f"--model_save_name {printable(folder)}: must be UTF-8, in which TensorFlow writes names")

@@ -4,11 +4,16 @@ pydantic was considered: it would add 11 MB and its own error texts for what the
 """
 
 import math
+import os
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from system.errors import UserError
+from system.terminal import printable
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{2,}")  # two letters or more: one is a drive of Windows
 
 
 class Between(NamedTuple):
@@ -34,22 +39,44 @@ class OneOf(tuple):
         return " or ".join(map(str, self))
 
 
+class LocalPath:
+    """Marks a setting that names a file or folder of this machine: `~` is expanded, and a URL is refused."""
+
+
+def local_path(name: str, *, setting: str) -> str:
+    """Returns the name of a file or folder with `~` expanded.
+
+    Raises:
+        UserError: it is a URL, or nobody has such a home folder.
+    """
+    if _URL.match(name):
+        raise UserError(
+            f"{setting} {printable(name)}: is a URL; only files and folders of this machine can be used: copy it here"
+        )
+    path = os.path.expanduser(name)  # noqa: PTH111 - pathlib raises where there is no home folder
+    if path.startswith("~") and (path[1:2] in ("", "/", os.sep) or not os.path.lexists(path)):
+        raise UserError(
+            f"{setting} {printable(name)}: no such home folder; write the whole path, or ./{printable(name)}"
+        )
+    return path
+
+
 def _plain(number: float) -> str:
     """Returns a number without an exponent: 0.00000001 instead of 1e-08."""
     return f"{Decimal(str(number)).normalize():f}"
 
 
-def read_hint(hint: Any) -> tuple[Any, Between | OneOf | None]:
+def read_hint(hint: Any) -> tuple[Any, Between | OneOf | LocalPath | None]:
     """Returns the type of an annotated field and its limits, if it has any."""
     if get_origin(hint) is not Annotated:
         return hint, None
     kind, *extras = get_args(hint)
-    return kind, next((extra for extra in extras if isinstance(extra, Between | OneOf)), None)
+    return kind, next((extra for extra in extras if isinstance(extra, Between | OneOf | LocalPath)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validated:
-    """Base class of dataclasses that refuse values of the wrong type or outside their limits.
+    """Base class of dataclasses that refuse values of the wrong type or outside their limits, and expand `~` in paths.
 
     Raises:
         UserError: when it is built with such a value.
@@ -63,6 +90,8 @@ class Validated:
                 matches = type(value) is kind or (kind is float and type(value) is int)
                 if not matches:
                     raise UserError(f"--{name} {value!r}: must be of type {kind.__name__}")
-            if limits is not None and not limits.contains(value):
+            if isinstance(limits, LocalPath):
+                object.__setattr__(self, name, local_path(value, setting=f"--{name}"))
+            elif limits is not None and not limits.contains(value):
                 between = "from " if isinstance(limits, Between) else ""
                 raise UserError(f"--{name} {value}: must be {between}{limits}")

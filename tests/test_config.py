@@ -1,6 +1,7 @@
 """Settings: names, defaults, limits, folders, and what follows from them."""
 
 import dataclasses
+import os
 import re
 
 import pytest
@@ -9,6 +10,8 @@ from config import AugmentConfig, DecodingConfig, ImageConfig, PictureConfig, Pr
 from system.command_line import read_command_line, read_comments
 from system.errors import UserError
 
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
+PATH_NAMES = ["raw_data", "augmented", "data_path", "model_save_name", "evaluate", "json", "csv"]
 ALL_CONFIGS = [PictureConfig, AugmentConfig, TrainConfig, PredictConfig]
 
 
@@ -177,6 +180,47 @@ def test_folders_must_not_be_links_to_each_other(tmp_path):
 def test_model_save_name_must_not_be_a_pattern(name, config_class):
     with pytest.raises(UserError, match=r"must not contain \* \? \[ \], which TensorFlow reads as a pattern$"):
         config_class(model_save_name=name)
+
+
+PATHS = [(config_class, name) for config_class in ALL_CONFIGS for name in PATH_NAMES if hasattr(config_class, name)]
+
+
+@pytest.mark.parametrize(("config_class", "name"), PATHS)
+def test_every_path_has_its_home_folder_expanded_and_no_url(config_class, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert getattr(config_class(**{name: "~/nets/a"}), name) == f"{tmp_path}/nets/a"
+    with pytest.raises(UserError, match=rf"^--{name} gs://bucket/run: is a URL; only files and folders of this"):
+        config_class(**{name: "gs://bucket/run"})
+
+
+def test_every_path_is_tested():
+    assert len(PATHS) == 3 + 3 + 4 + 4
+    texts = {field.name for config in ALL_CONFIGS for field in dataclasses.fields(config) if field.type is str}
+    assert texts == set()  # a setting that is only a text and no path is not known to the test above
+
+
+def test_pictures_have_their_home_folder_expanded_and_no_url(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert PredictConfig(images=("a.jpg", "~/b.jpg")).images == ("a.jpg", f"{tmp_path}/b.jpg")
+    with pytest.raises(UserError, match="^picture https://example.org/a.jpg: is a URL"):
+        PredictConfig(images=("a.jpg", "https://example.org/a.jpg"))
+
+
+@not_on_windows
+@pytest.mark.parametrize("config_class", [TrainConfig, PredictConfig])
+def test_model_save_name_must_be_utf8(config_class):
+    with pytest.raises(UserError, match=r"^--model_save_name caf\\udce9: must be UTF-8, in which TensorFlow writes"):
+        config_class(model_save_name=os.fsdecode(b"caf\xe9"))
+    assert config_class(model_save_name="猫").model_save_name == "猫"
+    assert PictureConfig(raw_data=os.fsdecode(b"caf\xe9")).raw_data == os.fsdecode(b"caf\xe9")  # TensorFlow is not used
+
+
+@not_on_windows
+def test_a_folder_may_be_a_link_to_itself(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert PictureConfig(raw_data=str(tmp_path / "loop")).raw_data == str(tmp_path / "loop")
 
 
 # ---- help ----

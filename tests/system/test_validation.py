@@ -1,12 +1,13 @@
 """Limits and types of settings."""
 
+import os
 from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
 
 from system.errors import UserError
-from system.validation import Between, OneOf, Validated, read_hint
+from system.validation import Between, LocalPath, OneOf, Validated, local_path, read_hint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +18,7 @@ class Settings(Validated):
     kind: Annotated[str, OneOf(("red", "green", "blue"))] = "red"
     flag: Annotated[bool, OneOf((True, False))] = True
     names: tuple[str, ...] = ()
+    folder: Annotated[str, LocalPath()] = ""
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,51 @@ def test_read_hint_separates_the_type_from_its_limits():
     assert read_hint(Annotated[int, Between(1, 2)]) == (int, Between(1, 2))
     assert read_hint(Annotated[str, "a remark", OneOf(("a", "b"))]) == (str, OneOf(("a", "b")))
     assert read_hint(Annotated[str, "a remark"]) == (str, None)
+
+
+# ---- paths ----
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "a", "a/b", "/a", "a:b", "a:/b", "C:/a", "C://a", "a b://", "://a", "a~", "./~", "-", "a\\b"],
+)
+def test_local_path_leaves_ordinary_names_alone(name):
+    assert local_path(name, setting="--folder") == name
+
+
+@pytest.mark.parametrize(
+    "name", ["gs://bucket/run", "S3://bucket", "file:///tmp/a", "https://example.org", "git+ssh://a"]
+)
+def test_local_path_refuses_a_url(name):
+    with pytest.raises(UserError) as refused:
+        Settings(folder=name)
+    assert str(refused.value) == (
+        f"--folder {name}: is a URL; only files and folders of this machine can be used: copy it here"
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="home folders of POSIX")
+def test_local_path_expands_home_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings(folder="~/nets").folder == f"{tmp_path}/nets"
+    assert Settings(folder="~").folder == str(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("~nobody-of-this-name", "~nobody-of-this-name/a"):
+        with pytest.raises(
+            UserError, match=f"^--folder {name}: no such home folder; write the whole path, or ./{name}$"
+        ):
+            Settings(folder=name)
+    (tmp_path / "~$letter.jpg").touch()  # of an office program
+    assert Settings(folder="~$letter.jpg").folder == "~$letter.jpg"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="home folders of POSIX")
+def test_local_path_does_not_need_a_home_variable(monkeypatch):
+    import pwd
+
+    monkeypatch.delenv("HOME", raising=False)
+    assert Settings(folder="~/nets").folder == f"{pwd.getpwuid(os.getuid()).pw_dir}/nets"
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user without an entry
+    with pytest.raises(UserError, match="no such home folder"):
+        Settings(folder="~/nets")
