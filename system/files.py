@@ -17,6 +17,7 @@ from system.terminal import printable
 
 _PARTIAL_SUFFIX = ".part"  # of a file that is being written; its name also starts with a dot, so listings ignore it
 _LOCK_NAME = ".lock"
+MAX_NAME_BYTES = 255 - len(f".{_PARTIAL_SUFFIX}")  # of a file that is written: file systems allow 255
 
 
 def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
@@ -30,7 +31,10 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
         try:
             _write(temporary, data)
         except FileNotFoundError:  # the folder is missing: made once for all of its files
-            path.parent.mkdir(parents=True, exist_ok=True)
+            made = _make_folders(path.parent)
+            if fsync:
+                for folder in made:
+                    _fsync(folder.parent)
             _write(temporary, data)
         except FileExistsError:  # left by a killed writer; it could be a link, so it is replaced and not written to
             temporary.unlink()
@@ -51,6 +55,13 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
 def _write(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Makes a folder and those that contain it. Returns those that did not exist, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
 
 
 def _fsync(path: Path) -> None:
@@ -100,21 +111,38 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Gives this process exclusive use of a folder, which is created if necessary, until the block or process ends.
 
     The operating system releases the lock of a killed process. On file systems without locks, a lock file is left
-    behind that has to be deleted by hand.
+    behind that has to be deleted by hand. If nothing was written to a new folder, it is removed again.
 
     Raises:
         UserError: another process holds the lock and `wait` is not set.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    made = _make_folders(folder)
     lock = FileLock(folder / _LOCK_NAME)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        if not wait:
-            raise UserError(f"{printable(folder)}: another run is using this folder; wait or stop it") from None
-        print(f"{printable(folder)}/: another run is using this folder; waiting", file=sys.stderr, flush=True)
-        lock.acquire()
+    is_waiting = False
+    while True:
+        try:
+            lock.acquire(blocking=is_waiting)
+            if (folder / _LOCK_NAME).exists():
+                break
+            lock.release()
+        except Timeout:
+            if not wait:
+                raise UserError(f"{printable(folder)}: another run is using this folder; wait or stop it") from None
+            print(f"{printable(folder)}/: another run is using this folder; waiting", file=sys.stderr, flush=True)
+            is_waiting = True
+        except FileNotFoundError:  # the other run has written nothing, and removed the folder
+            made = _make_folders(folder)
     try:
         yield
     finally:
+        _remove_empty_folders(made)
         lock.release()
+
+
+def _remove_empty_folders(folders: Sequence[Path]) -> None:
+    """Removes folders, the innermost first, if there is nothing in them but a lock: nothing was done there."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            if [path.name for path in folder.iterdir()] == [_LOCK_NAME]:
+                (folder / _LOCK_NAME).unlink()
+            folder.rmdir()

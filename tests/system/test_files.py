@@ -132,6 +132,17 @@ def test_write_atomically_flushes_the_file_then_renames_then_the_folder(tmp_path
 
 
 @only_linux
+def test_write_atomically_flushes_the_folders_that_it_makes(tmp_path, calls):
+    write_atomically(tmp_path / "new" / "deep" / "a.json", b"1")
+    assert [path for call, path in calls if call == "fsync"] == [
+        str(tmp_path / "new"),  # in which deep/ was made
+        str(tmp_path),
+        str(tmp_path / "new" / "deep" / ".a.json.part"),
+        str(tmp_path / "new" / "deep"),
+    ]
+
+
+@only_linux
 def test_fsync_all_is_one_sync_on_linux_and_flushes_each_elsewhere(tmp_path, calls, monkeypatch):
     paths = [tmp_path / name for name in ("a", "b")]
     for path in paths:
@@ -164,6 +175,22 @@ def test_locked_refuses_a_second_user_and_is_free_afterwards(tmp_path):
         pass
     with locked(folder):
         pass
+
+
+def test_locked_removes_new_folders_if_nothing_was_written(tmp_path):
+    with locked(tmp_path / "new" / "deep"):
+        assert (tmp_path / "new" / "deep").is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with locked(tmp_path / "new" / "deep"):
+        (tmp_path / "new" / "a.txt").touch()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
+    (tmp_path / "old").mkdir()
+    with locked(tmp_path / "old"):
+        pass
+    assert (tmp_path / "old").is_dir()
+    with locked(tmp_path / "kept"):
+        (tmp_path / "kept" / "a.txt").touch()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == [".lock", "a.txt"]
 
 
 HOLDER = """
@@ -216,3 +243,24 @@ def test_locked_with_wait_says_so_and_continues_when_it_is_free(tmp_path, holder
         holder.send_signal(signal.SIGKILL)
         assert waiting.stdout.readline() == "locked\n"
         waiting.kill()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_locked_with_wait_makes_a_folder_again_that_the_other_removed(tmp_path):
+    folder = tmp_path / "new"
+    with locked(folder):
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", HOLDER.replace("[1])", "[1]), wait=True"), str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
+    with waiting:
+        assert waiting.stdout.readline() == "locked\n"
+        assert (folder / ".lock").exists()
+        with pytest.raises(UserError), locked(folder):
+            pass
+        waiting.communicate()
