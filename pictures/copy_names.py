@@ -1,5 +1,7 @@
 """Names of copies: which source photo a file shows, judged by its name."""
 
+import hashlib
+import os
 import re
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -36,3 +38,12 @@ def source_of(name: str) -> tuple[str, str]:
             original, _ = source_of(f"{folder}/{source}")  # the source may be a copy itself
             return original, digits
     return name, ""
+
+
+def short_name(name: str, max_bytes: int) -> str:
+    """Returns a file name if it has at most `max_bytes`, otherwise its beginning with a hash of the whole name."""
+    data = os.fsencode(name)
+    if len(data) <= max_bytes:
+        return name
+    end = f"~{hashlib.sha256(data).hexdigest()[:8]}"
+    return data[: max_bytes - len(end)].decode(errors="ignore") + end

@@ -9,6 +9,7 @@ import io
 import re
 import struct
 import zlib
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,6 +30,15 @@ _BACKGROUND = (255, 255, 255)  # shown through transparent pixels: white, like p
 # Large JPEGs are decoded at this multiple of the final size or more. Compared with a full decode it changes photos by
 # one gray level on average; a factor of 2 changes them by 0.2 levels and takes twice as long.
 _MIN_SCALE = 1.5
+
+
+NOT_A_PICTURE = "not a picture, or of an unknown format"
+
+
+class LoadedPicture(NamedTuple):
+    image: np.ndarray
+    pixels: int
+    note: str
 
 
 class UnreadableImage(ValueError):
@@ -65,6 +75,12 @@ def load_image(data: bytes, config: ImageConfig, *, max_pixels: int) -> np.ndarr
     return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).reshape(config.shape)
 
 
+def load_picture(data: bytes, config: ImageConfig, *, max_pixels: int) -> LoadedPicture:
+    image = load_image(data, config, max_pixels=max_pixels)
+    with Image.open(io.BytesIO(data)) as picture:
+        return LoadedPicture(image, picture.width * picture.height, "")
+
+
 def decode_image(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> np.ndarray:
     """Returns a picture decoded, upright and in its own proportions.
 
@@ -96,7 +112,7 @@ def decode_image(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> n
     except ImageTooLarge:
         raise
     except Image.UnidentifiedImageError:
-        raise UnreadableImage("not a picture, or of an unknown format") from None
+        raise UnreadableImage(NOT_A_PICTURE) from None
     except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, KeyError…
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImage(f"cannot be decoded: {reason}") from None

@@ -9,35 +9,50 @@ from pathlib import Path
 import numpy as np
 
 from config import ImageConfig
-from pictures.copy_names import source_of
 from pictures.decoding import UnreadableImage, load_image
-from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
+from pictures.manifest import normalized
 from system.errors import UserError
 from system.terminal import printable
 
-_MAX_NAME_BYTES = 170  # the names of copies and stored images are longer, and file systems allow 255
-_SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
-_SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 _MAX_DEPTH = 100  # of nested folders
+# Files and folders that systems, network drives and archives create, in lower case; hidden ones start with a dot.
+_SYSTEM_NAMES = {
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
+    *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "$windows.~bt"),
+    *("lost+found", "__macosx", "__pycache__", "network trash folder", "temporary items"),
+    *("@eadir", "@tmp", "@recycle", "#recycle", "#snapshot", "@recently-snapshot", "@__thumb", "@sharebin"),
+}
 
 
 # ---- which files exist ----
 
 
+def is_ignored(name: str) -> bool:
+    """Returns whether a file or folder of this name is hidden, or was created by a system and not by the user."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
 def find_classes(folder: Path) -> dict[str, Path]:
     """Returns the class names, sorted, with their folders; nothing if the folder does not exist.
 
+    A class name is the name of its folder in Unicode's composed form. A class folder may be a link to any place.
+
     Raises:
-        UserError: a class folder is a link to a place outside the folder.
+        UserError: two folders have the same name in that form, or a link leads to a folder that contains it.
     """
     if not folder.is_dir():
         return {}
-    found = {path.name: path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
-    for path in found.values():
-        if path.is_symlink() and folder.resolve() not in path.resolve().parents:
-            remedy = f"move that folder here, or use another folder than {printable(folder)}"
-            raise UserError(f"{printable(path)}: is a link to a place outside the folder; {remedy}")
-    return found
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if is_ignored(path.name) or not path.is_dir():
+            continue
+        name = normalized(path.name)
+        if name in found:
+            raise UserError(f"{printable(folder)}: two folders are named {printable(name)}; rename one or merge them")
+        if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
+            raise UserError(f"{printable(path)}: is a link to a folder that contains it; remove the link")
+        found[name] = path
+    return dict(sorted(found.items()))
 
 
 def picture_files(folder: Path) -> Iterator[Path]:
@@ -63,7 +78,7 @@ def picture_entries(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
             continue
         try:
             with os.scandir(folder / name) as found:
-                entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
+                entries = sorted((e for e in found if not is_ignored(e.name)), key=lambda entry: entry.name)
         except OSError:
             if entry is None:
                 raise
@@ -71,7 +86,7 @@ def picture_entries(folder: Path) -> Iterator[tuple[str, os.DirEntry]]:
             continue
         prefix = f"{name}/" if name else ""
         for entry in entries:
-            if not entry.is_dir(follow_symlinks=False) and entry.name.lower() not in _SYSTEM_FILES:
+            if not entry.is_dir(follow_symlinks=False):
                 yield f"{prefix}{entry.name}", entry
         folders = [(f"{prefix}{entry.name}", entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
         stack.extend(reversed(folders))
@@ -157,66 +172,3 @@ def try_read_image(item: tuple[Path, Path | None], *, config: ImageConfig, max_p
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-
-
-# ---- listing a folder of classes ----
-
-
-def index_pictures(folder: Path, config: ImageConfig) -> list[Picture]:
-    """Returns all files in the class folders of a folder as manifest rows that are pending or, if refused, skipped."""
-    pictures = []
-    for class_name, class_folder in find_classes(folder).items():
-        for below, entry in picture_entries(class_folder):
-            name = f"{class_name}/{below}"
-            source = source_of(name)[0]
-            reason = ""
-            if len(os.fsencode(source.rpartition("/")[2])) > _MAX_NAME_BYTES:
-                reason = "its name is too long"
-            elif entry.is_symlink():
-                reason = link_problem(class_folder / below, folder)
-            try:
-                status = entry.stat()
-            except OSError:  # a link to nothing
-                status = entry.stat(follow_symlinks=False)
-            picture = Picture(
-                stored="" if reason else f"{name}.png",  # appended, so that a.png and a.jpg get different names
-                class_name=class_name,
-                source=source,
-                status=SKIPPED if reason else PENDING,
-                reason=reason,
-                path=f"{class_folder.as_posix()}/{below}",
-                size=status.st_size,
-                modified=status.st_mtime_ns,
-                shape=shape_text(config),
-            )
-            pictures.append(picture)
-    return pictures
-
-
-def index_classes(folder: Path, config: ImageConfig) -> list[Picture]:
-    """Returns the same as `index_pictures`, for a folder to train on.
-
-    Raises:
-        UserError: it does not exist, has fewer than two class folders, one of them is empty, or they are not classes
-            but the output of Augmentor or the parts of a split.
-    """
-    remedy = "put your pictures into one sub-folder per class"
-    layout = f"{printable(folder)}/cat/….jpg, {printable(folder)}/dog/….jpg"
-    if not folder.is_dir():
-        raise UserError(f"{printable(folder)}: no such folder; create it and {remedy}: {layout}")
-    names = list(find_classes(folder))
-    if len(names) < 2:
-        found = ", ".join(map(printable, names)) or "none"
-        raise UserError(f"{printable(folder)}: at least two classes are needed, found {found}; {remedy}: {layout}")
-    if "output" in names and set(names) & find_classes(folder / "output").keys():
-        raise UserError(f"{printable(folder / 'output')}: Augmentor's output is not a class; move or remove it")
-    if _SPLIT_NAMES.issuperset(name.lower() for name in names):
-        raise UserError(f"{printable(folder)}: {' and '.join(names)} are not classes; use one of them as --raw_data")
-    loose = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    if loose and MANIFEST not in {path.name for path in loose}:
-        ignored = "1 file that is" if len(loose) == 1 else f"{len(loose)} files that are"
-        print(f"{printable(folder)}: ignoring {ignored} not in a class folder")
-    pictures = index_pictures(folder, config)
-    for name in sorted(set(names) - {picture.class_name for picture in pictures}):
-        raise UserError(f"class {printable(name)}: its folder is empty; add pictures or remove the folder")
-    return pictures

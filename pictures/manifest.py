@@ -5,11 +5,12 @@
 
 import csv
 import io
-import re
+import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from config import ImageConfig
@@ -20,9 +21,6 @@ from system.terminal import printable
 MANIFEST = "manifest.csv"
 TRAIN, VALIDATION = "train", "validation"
 KEPT, SKIPPED, EXCLUDED, PENDING = "kept", "skipped", "excluded", "pending"
-
-# An absolute path, a drive, or "..":
-_OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,22 +36,28 @@ class Picture:
     perceptual_hash: str = ""  # 64 bits in hexadecimal; near-duplicates share nearly all of them
     status: str = PENDING  # "kept", "skipped" (unreadable), "excluded" (must not be used) or "pending"
     reason: str = ""  # why it was skipped or excluded
+    note: str = ""  # what the image does not show of the picture, if anything
     path: str  # the file in rawdata/ or augmented/
-    size: int = 0  # of the file, in bytes
-    modified: int = 0  # time of the last change of the file, in nanoseconds
+    pixels: int = 0  # of the file
     shape: str = ""  # of the image: height x width x channels
+    stored_sha256: str = ""  # of the image in data/
     grouped: int = 0  # 1 if the group was found by comparing all sources that were kept, else 0
 
     @property
     def is_copy(self) -> bool:
-        return not f"/{self.path}".endswith(f"/{self.source}")
+        return not normalized(f"/{self.path}").endswith(normalized(f"/{self.source}"))
+
+    @property
+    def key(self) -> str:
+        """Of the file, however its folder was named: relative or absolute."""
+        return os.path.abspath(self.path)  # noqa: PTH100 - a plain string
 
 
 _FIELDS = [field.name for field in fields(Picture)]
 _COLUMNS = ["class" if name == "class_name" else name for name in _FIELDS]
 _INTEGERS = [field.name for field in fields(Picture) if field.type is int]
-_OLD_NAMES = {"stored": "file", "path": "origin", "grouped": "group_bits"}  # in manifests of the first version
-_OLD_COLUMNS = [_OLD_NAMES.get(name, name) for name in _COLUMNS]
+_OLD_NAMES = {"file": "stored", "origin": "path"}  # in manifests of the first version
+_ALL_VERSIONS = {"class", "source", "group", "split", "sha256", "perceptual_hash", "status", "reason", "shape"}
 
 
 def updated(picture: Picture, **changes: Any) -> Picture:
@@ -82,17 +86,18 @@ def read_manifest(path: Path) -> list[Picture]:
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             header, *rows = [row for row in csv.reader(file) if row] or [[]]
-        if header == _OLD_COLUMNS:
-            print(f"{printable(path)}: was written by an earlier version of this toolkit; all images are made again")
-            pictures = [_from_old_row(dict(zip(header, row, strict=True))) for row in rows]
-        elif header == _COLUMNS:
+        if header == _COLUMNS:
             pictures = [_from_row(dict(zip(_FIELDS, row, strict=True))) for row in rows]
+        elif set(header) >= _ALL_VERSIONS:
+            print(f"{printable(path)}: was written by another version of this toolkit; all images are made again")
+            columns = [_OLD_NAMES.get(name, name) for name in header]
+            pictures = [_from_other_version(dict(zip(columns, row, strict=True))) for row in rows]
         else:
             raise ValueError("other columns")
-    except (TypeError, ValueError, csv.Error):
+    except (TypeError, ValueError, LookupError, csv.Error):
         raise UserError(f"{printable(path)}: is not a manifest of this version; move its folder away") from None
     for picture in pictures:
-        if _OUTSIDE.match(picture.stored):
+        if not is_inside(picture.stored):
             raise UserError(f"{printable(path)}: names a file outside its folder: {printable(picture.stored)}")
     return pictures
 
@@ -101,9 +106,23 @@ def _from_row(row: dict[str, Any]) -> Picture:
     return Picture(**row | {name: int(row[name]) for name in _INTEGERS})
 
 
-def _from_old_row(row: dict[str, str]) -> Picture:
+def _from_other_version(row: dict[str, str]) -> Picture:
     """Returns a pending row, so that the image is made again, or deleted if it is no longer needed."""
-    return Picture(stored=row["file"], class_name=row["class"], source=row["source"], path=row["origin"])
+    return Picture(stored=row["stored"], class_name=row["class"], source=row["source"], path=row["path"])
+
+
+def is_inside(name: str, *, system: type[PurePath] = PurePath) -> bool:
+    """Returns whether a name stays below the folder that it is joined to, by the rules of an operating system.
+
+    `a\\..\\b`, for example, is an ordinary name on Linux, and a path on Windows.
+    """
+    path = system(name)
+    return not path.anchor and ".." not in path.parts
+
+
+def normalized(name: str) -> str:
+    """Returns a name in Unicode's composed form (NFC), so that é is one letter, however the system spells it."""
+    return unicodedata.normalize("NFC", name)
 
 
 def write_manifest(path: Path, pictures: Sequence[Picture]) -> None:

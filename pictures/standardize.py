@@ -5,42 +5,46 @@ from dataclasses import replace
 from pathlib import Path
 
 from config import ImageConfig
-from pictures.decoding import ImageTooLarge, UnreadableImage, encode_png, load_image
+from pictures.decoding import ImageTooLarge, LoadedPicture, UnreadableImage, encode_png, load_picture
 from pictures.duplicates import perceptual_hash
 from pictures.folders import read_regular_file
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture, updated
 
 
-def standardize(item: tuple[Picture, Picture | None], *, config: ImageConfig, max_pixels: int) -> tuple[Picture, bytes]:
-    """Returns the manifest row of a picture, and the PNG file to store.
-
-    `item` is the picture and its row in the last manifest, if what was made of it then is still usable. If the content
-    of the file is the same as then, no PNG is returned.
-    """
-    picture, old = item
+def standardize(picture: Picture, *, config: ImageConfig, max_pixels: int) -> tuple[Picture, bytes]:
+    """Returns the manifest row of a picture, and the PNG file to store."""
     try:
         content = read_regular_file(Path(picture.path))
         picture = replace(picture, sha256=hashlib.sha256(content).hexdigest())
-        if old and old.sha256 == picture.sha256:
-            return carry_over(old, picture), b""
-        pixels = load_image(content, config, max_pixels=max_pixels)
+        loaded = load_picture(content, config, max_pixels=max_pixels)
     except ImageTooLarge as error:  # without a sha256 it is tried again, since another limit may allow it
         return skipped(replace(picture, sha256=""), str(error)), b""
     except UnreadableImage as error:
         return skipped(picture, str(error)), b""
-    return replace(picture, status=KEPT, perceptual_hash=perceptual_hash(pixels)), encode_png(pixels)
+    png = encode_png(loaded.image)
+    return replace(_with_image(picture, loaded), status=KEPT, stored_sha256=hashlib.sha256(png).hexdigest()), png
 
 
 def add_hashes(picture: Picture, *, config: ImageConfig, max_pixels: int) -> Picture:
-    """Returns a kept picture with the hashes that identify duplicates; without them if it cannot be read."""
+    """Returns a kept picture of a ready-made data/ folder, which is stored as it is, with its hashes and its note.
+
+    Without them if it cannot be read.
+    """
     if picture.status != KEPT:
         return picture
     try:
         content = read_regular_file(Path(picture.path))
-        pixels = load_image(content, config, max_pixels=max_pixels)
+        loaded = load_picture(content, config, max_pixels=max_pixels)
     except (UnreadableImage, OSError):  # reported when it is loaded for training
         return picture
-    return replace(picture, sha256=hashlib.sha256(content).hexdigest(), perceptual_hash=perceptual_hash(pixels))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return replace(_with_image(picture, loaded), sha256=sha256, stored_sha256=sha256)
+
+
+def _with_image(picture: Picture, loaded: LoadedPicture) -> Picture:
+    """Returns the row of a picture with what is known from its image."""
+    hash_text = perceptual_hash(loaded.image)
+    return replace(picture, perceptual_hash=hash_text, pixels=loaded.pixels, note=loaded.note)
 
 
 def skipped(picture: Picture, reason: str) -> Picture:
@@ -54,4 +58,4 @@ def carry_over(old: Picture, picture: Picture) -> Picture:
         old = replace(old, status=KEPT, reason="", stored=picture.stored)
     elif old.status == KEPT and picture.group:
         old = updated(old, group=picture.group, split=picture.split)
-    return updated(old, modified=picture.modified)
+    return updated(old, path=picture.path)

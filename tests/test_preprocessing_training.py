@@ -55,19 +55,43 @@ def test_foreign_data_is_used_as_it_is(config, foreign_data, capsys):
     )
 
 
-def test_foreign_data_is_preferred_to_rawdata(config, foreign_data):
-    for name in ("cat", "dog"):
-        write_picture(Path(config.raw_data, name, "a.jpg"), label=2, seed=1)
-    assert {picture.class_name for picture in training_pictures(config)} == {"ant", "bee"}
+@pytest.mark.parametrize(
+    ("data", "raw", "exists", "is_used"),
+    [
+        ("data", "rawdata", False, True),  # there are no raw pictures
+        ("data", "rawdata", True, False),
+        ("mine", "rawdata", True, True),  # it is named
+        ("mine", "rawdata", False, True),
+        ("data", "pics", True, False),  # the raw pictures are named
+        ("data", "pics", False, False),
+        ("mine", "pics", True, False),
+        ("mine", "pics", False, True),
+    ],
+)
+def test_foreign_data_is_used_if_named_or_without_raw_pictures(data, raw, exists, is_used, rawdata, monkeypatch):
+    monkeypatch.chdir(rawdata.parent)
+    rawdata.rename(data)
+    for name in ("cat", "dog") if exists else ():
+        for seed in range(3):
+            write_picture(Path(raw, name, f"{seed}.jpg"), label=2, seed=seed)
+    config = PictureConfig(height=16, width=16, data_path=data, raw_data=raw)
+    if is_used:
+        assert {picture.class_name for picture in training_pictures(config)} == {"ant", "bee"}
+    else:
+        reason = f"{data}: has files but no manifest.csv" if exists else "pics: no such folder"
+        with pytest.raises(UserError, match=reason):
+            training_pictures(config)
 
 
 def test_preprocess_never_writes_to_foreign_data(config, foreign_data):
     shutil.copytree(foreign_data, config.raw_data)
     before = contents(foreign_data)
-    with pytest.raises(
-        UserError, match="has files but no manifest.csv, so it is not overwritten; use another --data_path$"
-    ):
+    with pytest.raises(UserError) as refused:
         preprocess(config)
+    assert str(refused.value) == (
+        f"{foreign_data}: has files but no manifest.csv, so it is not overwritten; use another --data_path, or move "
+        f"{config.raw_data}/ away to train on the files as they are"
+    )
     assert contents(foreign_data) == before
 
 
@@ -185,6 +209,7 @@ def test_data_without_its_manifest_still_knows_its_copies(rawdata, settings_for,
     copy = tmp_path / "data_path" / "ant" / f"ant00.jpg_augmented_{digits}_0000.jpg.png"
     shutil.copy(tmp_path / "data_path" / "ant" / "ant00.jpg.png", copy)
     (tmp_path / "data_path" / "manifest.csv").unlink()
+    shutil.rmtree(rawdata)
     found = {Path(picture.path).name: picture for picture in training_pictures(config)}
     original = found["ant00.jpg.png"]
     if original.split == "train":
@@ -218,13 +243,13 @@ def test_data_of_an_earlier_version_is_made_again_with_one_line(config, rawdata,
     capsys.readouterr()
     assert len(training_pictures(config)) == 20
     output = capsys.readouterr().out
-    line = f"{manifest}: was written by an earlier version of this toolkit; all images are made again"
+    line = f"{manifest}: was written by another version of this toolkit; all images are made again"
     assert output.splitlines()[0] == line
-    assert output.count("earlier version") == 1
+    assert output.count("another version") == 1
     assert not deleted.exists()
     assert contents(config.data_path) == expected
     training_pictures(config)
-    assert "earlier version" not in capsys.readouterr().out
+    assert "another version" not in capsys.readouterr().out
 
 
 def test_data_of_an_earlier_version_needs_rawdata(config, rawdata):

@@ -10,8 +10,8 @@ import numpy as np
 
 from config import PictureConfig, TrainConfig
 from network.backend import tf
+from pictures.data_folder import read_stored
 from pictures.decoding import UnreadableImage
-from pictures.folders import read_image
 from pictures.manifest import Picture, class_names
 from system.errors import UserError
 from system.terminal import printable, progress
@@ -19,6 +19,7 @@ from training.transforms import transform_batch
 
 _MAX_STEPS_PER_EXECUTION = 16  # steps between two returns to Python
 _VALIDATION_BATCH = 64  # does not change any result
+_MAX_NAMES = 5  # pictures that an error names
 _ORDER, _TRANSFORMS = 0, 1  # separate streams of random numbers
 
 
@@ -31,13 +32,13 @@ class StreamedImages:
     `images[index]` gives uint8 (count, height, width, color_channels) for a slice or an array of indices.
     """
 
-    def __init__(self, paths: Sequence[Path], config: PictureConfig) -> None:
-        self._paths = paths
+    def __init__(self, pictures: Sequence[Picture], config: PictureConfig) -> None:
+        self._pictures = pictures
         self._config = config
         self.error: UserError | None = None  # kept here because TensorFlow hides what is raised in its threads
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._pictures)
 
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         """Raises UserError for a picture that cannot be read."""
@@ -45,9 +46,9 @@ class StreamedImages:
         images = np.empty((len(indices), *self._config.shape), np.uint8)
         for image, number in zip(images, indices, strict=True):
             try:
-                image[:] = read_image(self._paths[number], self._config, max_pixels=self._config.max_pixels)
+                image[:] = _read(self._pictures[number], self._config)
             except (UnreadableImage, OSError) as error:
-                self.error = _unreadable([_describe(self._paths[number], error)])
+                self.error = _unreadable([_describe(self._pictures[number], error)], self._config)
                 raise self.error from None
         return images
 
@@ -74,31 +75,40 @@ def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool 
     label_of = {name: label for label, name in enumerate(class_names(pictures))}
     labels = np.array([label_of[picture.class_name] for picture in pictures], np.int32)
     paths = [Path(config.data_path, picture.stored) for picture in pictures]
-    return Samples(_decode_all(paths, config) if in_memory else StreamedImages(paths, config), labels, paths)
+    images = _decode_all(pictures, config) if in_memory else StreamedImages(pictures, config)
+    return Samples(images, labels, paths)
 
 
-def _decode_all(paths: Sequence[Path], config: PictureConfig) -> np.ndarray:
-    images = np.empty((len(paths), *config.shape), np.uint8)
+def _read(picture: Picture, config: PictureConfig) -> np.ndarray:
+    return read_stored(Path(config.data_path, picture.stored), sha256=picture.stored_sha256, config=config)
+
+
+def _decode_all(pictures: Sequence[Picture], config: PictureConfig) -> np.ndarray:
+    images = np.empty((len(pictures), *config.shape), np.uint8)
     failures = []
     # In one thread: nothing is decompressed, so several would wait for each other (the GIL) rather than for a core.
-    with progress(len(paths), "reading", leave=False) as advance:
-        for image, path in zip(images, paths, strict=True):
+    with progress(len(pictures), "reading", leave=False) as advance:
+        for image, picture in zip(images, pictures, strict=True):
             try:
-                image[:] = read_image(path, config, max_pixels=config.max_pixels)
+                image[:] = _read(picture, config)
             except (UnreadableImage, OSError) as error:
-                failures.append(_describe(path, error))
+                failures.append(_describe(picture, error))
             advance(1)
     if failures:
-        raise _unreadable(failures)
+        raise _unreadable(failures, config)
     return images
 
 
-def _describe(path: Path, error: Exception) -> str:
-    return f"{printable(path)} ({printable(str(error))})"
+def _describe(picture: Picture, error: Exception) -> str:
+    return f"{printable(picture.stored)} ({printable(str(error))})"
 
 
-def _unreadable(failures: Sequence[str]) -> UserError:
-    return UserError(f"cannot read {', '.join(failures)}; delete what is damaged and run this again")
+def _unreadable(failures: Sequence[str], config: PictureConfig) -> UserError:
+    more = f" and {len(failures) - _MAX_NAMES} more" if len(failures) > _MAX_NAMES else ""
+    return UserError(
+        f"{printable(config.data_path)}: cannot read {', '.join(failures[:_MAX_NAMES])}{more}; delete what is damaged "
+        "and run this again; if another run uses this folder, give each its own --data_path"
+    )
 
 
 def read_error(*parts: Samples) -> UserError | None:

@@ -87,11 +87,11 @@ class Unloadable:
         return os._exit, (5,)
 
 
-def standardize_or_crash(item, **options):
+def standardize_or_crash(picture, **options):
     """Replaces `standardize` where a test needs a picture that crashes its decoder: ant03.jpg."""
-    if item[0].path.endswith("ant03.jpg"):
+    if picture.path.endswith("ant03.jpg"):
         misbehave("crash")
-    return standardize(item, **options)
+    return standardize(picture, **options)
 
 
 def add_hashes_or_crash(picture, **options):

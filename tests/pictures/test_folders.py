@@ -11,8 +11,6 @@ from pictures.decoding import ImageTooLarge, UnreadableImage, load_image
 from pictures.folders import (
     find_classes,
     find_pictures,
-    index_classes,
-    index_pictures,
     link_problem,
     picture_entries,
     picture_files,
@@ -20,7 +18,6 @@ from pictures.folders import (
     read_regular_file,
     try_read_image,
 )
-from pictures.manifest import PENDING, SKIPPED, Picture
 from system.errors import UserError
 from tests.helpers.pictures import write_picture
 
@@ -49,13 +46,45 @@ def test_find_classes_of_a_missing_folder_is_empty(tmp_path):
 
 
 @not_on_windows
-def test_find_classes_refuses_a_link_to_a_place_outside(tmp_path):
-    make_files(tmp_path, "raw/ant/1.jpg", "raw/.bee/1.jpg", "outside/1.jpg")
-    (tmp_path / "raw" / "bee").symlink_to(".bee")
-    assert list(find_classes(tmp_path / "raw")) == ["ant", "bee"]
+def test_find_classes_follows_links_but_not_to_what_contains_them(tmp_path):
+    make_files(tmp_path, "raw/ant/1.jpg", "outside/1.jpg")
     (tmp_path / "raw" / "cow").symlink_to(tmp_path / "outside")
-    with pytest.raises(UserError, match="raw/cow: is a link to a place outside the folder; move that folder here"):
-        find_classes(tmp_path / "raw")
+    (tmp_path / "raw" / "nothing").symlink_to("missing")
+    (tmp_path / "raw" / "loop").symlink_to("loop")
+    assert list(find_classes(tmp_path / "raw")) == ["ant", "cow"]
+    for target in (tmp_path, tmp_path / "raw"):
+        link = tmp_path / "raw" / "up"
+        link.symlink_to(target)
+        with pytest.raises(UserError, match="raw/up: is a link to a folder that contains it; remove the link$"):
+            find_classes(tmp_path / "raw")
+        link.unlink()
+
+
+def test_find_classes_gives_names_in_composed_form(tmp_path):
+    decomposed, composed = "cafe\u0301", "caf\u00e9"
+    make_files(tmp_path, f"{decomposed}/1.jpg", "ant/1.jpg")
+    assert list(find_classes(tmp_path)) == ["ant", composed]
+
+
+@not_on_windows
+def test_find_classes_refuses_two_folders_with_one_name(tmp_path):
+    make_files(tmp_path, "cafe\u0301/1.jpg")
+    make_files(tmp_path, "caf\u00e9/1.jpg")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system knows only one of them")
+    with pytest.raises(UserError, match="two folders are named caf\u00e9; rename one or merge them$"):
+        find_classes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$RECYCLE.BIN", "lost+found", "System Volume Information", "__MACOSX", "@eaDir", "#recycle", ".git", "Thumbs.db"],
+)
+def test_folders_and_files_of_the_system_are_ignored_anywhere(name, tmp_path):
+    make_files(tmp_path, "ant/1.jpg", f"ant/{name}/2.jpg", f"{name}/3.jpg")
+    make_files(tmp_path, f"ant/deep/{name}")
+    assert list(find_classes(tmp_path)) == ["ant"]
+    assert [path.name for path in picture_files(tmp_path)] == ["1.jpg"]
 
 
 def test_picture_files_are_sorted_at_any_depth_without_system_files(tmp_path):
@@ -193,58 +222,3 @@ def test_try_read_image_returns_the_reason_instead_of_raising(tmp_path, monkeypa
     assert try_read_image((path, None), **options | {"max_pixels": 9}).startswith("has 40 × 30 pixels, more than")
     monkeypatch.setattr(Path, "read_bytes", fail)
     assert try_read_image((path, None), **options) == "Input/output error"
-
-
-# ---- listing a folder of classes ----
-
-
-def test_index_pictures_describes_every_file(tmp_path):
-    make_files(tmp_path, "ant/deep/a.jpg")
-    status = (tmp_path / "ant" / "deep" / "a.jpg").stat()
-    assert index_pictures(tmp_path, ImageConfig(height=20, width=30)) == [
-        Picture(
-            stored="ant/deep/a.jpg.png",
-            class_name="ant",
-            source="ant/deep/a.jpg",
-            status=PENDING,
-            path=f"{tmp_path.as_posix()}/ant/deep/a.jpg",
-            size=7,
-            modified=status.st_mtime_ns,
-            shape="20x30x3",
-        )
-    ]
-
-
-@pytest.mark.parametrize(("length", "status", "reason"), [(170, PENDING, ""), (171, SKIPPED, "its name is too long")])
-def test_index_pictures_skips_names_that_are_too_long(length, status, reason, tmp_path):
-    make_files(tmp_path, f"ant/{'x' * (length - 4)}.jpg")
-    (picture,) = index_pictures(tmp_path, ImageConfig())
-    assert (picture.status, picture.reason, bool(picture.stored)) == (status, reason, status == PENDING)
-
-
-def test_index_pictures_judges_the_length_of_a_copy_by_its_source(tmp_path):
-    make_files(tmp_path, f"ant/{'x' * 166}.jpg_augmented_0123abcd_0001.jpg")
-    assert [picture.status for picture in index_pictures(tmp_path, ImageConfig())] == [PENDING]
-
-
-def test_index_classes_needs_a_folder_with_two_classes_that_have_pictures(tmp_path):
-    raw = tmp_path / "raw"
-    with pytest.raises(UserError, match="raw: no such folder; create it and put your pictures into one sub-folder per"):
-        index_classes(raw, ImageConfig())
-    make_files(raw, "ant/1.jpg")
-    with pytest.raises(UserError, match="raw: at least two classes are needed, found ant; put your pictures into one"):
-        index_classes(raw, ImageConfig())
-    (raw / "bee").mkdir()
-    with pytest.raises(UserError, match="^class bee: its folder is empty; add pictures or remove the folder$"):
-        index_classes(raw, ImageConfig())
-    make_files(raw, "bee/1.jpg")
-    assert [picture.source for picture in index_classes(raw, ImageConfig())] == ["ant/1.jpg", "bee/1.jpg"]
-
-
-@pytest.mark.parametrize("names", [("train", "validation"), ("Test", "TRAIN"), ("training", "testing", "valid")])
-def test_index_classes_refuses_the_folders_of_a_split(names, tmp_path):
-    make_files(tmp_path, *(f"{name}/1.jpg" for name in names))
-    with pytest.raises(UserError, match="are not classes; use one of them as --raw_data$"):
-        index_classes(tmp_path, ImageConfig())
-    make_files(tmp_path, "ant/1.jpg")
-    assert len(index_classes(tmp_path, ImageConfig())) == len(names) + 1

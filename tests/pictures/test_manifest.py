@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import replace
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
@@ -13,6 +14,8 @@ from pictures.manifest import (
     TRAIN,
     Picture,
     class_names,
+    is_inside,
+    normalized,
     read_manifest,
     shape_text,
     write_manifest,
@@ -20,9 +23,16 @@ from pictures.manifest import (
 from system.errors import UserError
 
 SHA256 = "0123456789abcdef" * 4
-HEADER = b"stored,class,source,group,split,sha256,perceptual_hash,status,reason,path,size,modified,shape,grouped\n"
+COLUMNS = (
+    "stored,class,source,group,split,sha256,perceptual_hash,status,reason,note,path,pixels,shape,stored_sha256,grouped"
+)
+HEADER = f"{COLUMNS}\n".encode()
 HEADER_OF_VERSION_1 = (
     b"file,class,source,group,split,sha256,perceptual_hash,status,reason,origin,size,modified,shape,group_bits\n"
+)
+
+HEADER_OF_VERSION_2 = (
+    b"stored,class,source,group,split,sha256,perceptual_hash,status,reason,path,size,modified,shape,grouped\n"
 )
 
 
@@ -68,9 +78,10 @@ def test_read_manifest_gives_what_was_written(name, tmp_path):
         status=KEPT,
         reason=f"because of {name}",
         path=f"rawdata/ant/{name}",
-        size=123,
-        modified=1_700_000_000_123_456_789,
+        note=f"note of {name}",
+        pixels=123,
         shape="100x100x3",
+        stored_sha256=SHA256,
         grouped=1,
     )
     other = Picture(class_name="bee", source="bee/b", path="rawdata/bee/b")
@@ -80,10 +91,10 @@ def test_read_manifest_gives_what_was_written(name, tmp_path):
 
 def test_write_manifest_makes_a_table_with_the_documented_columns(tmp_path):
     path = tmp_path / "manifest.csv"
-    write_manifest(path, [replace(kept("ant/a.jpg"), split=TRAIN, sha256="ab12", size=5, modified=6)])
+    write_manifest(path, [replace(kept("ant/a.jpg"), split=TRAIN, sha256="ab12", stored_sha256="cd", pixels=5)])
     assert path.read_text(encoding="utf-8").splitlines() == [
-        "stored,class,source,group,split,sha256,perceptual_hash,status,reason,path,size,modified,shape,grouped",
-        "ant/a.jpg.png,ant,ant/a.jpg,ant/a.jpg,train,ab12,,kept,,rawdata/ant/a.jpg,5,6,,0",
+        COLUMNS,
+        "ant/a.jpg.png,ant,ant/a.jpg,ant/a.jpg,train,ab12,,kept,,,rawdata/ant/a.jpg,5,,cd,0",
     ]
 
 
@@ -95,6 +106,30 @@ def test_write_manifest_leaves_a_file_with_the_same_content_alone(tmp_path):
     assert path.stat().st_ino == inode
     write_manifest(path, [kept("ant/b.jpg")])
     assert path.stat().st_ino != inode
+
+
+@pytest.mark.parametrize(
+    ("name", "on_posix", "on_windows"),
+    [
+        ("ant/a.png", True, True),
+        ("A: good/a.png", True, False),  # a drive
+        ("ant/a\\..\\b.png", True, False),
+        ("ant\\a.png", True, True),
+        ("\\\\server\\share\\a.png", True, False),
+        ("\\a.png", True, False),
+        ("/a.png", False, False),
+        ("ant/../a.png", False, False),
+        ("..", False, False),
+        ("ant/..a..", True, True),
+    ],
+)
+def test_is_inside_by_the_rules_of_each_system(name, on_posix, on_windows):
+    assert is_inside(name, system=PurePosixPath) is on_posix
+    assert is_inside(name, system=PureWindowsPath) is on_windows
+
+
+def test_normalized_composes_letters_and_leaves_other_bytes():
+    assert normalized("cafe\u0301 \udce9") == "caf\u00e9 \udce9"
 
 
 @pytest.mark.parametrize("stored", ["../outside.png", "ant/../../outside.png", "/etc/outside.png", "ant/.."])
@@ -116,10 +151,10 @@ def test_read_manifest_accepts_two_dots_inside_a_name(tmp_path):
     [
         b"name,label\na.jpg,1\n",
         b"a.jpg\nb.jpg\n",
-        HEADER + b"a,b,c,d,e,f,g,h,i,j,many,0,k,0\n",
+        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,many,l,m,0\n",
         HEADER + b"a,b,c\n",
-        HEADER + b"a,b,c,d,e,f,g,h,i,j,1,2,k,0,more\n",
-        HEADER.rpartition(b",")[0] + b"\n",
+        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,1,l,m,0,more\n",
+        HEADER.replace(b"source,", b""),
         HEADER_OF_VERSION_1 + b"a,b,c\n",
         b"\x89PNG\r\n\x1a\n\x00\x00",
         b"",
@@ -143,15 +178,28 @@ def test_read_manifest_refuses_other_files_in_one_line(content, tmp_path):
         read_manifest(path)
 
 
-def test_read_manifest_makes_all_rows_of_an_earlier_version_pending(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "header",
+    [
+        HEADER_OF_VERSION_1,
+        HEADER_OF_VERSION_1.replace(b"file,", b"stored,")
+        .replace(b"origin", b"path")
+        .replace(b"group_bits", b"grouped"),
+        HEADER_OF_VERSION_1.replace(b"file,", b"stored,")
+        .replace(b"origin", b"path")
+        .replace(b"size", b"something new"),
+    ],
+    ids=["1", "2", "a later one"],
+)
+def test_read_manifest_makes_all_rows_of_another_version_pending(header, tmp_path, capsys):
     path = tmp_path / "manifest.csv"
     row = b"ant/a.jpg.png,ant,ant/a.jpg,ant/a.jpg,train,ab12,00ff,kept,,rawdata/ant/a.jpg,5,6,100x100x3,8\n"
-    path.write_bytes(HEADER_OF_VERSION_1 + row)
+    path.write_bytes(header + row)
     assert read_manifest(path) == [
         Picture(stored="ant/a.jpg.png", class_name="ant", source="ant/a.jpg", path="rawdata/ant/a.jpg", status=PENDING)
     ]
     assert capsys.readouterr().out == (
-        f"{path}: was written by an earlier version of this toolkit; all images are made again\n"
+        f"{path}: was written by another version of this toolkit; all images are made again\n"
     )
 
 

@@ -207,7 +207,7 @@ def test_exclude_unusable_copies_keeps_skipped_ones():
 
 def test_fingerprint_depends_on_pictures_classes_and_split_only():
     picture = replace(kept("ant/a.jpg"), sha256=SHA256, split=TRAIN)
-    same = replace(picture, modified=5, reason="any", perceptual_hash="ab")
+    same = replace(picture, pixels=5, reason="any", perceptual_hash="ab")
     assert fingerprint([picture]) == fingerprint([same])
     changes = {"stored": "ant/b.png", "class_name": "bee", "split": VALIDATION, "sha256": "cd"}
     others = [replace(picture, **{name: value}) for name, value in changes.items()]

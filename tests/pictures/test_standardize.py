@@ -24,39 +24,31 @@ def listed(path: Path, **changes) -> Picture:
 def test_standardize_returns_a_kept_row_and_a_png(tmp_path):
     path = write_picture(tmp_path / "a.png", label=0, seed=1)
     pixels = load_image(path.read_bytes(), CONFIG, max_pixels=MAX_PIXELS)
-    picture, png = standardize((listed(path), None), config=CONFIG, max_pixels=MAX_PIXELS)
+    picture, png = standardize(listed(path), config=CONFIG, max_pixels=MAX_PIXELS)
     assert picture == listed(
         path,
         status=KEPT,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         perceptual_hash=perceptual_hash(pixels),
+        pixels=1200,  # 40 x 30
+        stored_sha256=hashlib.sha256(png).hexdigest(),
     )
     assert np.array_equal(load_image(png, CONFIG, max_pixels=MAX_PIXELS), pixels)
 
 
-def test_standardize_makes_no_png_if_the_content_is_the_same_as_before(tmp_path):
-    path = write_picture(tmp_path / "a.png", label=0, seed=1)
-    old, _ = standardize((listed(path), None), config=CONFIG, max_pixels=MAX_PIXELS)
-    touched = listed(path, modified=5)
-    assert standardize((touched, old), config=CONFIG, max_pixels=MAX_PIXELS) == (replace(old, modified=5), b"")
-    write_picture(path, label=0, seed=2)
-    changed, png = standardize((touched, old), config=CONFIG, max_pixels=MAX_PIXELS)
-    assert changed.sha256 != old.sha256 and png
-
-
 def test_standardize_skips_what_cannot_be_read_with_the_reason(tmp_path):
     path = tmp_path / "a.png"
-    picture, png = standardize((listed(path), None), config=CONFIG, max_pixels=MAX_PIXELS)
+    picture, png = standardize(listed(path), config=CONFIG, max_pixels=MAX_PIXELS)
     assert (picture, png) == (listed(path, stored="", status=SKIPPED, reason="No such file or directory"), b"")
     path.write_bytes(b"")
-    picture, _ = standardize((listed(path), None), config=CONFIG, max_pixels=MAX_PIXELS)
+    picture, _ = standardize(listed(path), config=CONFIG, max_pixels=MAX_PIXELS)
     assert (picture.status, picture.reason) == (SKIPPED, "the file is empty")
     assert picture.sha256 == hashlib.sha256(b"").hexdigest()  # the same content is not tried again
 
 
 def test_standardize_keeps_no_sha256_of_a_picture_that_is_too_large(tmp_path):
     path = write_picture(tmp_path / "a.png", label=0, seed=1)
-    picture, png = standardize((listed(path), None), config=CONFIG, max_pixels=1000)
+    picture, png = standardize(listed(path), config=CONFIG, max_pixels=1000)
     assert (picture.status, picture.sha256, png) == (SKIPPED, "", b"")  # tried again, since the limit may change
     assert picture.reason == "has 40 × 30 pixels, more than --max_megapixels 0.001"
 
@@ -65,7 +57,8 @@ def test_add_hashes_does_nothing_to_a_picture_that_cannot_be_read(tmp_path):
     path = write_picture(tmp_path / "a.png", label=0, seed=1)
     picture = listed(path, status=KEPT)
     hashed = add_hashes(picture, config=CONFIG, max_pixels=MAX_PIXELS)
-    assert hashed.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert hashed.sha256 == hashed.stored_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert hashed.pixels == 1200
     assert hashed.perceptual_hash == perceptual_hash(load_image(path.read_bytes(), CONFIG, max_pixels=MAX_PIXELS))
     path.write_bytes(b"damaged")
     assert add_hashes(picture, config=CONFIG, max_pixels=MAX_PIXELS) == picture
@@ -78,10 +71,10 @@ def test_skipped_has_no_image_group_and_side():
 
 
 def test_carry_over_decides_exclusion_and_the_side_of_a_copy_again():
-    picture = listed(Path("a.png"), status=PENDING, modified=5)
+    picture = listed(Path("raw/a.png"), status=PENDING)
     excluded = listed(Path("a.png"), stored="", status=EXCLUDED, reason="shows the same", perceptual_hash="ab")
-    assert carry_over(excluded, picture) == listed(Path("a.png"), status=KEPT, perceptual_hash="ab", modified=5)
+    assert carry_over(excluded, picture) == listed(Path("raw/a.png"), status=KEPT, perceptual_hash="ab")
     kept = listed(Path("a.png"), status=KEPT, group="ant/old.png", split="", perceptual_hash="ab")
     copy = replace(picture, group="ant/new.png", split=TRAIN)
-    assert carry_over(kept, copy) == replace(kept, group="ant/new.png", split=TRAIN, modified=5)
-    assert carry_over(kept, picture) == replace(kept, modified=5)
+    assert carry_over(kept, copy) == replace(kept, group="ant/new.png", split=TRAIN, path="raw/a.png")
+    assert carry_over(kept, picture) == replace(kept, path="raw/a.png")

@@ -1,0 +1,184 @@
+"""Lists a folder with one sub-folder per class as rows of the manifest, and refuses folders that are no classes."""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from config import MAX_CLASSES, ImageConfig
+from pictures.copy_names import short_name, source_of
+from pictures.decoding import NOT_A_PICTURE
+from pictures.folders import find_classes, is_ignored, link_problem, picture_entries
+from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
+from system.errors import UserError
+from system.files import MAX_NAME_BYTES
+from system.terminal import printable
+
+UNKNOWN = "unknown"  # what a picture is called that belongs to no class
+_IMAGE_SUFFIX = ".png"  # appended, so that a.png and a.jpg get different names
+_HASH_DIGITS = 8
+_SPLIT_NAME = re.compile(  # train, test_set, Validation Data, ...
+    r"(train(ing)?|test(ing)?|val(id(ation)?)?|dev|eval(uation)?|hold[-_ ]?out)"
+    r"([-_ ]?(set|data|dataset|split|images|pictures|photos|\d+))*",
+    re.IGNORECASE,
+)
+# Of files that are taken for pictures even if their content is not one, so that a damaged class is not passed over.
+_PICTURE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm"),
+}
+_PLACEHOLDER = re.compile(r"\..+\.icloud", re.DOTALL)  # of a file that has not been downloaded from iCloud yet
+
+
+def index_pictures(folder: Path, config: ImageConfig) -> list[Picture]:
+    """Returns all files in the class folders of a folder as manifest rows that are pending or, if refused, skipped."""
+    return [
+        picture
+        for class_name, class_folder in find_classes(folder).items()
+        for picture in _index_class(class_name, class_folder, config)
+    ]
+
+
+def _index_class(class_name: str, class_folder: Path, config: ImageConfig) -> list[Picture]:
+    within = class_folder if class_folder.is_symlink() else class_folder.parent  # what links must not leave
+    entries = list(picture_entries(class_folder))
+    folders = {parent.as_posix() for name, _ in entries for parent in Path(name).parents}
+    pictures = []
+    for below, entry in entries:
+        name = f"{class_name}/{below}"
+        reason = link_problem(class_folder / below, within) if entry.is_symlink() else ""
+        picture = Picture(
+            stored="" if reason else f"{class_name}/{_image_name(below, folders)}",
+            class_name=class_name,
+            source=source_of(name)[0],
+            status=SKIPPED if reason else PENDING,
+            reason=reason,
+            path=f"{class_folder.as_posix()}/{below}",
+            shape=shape_text(config),
+        )
+        pictures.append(picture)
+    return pictures
+
+
+def _image_name(name: str, folders: Collection[str]) -> str:
+    """Returns the name of the image of a picture below its class folder, the same in every run.
+
+    Where a sub-folder has that name, as `a.png/` has beside a picture `a`, a hash of the name is added.
+    """
+    parent, slash, last = name.rpartition("/")
+    limit = MAX_NAME_BYTES - len(_IMAGE_SUFFIX)
+    if f"{name}{_IMAGE_SUFFIX}" in folders:
+        digits = hashlib.sha256(os.fsencode(last)).hexdigest()[:_HASH_DIGITS]
+        last = f"{short_name(last, limit - 1 - _HASH_DIGITS)}~{digits}"
+    return f"{parent}{slash}{short_name(last, limit)}{_IMAGE_SUFFIX}"
+
+
+def index_classes(folder: Path, config: ImageConfig) -> list[Picture]:
+    """Returns the same as `index_pictures`, for a folder to train on, and names what it passes over.
+
+    Raises:
+        UserError: it does not exist, has fewer than two classes with files or too many of them, or its sub-folders are
+            not classes.
+    """
+    remedy = "put your pictures into one sub-folder per class"
+    layout = f"{printable(folder)}/cat/….jpg, {printable(folder)}/dog/….jpg"
+    if not folder.is_dir():
+        raise UserError(f"{printable(folder)}: no such folder; create it and {remedy}: {layout}")
+    classes = find_classes(folder)
+    _refuse_other_layouts(folder, classes)
+    pictures = index_pictures(folder, config)
+    names = sorted({picture.class_name for picture in pictures})
+    empty = sorted(classes.keys() - set(names))
+    if len(names) < 2:
+        found = ", ".join(map(printable, names)) or "none"
+        if empty:
+            found += f" ({', '.join(map(printable, empty))}: no pictures)"
+        raise UserError(
+            f"{printable(folder)}: at least two classes are needed, found {found}; {remedy}: {layout}"
+            f"{_nested_classes(classes)}"
+        )
+    if len(names) > MAX_CLASSES:
+        raise UserError(f"{printable(folder)}: {len(names):,} classes; at most {MAX_CLASSES:,} are possible")
+    for name in empty:
+        print(f"{printable(classes[name])}: has no pictures, so it is not a class of this run")
+    _tell_what_is_ignored(folder, classes)
+    return pictures
+
+
+def _refuse_other_layouts(folder: Path, classes: dict[str, Path]) -> None:
+    """Raises UserError if the sub-folders are the parts of a split, the output of Augmentor, or called unknown."""
+    if "output" in classes and classes.keys() & find_classes(classes["output"]).keys():
+        raise UserError(f"{printable(classes['output'])}: Augmentor's output is not a class; move or remove it")
+    if UNKNOWN in classes:
+        raise UserError(
+            f"{printable(classes[UNKNOWN])}: a picture of no class is called {UNKNOWN}, so a class must not be; "
+            "rename the folder, for example to other"
+        )
+    if parts := _parts_of_a_split(classes):
+        shown = " and ".join(printable(name) for name in parts[:5])
+        raise UserError(
+            f"{printable(folder)}: {shown} are parts of a data set and not classes; "
+            f"use one of them: --raw_data {printable(classes[parts[0]])}"
+        )
+
+
+def _parts_of_a_split(classes: dict[str, Path]) -> list[str]:
+    """Returns the folders that look like the parts of a split, such as train/ and test/: those that have no files of
+    their own and share at least two sub-folders, or all of them if all have such names."""
+    if len(classes) > 1 and all(_SPLIT_NAME.fullmatch(name) for name in classes):
+        return list(classes)
+    folders_below = {name: find_classes(path).keys() for name, path in classes.items() if not _has_files(path)}
+    for name, below in folders_below.items():
+        alike = [other for other, others in folders_below.items() if len(below & others) >= 2]
+        if len(alike) >= 2:
+            return sorted(alike, key=lambda other: (other != name, other))
+    return []
+
+
+def _has_files(folder: Path) -> bool:
+    return any(path.is_file() and not is_ignored(path.name) for path in folder.iterdir())
+
+
+def _nested_classes(classes: dict[str, Path]) -> str:
+    """Returns a hint if a folder contains the classes, as after unpacking an archive."""
+    for path in classes.values():
+        if len(found := find_classes(path)) >= 2:
+            names = " and ".join(printable(name) for name in list(found)[:2])
+            return f"; if {names} are the classes, use --raw_data {printable(path)}"
+    return ""
+
+
+def _tell_what_is_ignored(folder: Path, classes: dict[str, Path]) -> None:
+    """Prints how many files are in no class folder, and how many are only placeholders of files in a cloud."""
+    if loose := count_loose_files(folder):
+        ignored = "1 file that is" if loose == 1 else f"{loose} files that are"
+        print(f"{printable(folder)}: ignoring {ignored} not in a class folder")
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() and not path.exists():
+            print(f"{printable(path)}: is a link to nothing, so it is not a class")
+    placeholders = [
+        Path(parent, name)
+        for path in classes.values()
+        for parent, _, names in os.walk(path)
+        for name in names
+        if _PLACEHOLDER.fullmatch(name)
+    ]
+    if placeholders:
+        count = f"{len(placeholders)} file{'' if len(placeholders) == 1 else 's'}"
+        print(f"{count} not downloaded from iCloud yet, such as {printable(min(placeholders))}: download, run again")
+
+
+def count_loose_files(folder: Path) -> int:
+    """Returns how many files are in a folder of classes, but in no class folder."""
+    names = (path.name for path in folder.iterdir() if path.is_file())
+    return sum(not is_ignored(name) and name != MANIFEST for name in names)
+
+
+def split_off_other_files(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
+    """Returns the pictures, damaged ones included, and the files that are none by their content and their name."""
+    parts: tuple[list[Picture], list[Picture]] = ([], [])
+    for picture in pictures:
+        suffix = os.path.splitext(picture.path)[1].lower()  # noqa: PTH122 - a plain string
+        parts[picture.reason == NOT_A_PICTURE and suffix not in _PICTURE_SUFFIXES].append(picture)
+    return parts

@@ -1,0 +1,61 @@
+"""What the scripts say about the pictures of a run. The manifest has every detail; the terminal has what matters."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from pictures.manifest import EXCLUDED, KEPT, MANIFEST, SKIPPED, TRAIN, VALIDATION, Picture
+from system.terminal import printable
+
+_MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
+_MAX_NAMES = 3  # in such a line
+
+
+def report(pictures: Sequence[Picture], previous: Sequence[Picture], data: Path) -> None:
+    """Prints the numbers of pictures per class, every skipped file, and what has changed since the last run."""
+    classes: dict[str, Counter] = defaultdict(Counter)
+    for picture in pictures:
+        copy = "copy" if picture.is_copy and picture.status == KEPT else ""
+        classes[picture.class_name].update((picture.status, picture.split, copy))
+    print(f"{'class':<20} {'kept':>7} {'train':>7} {'valid.':>7} {'copies':>7} {'skipped':>7} {'excluded':>8}")
+    for class_name, count in sorted(classes.items()):
+        print(
+            f"{printable(class_name):<20} {count[KEPT]:>7} {count[TRAIN]:>7} {count[VALIDATION]:>7} "
+            f"{count['copy']:>7} {count[SKIPPED]:>7} {count[EXCLUDED]:>8}"
+        )
+    print_reasons(pictures, [SKIPPED])
+    current, before = ({picture.key: picture for picture in rows} for rows in (pictures, previous))
+    new, removed = len(current.keys() - before.keys()), len(before.keys() - current.keys())
+    changed = sum(
+        (current[key].sha256, current[key].shape) != (before[key].sha256, before[key].shape)
+        for key in current.keys() & before.keys()
+    )
+    changes = f"{new} new, {changed} changed, {removed} removed" if new or changed or removed else "nothing has changed"
+    print(f"{printable(data)}/: {sum(p.status == KEPT for p in pictures)} pictures; {changes}")
+
+
+def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> None:
+    """Prints why pictures of these statuses are not used, and what the images of the others do not show.
+
+    Each is named, unless more than ten have the same reason.
+    """
+    reasons, notes = defaultdict(list), defaultdict(list)
+    for picture in pictures:
+        if picture.status in statuses and picture.reason:
+            reasons[picture.status, picture.reason].append(picture.path)
+        elif picture.status == KEPT and picture.note:
+            notes[picture.note].append(picture.path)
+    for (status, reason), paths in reasons.items():
+        if len(paths) > _MAX_LINES:
+            print(f"{status} {len(paths)} files: {printable(reason)}: {_few(paths)}")
+            continue
+        for path in paths:
+            print(f"{status} {printable(path)}: {printable(reason)}")
+    for note, paths in notes.items():
+        print(f"{len(paths)} picture{'' if len(paths) == 1 else 's'}: {printable(note)}: {_few(paths)}")
+
+
+def _few(paths: Sequence[str]) -> str:
+    """Returns the first names, and how many more there are."""
+    more = f" and {len(paths) - _MAX_NAMES} more, all in {MANIFEST}" if len(paths) > _MAX_NAMES else ""
+    return f"{', '.join(map(printable, paths[:_MAX_NAMES]))}{more}"

@@ -1,0 +1,209 @@
+"""Listing a folder of classes, and refusing folders that are none."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from config import MAX_CLASSES, ImageConfig
+from pictures.listing import count_loose_files, index_classes, index_pictures
+from pictures.manifest import PENDING, Picture
+from system.errors import UserError
+
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
+
+
+def make_files(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"content")
+
+
+def stored(folder: Path) -> dict[str, str]:
+    """Returns where the image of each file is stored, by the name of the file below the folder."""
+    pictures = index_pictures(folder, ImageConfig())
+    return {Path(picture.path).relative_to(folder).as_posix(): picture.stored for picture in pictures}
+
+
+# ---- rows ----
+
+
+def test_index_pictures_describes_every_file(tmp_path):
+    make_files(tmp_path, "ant/deep/a.jpg")
+    assert index_pictures(tmp_path, ImageConfig(height=20, width=30)) == [
+        Picture(
+            stored="ant/deep/a.jpg.png",
+            class_name="ant",
+            source="ant/deep/a.jpg",
+            status=PENDING,
+            path=f"{tmp_path.as_posix()}/ant/deep/a.jpg",
+            shape="20x30x3",
+        )
+    ]
+
+
+@not_on_windows
+@pytest.mark.parametrize(
+    "name", ["A: good", "a\\..\\b", "a..", "-rf", "CON", "a*?", "two\nlines", os.fsdecode(b"\xe9")]
+)
+def test_index_pictures_takes_any_name_of_a_class_or_a_file(name, tmp_path):
+    make_files(tmp_path, f"{name}/1.jpg", f"bee/{name}", f"bee/{name}s/1.jpg")
+    assert stored(tmp_path) == {
+        f"{name}/1.jpg": f"{name}/1.jpg.png",
+        f"bee/{name}": f"bee/{name}.png",
+        f"bee/{name}s/1.jpg": f"bee/{name}s/1.jpg.png",
+    }
+
+
+def test_index_pictures_shortens_only_names_that_would_be_too_long(tmp_path):
+    fits, too_long = "x" * 245, "猫" * 82  # and 246 bytes in UTF-8
+    make_files(tmp_path, f"ant/{fits}", f"ant/{too_long}")
+    names = stored(tmp_path)
+    assert names[f"ant/{fits}"] == f"ant/{fits}.png"
+    digits = hashlib.sha256(too_long.encode()).hexdigest()[:8]
+    assert names[f"ant/{too_long}"].startswith("ant/猫猫猫") and f"~{digits}" in names[f"ant/{too_long}"]
+    assert len(os.fsencode(names[f"ant/{too_long}"])) <= len("ant/") + 249
+
+
+def test_index_pictures_keeps_a_picture_apart_from_a_folder(tmp_path):
+    make_files(tmp_path, "ant/pic", "ant/pic.png/a.jpg", "ant/deep/pic", "ant/deep/pic.png/deeper/a.jpg", "bee/pic")
+    digits = hashlib.sha256(b"pic").hexdigest()[:8]
+    assert stored(tmp_path) == {
+        "ant/pic": f"ant/pic~{digits}.png",
+        "ant/pic.png/a.jpg": "ant/pic.png/a.jpg.png",
+        "ant/deep/pic": f"ant/deep/pic~{digits}.png",
+        "ant/deep/pic.png/deeper/a.jpg": "ant/deep/pic.png/deeper/a.jpg.png",
+        "bee/pic": "bee/pic.png",
+    }
+
+
+def test_index_pictures_of_a_decomposed_class_name_is_composed(tmp_path):
+    make_files(tmp_path, "cafe\u0301/e\u0301.jpg")
+    (picture,) = index_pictures(tmp_path, ImageConfig())
+    assert (picture.class_name, picture.stored) == ("caf\u00e9", "caf\u00e9/e\u0301.jpg.png")
+    assert Path(picture.path).exists()
+    assert not picture.is_copy
+
+
+# ---- folders that are refused ----
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(UserError) as refused:
+        index_classes(folder, ImageConfig())
+    return str(refused.value)
+
+
+def classes(folder: Path) -> set[str]:
+    return {picture.class_name for picture in index_classes(folder, ImageConfig())}
+
+
+def test_index_classes_needs_a_folder_with_two_classes_that_have_files(tmp_path):
+    raw = tmp_path / "raw"
+    assert "raw: no such folder; create it and put your pictures into one sub-folder per class" in refusal(raw)
+    make_files(raw, "ant/1.jpg")
+    assert "raw: at least two classes are needed, found ant; put your pictures into one" in refusal(raw)
+    (raw / "bee").mkdir()
+    assert "at least two classes are needed, found ant (bee: no pictures); put" in refusal(raw)
+    make_files(raw, "bee/1.jpg")
+    assert classes(raw) == {"ant", "bee"}
+
+
+def test_index_classes_names_an_empty_folder_and_passes_it_over(tmp_path, capsys):
+    make_files(tmp_path, "ant/1.jpg", "bee/1.jpg")
+    (tmp_path / "cow" / "deep").mkdir(parents=True)
+    assert classes(tmp_path) == {"ant", "bee"}
+    assert capsys.readouterr().out == f"{tmp_path}/cow: has no pictures, so it is not a class of this run\n"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "validation"),
+        ("Test", "TRAIN"),
+        ("training", "testing", "valid"),
+        ("training_set", "test_set"),
+        ("train data", "val-data"),
+        ("dev", "eval", "holdout"),
+    ],
+)
+def test_index_classes_refuses_folders_named_like_the_parts_of_a_split(names, tmp_path):
+    make_files(tmp_path, *(f"{name}/1.jpg" for name in names))
+    first = min(names)
+    assert f"are parts of a data set and not classes; use one of them: --raw_data {tmp_path}/{first}" in refusal(
+        tmp_path
+    )
+    make_files(tmp_path, "ant/1.jpg")
+    assert classes(tmp_path) == {*names, "ant"}
+
+
+@pytest.mark.parametrize("names", [("training_set", "test_set"), ("fold1", "fold2", "fold3"), ("2023", "2024")])
+def test_index_classes_refuses_folders_that_hold_the_same_classes(names, tmp_path):
+    make_files(tmp_path, *(f"{part}/{name}/1.jpg" for part in names for name in ("cats", "dogs")))
+    assert "are parts of a data set and not classes" in refusal(tmp_path)
+    make_files(tmp_path, *(f"{part}/labels.csv" for part in names))  # a file of their own: they may be classes
+    if names[0] != "training_set":
+        assert classes(tmp_path) == set(names)
+
+
+def test_index_classes_takes_classes_whose_sub_folders_differ(tmp_path):
+    make_files(tmp_path, "ant/2023/1.jpg", "bee/2023/1.jpg", "cow/red/1.jpg", "cow/blue/1.jpg")
+    assert classes(tmp_path) == {"ant", "bee", "cow"}
+
+
+def test_index_classes_names_a_folder_in_between(tmp_path):
+    make_files(tmp_path, "images/ant/1.jpg", "images/bee/1.jpg", "__MACOSX/images/._1.jpg")
+    assert refusal(tmp_path).endswith(f"; if ant and bee are the classes, use --raw_data {tmp_path}/images")
+
+
+def test_index_classes_refuses_a_class_called_unknown(tmp_path):
+    make_files(tmp_path, "ant/1.jpg", "bee/1.jpg", "unknown/1.jpg")
+    assert refusal(tmp_path) == (
+        f"{tmp_path}/unknown: a picture of no class is called unknown, so a class must not be; rename the folder, for "
+        "example to other"
+    )
+
+
+def test_index_classes_refuses_more_classes_than_are_possible(tmp_path):
+    make_files(tmp_path, *(f"{number:04}/1.jpg" for number in range(MAX_CLASSES)))
+    assert len(classes(tmp_path)) == MAX_CLASSES
+    make_files(tmp_path, "more/1.jpg")
+    assert refusal(tmp_path) == f"{tmp_path}: 1,001 classes; at most 1,000 are possible"
+
+
+# ---- what is named ----
+
+
+def test_index_classes_counts_loose_files_and_cloud_placeholders(tmp_path, capsys):
+    make_files(tmp_path, "ant/1.jpg", "bee/1.jpg", "loose.jpg", "notes.txt", ".hidden", "Thumbs.db")
+    make_files(tmp_path, "ant/.IMG_2.jpg.icloud", "ant/deep/.IMG_3.jpg.icloud", "ant/.icloud")
+    index_classes(tmp_path, ImageConfig())
+    assert capsys.readouterr().out == (
+        f"{tmp_path}: ignoring 2 files that are not in a class folder\n"
+        f"2 files not downloaded from iCloud yet, such as {tmp_path}/ant/.IMG_2.jpg.icloud: download, run again\n"
+    )
+
+
+def test_count_loose_files_leaves_out_the_manifest(tmp_path):
+    make_files(tmp_path, "ant/1.jpg", "a.jpg", "b.jpg", "manifest.csv", ".hidden")
+    assert count_loose_files(tmp_path) == 2
+
+
+@not_on_windows
+def test_index_classes_names_a_class_folder_that_is_a_link_to_nothing(tmp_path, capsys):
+    make_files(tmp_path, "ant/1.jpg", "bee/1.jpg")
+    (tmp_path / "cow").symlink_to("missing")
+    assert classes(tmp_path) == {"ant", "bee"}
+    assert capsys.readouterr().out == f"{tmp_path}/cow: is a link to nothing, so it is not a class\n"
+
+
+@not_on_windows
+def test_index_pictures_follows_a_linked_class_and_links_inside_it(tmp_path):
+    make_files(tmp_path, "raw/ant/1.jpg", "elsewhere/a.jpg", "outside.jpg")
+    (tmp_path / "raw" / "bee").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "in.jpg").symlink_to("a.jpg")
+    (tmp_path / "elsewhere" / "out.jpg").symlink_to(tmp_path / "outside.jpg")
+    found = {Path(p.path).name: p.reason for p in index_pictures(tmp_path / "raw", ImageConfig())}
+    assert found == {"1.jpg": "", "a.jpg": "", "in.jpg": "", "out.jpg": "is a link to a place outside the folder"}
