@@ -112,7 +112,7 @@ def _refuse_other_layouts(folder: Path, classes: dict[str, Path]) -> None:
         raise UserError(f"{printable(classes['output'])}: Augmentor's output is not a class; move or remove it")
     if UNKNOWN in classes:
         raise UserError(
-            f"{printable(classes[UNKNOWN])}: a picture of no class is called {UNKNOWN}, so a class must not be; "
+            f"{printable(classes[UNKNOWN])}: a picture of no class is called unknown, so a class must not be; "
             "rename the folder, for example to other"
         )
     if parts := _parts_of_a_split(classes):
