@@ -1,5 +1,6 @@
 """Lists picture files and reads them."""
 
+import errno
 import glob
 import os
 import stat
@@ -15,6 +16,11 @@ from system.errors import UserError
 from system.terminal import printable
 
 _MAX_DEPTH = 100  # of nested folders
+# Errors that concern one file or its name, and not the disk.
+_FILE_ERRORS = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
+}
 # Files and folders that systems, network drives and archives create, in lower case; hidden ones start with a dot.
 _SYSTEM_NAMES = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
@@ -151,7 +157,9 @@ def read_regular_file(path: Path, *, within: Path | None = None) -> bytes:
         if not stat.S_ISREG(mode):  # reading a pipe could wait forever
             raise UnreadableImage("not a regular file")
         return path.read_bytes()
-    except (FileNotFoundError, PermissionError) as error:
+    except OSError as error:
+        if error.errno not in _FILE_ERRORS:
+            raise
         raise UnreadableImage(error.strerror) from None
 
 

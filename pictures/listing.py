@@ -115,6 +115,8 @@ def _refuse_other_layouts(folder: Path, classes: dict[str, Path]) -> None:
             f"{printable(classes[UNKNOWN])}: a picture of no class is called unknown, so a class must not be; "
             "rename the folder, for example to other"
         )
+    if MANIFEST in classes:
+        raise UserError(f"{printable(classes[MANIFEST])}: a class must not be called {MANIFEST}; rename the folder")
     if parts := _parts_of_a_split(classes):
         shown = " and ".join(printable(name) for name in parts[:5])
         raise UserError(

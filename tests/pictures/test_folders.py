@@ -168,6 +168,19 @@ def test_read_regular_file_refuses_a_missing_file_and_a_folder(tmp_path):
         read_regular_file(tmp_path)
 
 
+@not_on_windows
+def test_read_regular_file_gives_the_reason_for_a_name_that_cannot_be(tmp_path):
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    make_files(tmp_path, "a.jpg")
+    for name, reason in {
+        "loop.jpg": "Too many levels of symbolic links",
+        "x" * 300: "File name too long",
+        "a.jpg/b.jpg": "Not a directory",
+    }.items():
+        with pytest.raises(UnreadableImage, match=f"^{reason}$"):
+            read_regular_file(tmp_path / name)
+
+
 @needs_pipes
 def test_read_regular_file_does_not_wait_for_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")

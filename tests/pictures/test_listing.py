@@ -166,6 +166,12 @@ def test_index_classes_refuses_a_class_called_unknown(tmp_path):
     )
 
 
+def test_index_classes_refuses_a_class_called_like_the_manifest(tmp_path):
+    make_files(tmp_path, "ant/1.jpg", "manifest.csv/1.jpg")
+    message = f"{tmp_path}/manifest.csv: a class must not be called manifest.csv; rename the folder"
+    assert refusal(tmp_path) == message
+
+
 def test_index_classes_refuses_more_classes_than_are_possible(tmp_path):
     make_files(tmp_path, *(f"{number:04}/1.jpg" for number in range(MAX_CLASSES)))
     assert len(classes(tmp_path)) == MAX_CLASSES
