@@ -30,6 +30,9 @@ Probability = Annotated[float, Between(0, 1)]
 Fraction = Annotated[float, Between(0, 0.9)]
 ValidationFraction = Annotated[float, Between(0.01, 0.9)]
 DropoutRate = Annotated[float, Between(0, 0.95)]
+LearningRate = Annotated[float, Between(1e-8, 10)]
+Degrees = Annotated[float, Between(0, 180)]
+UnknownRate = Annotated[float, Between(0, 0.5)]
 ColorChannels = Annotated[int, OneOf((1, 3))]
 Flag = Annotated[bool, OneOf((True, False))]  # takes a value, as in `--name False`
 Loss = Annotated[str, OneOf(("softmax", "sigmoid"))]
@@ -130,9 +133,9 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     """One training run."""
 
     # Often needed
-    epochs: Count = 300  # Maximum number of passes over the training pictures.
-    batch_size: BatchSize = 10  # Pictures per training step.
-    learning_rate: Annotated[float, Between(1e-8, 10)] = 0.001  # Step size of the Adam optimizer.
+    epochs: Count = 300  # Maximum number of epochs: passes over the training pictures, rounded up to full batches.
+    batch_size: BatchSize = 10  # Pictures per training step; at most as many as there are training pictures.
+    learning_rate: LearningRate = 0.001  # Step size of the Adam optimizer.
 
     # Network
     loss: Loss = "softmax"  # softmax: classes compete; sigmoid: each class is judged independently.
@@ -140,7 +143,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     # Random transforms
     random_mirror: Flag = True  # Train on mirror images too and average the predictions. False if left/right matters.
     random_shift: Fraction = 0.1  # Shift training pictures by up to this fraction of their width and height.
-    random_rotation: Annotated[float, Between(0, 180)] = 10  # Rotate training pictures by up to this many degrees.
+    random_rotation: Degrees = 10  # Rotate training pictures by up to this many degrees.
     random_zoom: Fraction = 0.15  # Stretch or shrink training pictures by up to this fraction.
     random_contrast: Fraction = 0.4  # Change the brightness and contrast of each color by up to this fraction.
 
@@ -158,7 +161,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     batch_normalization: Flag = True  # Normalize the output of each pooling layer over the batch.
     average_weights: Flag = True  # Validate and keep the average of the weights over the last tenth of the run.
     balance_classes: Flag = True  # Give pictures of rare classes more weight, so that all classes count equally.
-    unknown_rate: Annotated[float, Between(0, 0.5)] = 0.05  # Fraction of ordinary pictures that may be called unknown.
+    unknown_rate: UnknownRate = 0.05  # Fraction of ordinary pictures that may be called unknown.
 
 
 @dataclass(frozen=True, kw_only=True)

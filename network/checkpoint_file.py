@@ -94,11 +94,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(f"it is incomplete or not a checkpoint: {error}") from None
     if not np.array_equal(tensors.pop("checksum", np.zeros(0)), _checksum(tensors)):
         raise ValueError("its checksum does not match its content")
-    if not np.array_equal(tensors.pop("step", np.zeros(0)), step_of(path)):
-        raise ValueError("its name is not the one that it was saved under")
     if "model_config" not in tensors:
         raise other_version(path)
     model_config = ModelConfig.from_json(tensors.pop("model_config").tobytes(), path=path)
+    if not np.array_equal(tensors.pop("step", np.zeros(0)), step_of(path)):
+        raise ValueError("its name is not the one that it was saved under")
     return Checkpoint(path, step_of(path), model_config, tensors)
 
 

@@ -1,8 +1,7 @@
 """What rebuilds a network, and what a resumed run must share: `checkpoints/model.json`, also in every checkpoint."""
 
 import json
-import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +9,74 @@ from config import (
     MAX_CLASSES,
     MIN_CLASSES,
     BatchSize,
+    Count,
+    Degrees,
     DropoutRate,
     Flag,
+    Fraction,
     ImageConfig,
+    LearningRate,
     Loss,
+    Precision,
     Seed,
     TrainConfig,
+    UnknownRate,
     ValidationFraction,
 )
 from system.errors import UserError
 from system.terminal import printable
 
 MODEL_CONFIG = "model.json"
-VERSION = 2  # of the formats of model.json and of checkpoints
+VERSION = 3  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
 _NEW_FOLDER = "train to a new folder with --model_save_name"
+
+# Settings of TrainConfig that a run does not remember, because another value gives the same result.
+_NOT_REMEMBERED = {
+    "raw_data": "folders may be moved: the pictures in them are compared",
+    "augmented": "as above",
+    "data_path": "as above",
+    "model_save_name": "as above",
+    "max_megapixels": "which pictures it excludes is compared",
+    "memory_gib": "only how fast images are read depends on it",
+    "save_seconds": "only how much a kill loses depends on it",
+    "max_to_keep": "only how many checkpoints are kept depends on it",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ImageConfig):
-    """The settings that determine a network and its run. Checked, so that nothing is built from a forged file."""
+    """The settings that determine a network and its run. Checked, so that nothing is built from a forged file.
 
+    Two are equal if they differ in nothing but what may change when a run is resumed.
+    """
+
+    # Must not change: the weights have no meaning without them.
     class_names: list[str]  # sorted; the order of the logits
     scale_input: Flag
     batch_normalization: Flag
-    dropout: DropoutRate
     loss: Loss
-    random_mirror: Flag
+    random_mirror: Flag  # it is also a part of the network, which averages over both images
+
+    # Must not change: the metrics of the epochs could not be compared, or their steps not be counted.
+    dropout: DropoutRate
     balance_classes: Flag
     batch_size: BatchSize
     seed: Seed
     validation_split: ValidationFraction
     pictures: str  # fingerprint of the training and validation pictures
+
+    # May change, which is said: it affects what is trained from then on.
+    epochs: Count = field(compare=False)
+    patience: Count = field(compare=False)
+    learning_rate: LearningRate = field(compare=False)
+    random_shift: Fraction = field(compare=False)
+    random_rotation: Degrees = field(compare=False)
+    random_zoom: Fraction = field(compare=False)
+    random_contrast: Fraction = field(compare=False)
+    average_weights: Flag = field(compare=False)
+    precision: Precision = field(compare=False)  # not every machine has all of them
+    unknown_rate: UnknownRate = field(compare=False)  # used at the end only
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,8 +85,8 @@ class ModelConfig(ImageConfig):
     @classmethod
     def of_run(cls, config: TrainConfig, *, class_names: list[str], pictures: str) -> "ModelConfig":
         """Returns the model config of a training run."""
-        shared = {field.name: getattr(config, field.name) for field in fields(cls) if hasattr(config, field.name)}
-        return cls(**shared, class_names=class_names, pictures=pictures)
+        remembered = {name: value for name, value in vars(config).items() if name not in _NOT_REMEMBERED}
+        return cls(**remembered, class_names=class_names, pictures=pictures)
 
     def to_json(self) -> bytes:
         return json.dumps({"version": VERSION, **asdict(self)}, indent=1).encode()
@@ -65,19 +100,19 @@ class ModelConfig(ImageConfig):
             path: the file that holds it, for error messages.
 
         Raises:
-            ValueError: no version of this toolkit has written it.
+            ValueError: it is damaged.
             UserError: another version of this toolkit has written it.
         """
         try:
             values = json.loads(text)
-            version = values.pop("version", 1 if "class_names" in values else None)
-        except (AttributeError, TypeError, RecursionError) as error:
+        except RecursionError as error:
             raise ValueError(str(error)) from None
-        if version != VERSION and isinstance(version, int):
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+        if values.pop("version", None) != VERSION:  # the first version wrote no number, and later ones may write more
             raise other_version(path)
-        different = {field.name for field in fields(cls)} ^ values.keys()
-        if version != VERSION or different:
-            raise ValueError(f"unknown or missing entries: {', '.join(sorted(different)) or 'version'}")
+        if different := {field.name for field in fields(cls)} ^ values.keys():
+            raise ValueError(f"unknown or missing entries: {', '.join(sorted(different))}")
         try:
             return cls(**values)
         except UserError as error:
@@ -90,7 +125,8 @@ def _check_class_names(names: Any) -> None:
         raise UserError("class_names: must be a sorted list of different names")
     for name in names:
         try:
-            valid = bool(os.fsencode(name)) and "/" not in name and "\0" not in name
+            # Not os.fsencode: a network may come from a machine whose file names have another encoding.
+            valid = bool(name.encode(errors="surrogateescape")) and "/" not in name and "\0" not in name
         except UnicodeEncodeError:
             valid = False
         if not valid:
@@ -131,15 +167,26 @@ def _where_else(folder: Path) -> str:
     return f"try {' or '.join(f'--model_save_name {printable(folder.parent / path.name)}' for path in found)}"
 
 
-def require_same(folder: Path, saved: ModelConfig, wanted: ModelConfig) -> None:
-    """Raises UserError with both values if a run cannot continue from a checkpoint."""
-    for name, value in asdict(wanted).items():
-        saved_value = getattr(saved, name)
-        if saved_value != value:
-            difference = f"--{name} {saved_value}, not {value}"
-            if name == "class_names":
-                difference = f"the classes {', '.join(saved_value)}, not {', '.join(value)}"
-            if name == "pictures":
-                difference = "different pictures"
-            remedy = f"{_NEW_FOLDER}, or move this one away"
-            raise UserError(f"{printable(folder)}: was trained with {printable(difference)}; {remedy}")
+def require_same(folder: Path, saved: ModelConfig, wanted: ModelConfig | TrainConfig) -> None:
+    """Raises UserError with both values if a run cannot continue from a checkpoint, as far as `wanted` tells."""
+    for name, saved_value in asdict(saved).items():
+        value = getattr(wanted, name, saved_value)
+        if name in _changeable() or value == saved_value:
+            continue
+        difference = f"--{name} {saved_value}, not {value}"
+        if name == "class_names":
+            difference = f"the classes {', '.join(saved_value)}, not {', '.join(value)}"
+        if name == "pictures":
+            difference = "different pictures"
+        remedy = f"{_NEW_FOLDER}, or move this one away"
+        raise UserError(f"{printable(folder)}: was trained with {printable(difference)}; {remedy}")
+
+
+def changed_settings(saved: ModelConfig, wanted: ModelConfig) -> str:
+    """Returns the settings with which a run continues differently, with both values, or ""."""
+    pairs = [(name, getattr(wanted, name), getattr(saved, name)) for name in _changeable()]
+    return ", ".join(f"{name} {value} (was {old})" for name, value, old in pairs if value != old)
+
+
+def _changeable() -> list[str]:
+    return [field.name for field in fields(ModelConfig) if not field.compare]

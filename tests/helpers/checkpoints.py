@@ -29,6 +29,16 @@ FIELDS = {
     "batch_size": 10,
     "seed": 1,
     "pictures": "0123abcd",
+    "epochs": 300,
+    "patience": 30,
+    "learning_rate": 0.001,
+    "random_shift": 0.1,
+    "random_rotation": 10,
+    "random_zoom": 0.15,
+    "random_contrast": 0.4,
+    "average_weights": True,
+    "precision": "auto",
+    "unknown_rate": 0.05,
 }
 MODEL_CONFIG = ModelConfig(**FIELDS)
 
@@ -37,17 +47,19 @@ def model_config(**changes) -> ModelConfig:
     return ModelConfig(**{**FIELDS, **changes})
 
 
-def new_run(folder: Path, *, max_to_keep: int = 4) -> tuple[keras.Model, CheckpointManager]:
+def new_run(
+    folder: Path, *, max_to_keep: int = 4, model_config: ModelConfig = MODEL_CONFIG
+) -> tuple[keras.Model, CheckpointManager]:
     """Returns a new network, and its checkpoints in a folder that need not be empty."""
-    model = generate_model(MODEL_CONFIG)
+    model = generate_model(model_config)
     model.compile(keras.optimizers.Adam(name="adam"), "sparse_categorical_crossentropy")
     model.optimizer.build(model.trainable_variables)
-    return model, CheckpointManager(folder, model, MODEL_CONFIG, max_to_keep=max_to_keep)
+    return model, CheckpointManager(folder, model, model_config, max_to_keep=max_to_keep)
 
 
-def resumed(folder: Path, *, max_to_keep: int = 4) -> tuple[keras.Model, CheckpointManager]:
+def resumed(folder: Path, **options) -> tuple[keras.Model, CheckpointManager]:
     """Returns the run in a folder, restored from its latest checkpoint."""
-    model, checkpoints = new_run(folder, max_to_keep=max_to_keep)
+    model, checkpoints = new_run(folder, **options)
     checkpoints.restore(latest_checkpoint(folder))
     return model, checkpoints
 

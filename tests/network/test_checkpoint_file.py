@@ -1,6 +1,7 @@
 """One checkpoint file: what is written comes back, and any damage to it is noticed."""
 
 import errno
+import json
 import pickle
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from network.checkpoint_file import (
     step_of,
     write_checkpoint,
 )
+from network.model_config import VERSION
 from system.errors import UserError
-from tests.helpers.checkpoints import MODEL_CONFIG, write_first_version
+from tests.helpers.checkpoints import FIELDS, MODEL_CONFIG, write_first_version
 
 
 def write_three(folder: Path) -> None:
@@ -112,11 +114,29 @@ def test_read_checkpoint_refuses_the_first_version_in_one_line(tmp_path):
     )
 
 
-def test_read_checkpoint_refuses_a_damaged_model_config(tmp_path):
-    path = tmp_path / "ckpt-7.safetensors"
-    tensors = {"step": np.array(7), "model_config": np.frombuffer(b'{"version": 2}', np.uint8)}
+def write_with(path: Path, model_config: bytes, **tensors: np.ndarray) -> None:
+    """Writes a checkpoint whose checksum is right, with any model config."""
+    tensors["model_config"] = np.frombuffer(model_config, np.uint8)
     path.write_bytes(safetensors.numpy.save({**tensors, "checksum": _checksum(tensors)}))
-    with pytest.raises(ValueError, match="missing entries: .*class_names"):
+
+
+@pytest.mark.parametrize("content", [{"version": VERSION - 1, **FIELDS}, {"version": VERSION + 1}, {"format": "next"}])
+def test_read_checkpoint_refuses_another_version_whatever_it_holds(tmp_path, content):
+    path = tmp_path / "ckpt-7.safetensors"
+    for tensors in ({"step": np.array(7)}, {"training_step": np.array([7.0])}):
+        write_with(path, json.dumps(content).encode(), **tensors)
+        with pytest.raises(UserError, match="ckpt-7.safetensors: was saved by another version of this toolkit; train"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [(f'{{"version": {VERSION}}}', "missing entries: .*class_names"), ("[]", "not a JSON object"), ("{", "Expecting")],
+)
+def test_read_checkpoint_refuses_a_damaged_model_config(tmp_path, text, reason):
+    path = tmp_path / "ckpt-7.safetensors"
+    write_with(path, text.encode(), step=np.array(7))
+    with pytest.raises(ValueError, match=reason):
         read_checkpoint(path)
 
 

@@ -1,12 +1,13 @@
 """The config of a network: written, read, refused."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from config import TrainConfig
-from network.model_config import VERSION, ModelConfig, read_model_config, require_same
+from network.model_config import VERSION, ModelConfig, changed_settings, read_model_config, require_same
 from system.errors import UserError
 from tests.helpers.checkpoints import FIELDS, MODEL_CONFIG, model_config
 
@@ -20,6 +21,14 @@ def test_of_run_takes_shared_settings_from_the_config_of_the_run():
     config = TrainConfig(height=17, width=31, color_channels=1, seed=7, loss="sigmoid", dropout=0.25)
     found = ModelConfig.of_run(config, class_names=["ant", "bee"], pictures="0123abcd")
     assert found == model_config(height=17, width=31, color_channels=1, seed=7, loss="sigmoid", dropout=0.25)
+
+
+def test_of_run_remembers_or_leaves_out_each_setting_of_a_run():
+    remembered = {field.name for field in dataclasses.fields(ModelConfig)} - {"class_names", "pictures"}
+    left_out = {"raw_data", "augmented", "data_path", "model_save_name"}
+    left_out |= {"max_megapixels", "memory_gib", "save_seconds", "max_to_keep"}
+    assert remembered | left_out == {field.name for field in dataclasses.fields(TrainConfig)}
+    assert not remembered & left_out
 
 
 @pytest.mark.parametrize("change", [{"height": 15}, {"class_names": ["ant"]}, {"dropout": 1.0}, {"scale_input": 1}])
@@ -63,9 +72,12 @@ def test_model_config_cannot_be_built_with_wrong_values(change):
         {"random_mirror": 1},
         {"pictures": 1},
         {"module": "os"},
-        {"version": "2"},
-        {"version": None},
         {"class_names": ["\ud800", "a"]},
+        {"epochs": 0},
+        {"precision": "float16"},
+        {"learning_rate": float("inf")},
+        b"3",
+        b'"version"',
         {"class_names": ["", "a"]},
         {"class_names": ["../a", "b"]},
         {"class_names": ["a", "b\0"]},
@@ -114,15 +126,43 @@ def test_read_model_config_accepts_values_at_the_limits(tmp_path, content):
     assert read_model_config(tmp_path) == model_config(**content)
 
 
-@pytest.mark.parametrize("content", [FIELDS, {**FIELDS, "version": 3}, {"version": 1}], ids=["1", "3", "only 1"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        FIELDS,  # the first version wrote no number
+        {**FIELDS, "version": VERSION - 1},
+        {**FIELDS, "version": VERSION + 1},
+        {"version": 1},
+        {"version": "3.1", "classes": ["ant", "bee"]},
+        {"version": {"major": 4}},
+        {"version": None},
+        {"labels": ["ant", "bee"], "image_size": [16, 16]},
+        {},
+    ],
+    ids=lambda content: str(content)[-30:],
+)
 def test_read_model_config_refuses_another_version_in_one_line(tmp_path, content):
-    (tmp_path / "model.json").write_text(json.dumps(content))  # the first version wrote no number
+    (tmp_path / "model.json").write_text(json.dumps(content))
     with pytest.raises(UserError) as refused:
         read_model_config(tmp_path)
     assert str(refused.value) == (
         f"{tmp_path / 'model.json'}: was saved by another version of this toolkit; "
         "train to a new folder with --model_save_name"
     )
+
+
+def test_class_names_may_be_any_names_of_folders(tmp_path):
+    names = sorted(["猫", "ñandú", "a\\b", "A: good", "\udcff", "🦊"])  # \udcff: a byte that is not UTF-8
+    config = model_config(class_names=names)
+    (tmp_path / "model.json").write_bytes(config.to_json())
+    assert read_model_config(tmp_path) == config
+
+
+@pytest.mark.parametrize("name", ["猫", "\udcff"], ids=ascii)
+def test_class_names_do_not_depend_on_the_encoding_of_file_names(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("os.fsencode", lambda name: name.encode("iso8859-1", "surrogateescape"))
+    (tmp_path / "model.json").write_bytes(model_config(class_names=["a", name]).to_json())
+    assert read_model_config(tmp_path).class_names == ["a", name]
 
 
 def test_read_model_config_without_a_network_says_how_to_get_one(tmp_path):
@@ -172,3 +212,63 @@ def test_require_same_names_both_values(tmp_path, change, both):
 
 def test_require_same_accepts_equal_configs(tmp_path):
     require_same(tmp_path, MODEL_CONFIG, model_config())
+
+
+def test_require_same_compares_the_settings_of_a_run_before_its_pictures(tmp_path):
+    saved = ModelConfig.of_run(TrainConfig(seed=3), class_names=["ant", "bee"], pictures="0123")
+    require_same(tmp_path, saved, TrainConfig(seed=3, epochs=7, raw_data="elsewhere"))
+    with pytest.raises(UserError, match="--seed 3, not 1"):
+        require_same(tmp_path, saved, TrainConfig())
+    other = ModelConfig.of_run(TrainConfig(seed=3, validation_split=0.5), class_names=["ant", "bee"], pictures="ffff")
+    with pytest.raises(UserError, match=r"--validation_split 0\.2, not 0\.5"):
+        require_same(tmp_path, saved, other)
+
+
+CHANGES = {
+    "epochs": 301,
+    "patience": 29,
+    "learning_rate": 0.01,
+    "random_shift": 0,
+    "random_rotation": 9.5,
+    "random_zoom": 0.2,
+    "random_contrast": 0.3,
+    "average_weights": False,
+    "precision": "float32",
+    "unknown_rate": 0.1,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGES.items(), ids=CHANGES)
+def test_changed_settings_names_both_values_of_each(tmp_path, name, value):
+    wanted = model_config(**{name: value})
+    assert wanted == MODEL_CONFIG
+    require_same(tmp_path, MODEL_CONFIG, wanted)
+    assert changed_settings(MODEL_CONFIG, wanted) == f"{name} {value} (was {FIELDS[name]})"
+
+
+def test_changed_settings_are_one_line_and_none_if_nothing_changed():
+    wanted = model_config(learning_rate=0.01, epochs=50)
+    assert changed_settings(MODEL_CONFIG, wanted) == "epochs 50 (was 300), learning_rate 0.01 (was 0.001)"
+    assert changed_settings(MODEL_CONFIG, model_config()) == ""
+    assert changed_settings(wanted, wanted) == ""
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS.keys() - CHANGES.keys()))
+def test_model_configs_differ_in_what_must_not_change(tmp_path, name):
+    other = {
+        "height": 17,
+        "width": 17,
+        "color_channels": 1,
+        "class_names": ["ant", "wasp"],
+        "loss": "sigmoid",
+        "dropout": 0.25,
+        "batch_size": 11,
+        "seed": 2,
+        "validation_split": 0.25,
+        "pictures": "ffff",
+    }
+    wanted = model_config(**{name: other.get(name, False)})
+    assert wanted != MODEL_CONFIG
+    assert changed_settings(MODEL_CONFIG, wanted) == ""
+    with pytest.raises(UserError, match=name if name not in ("class_names", "pictures") else "classes|pictures"):
+        require_same(tmp_path, MODEL_CONFIG, wanted)
