@@ -19,7 +19,7 @@ from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import BEST, is_checkpoint_name
 from network.device import configure_device
-from network.model_config import ModelConfig, require_same
+from network.model_config import ModelConfig, changed_settings, require_same
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
 from pictures.split import fingerprint
 from preprocessing import training_pictures
@@ -47,7 +47,7 @@ from training.callbacks import (
     TrainingStopped,
     WeightAveraging,
 )
-from training.checkpoints import CheckpointManager, History, best_epoch, is_saturated, latest_checkpoint
+from training.checkpoints import CheckpointManager, History, best_epoch, latest_checkpoint, reached_limits
 from training.optimizer import FusedAdam
 from training.tensorboard import TensorBoard
 
@@ -64,6 +64,8 @@ def main(config: TrainConfig) -> int:
 
 def train(folder: Path, config: TrainConfig) -> int:
     """Runs a training, from the pictures to the report, with its checkpoints in `folder`; returns the exit code."""
+    if latest := latest_checkpoint(folder):
+        require_same(folder, latest.model_config, config)  # before data/ is changed
     pictures = training_pictures(config)
     close_idle_workers()
     training = [picture for picture in pictures if picture.split == TRAIN]
@@ -72,7 +74,7 @@ def train(folder: Path, config: TrainConfig) -> int:
     print(f"device: {configure_device(config.precision)}")
 
     model_config = ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
-    if latest := latest_checkpoint(folder):
+    if latest:
         require_same(folder, latest.model_config, model_config)
     keras.utils.set_random_seed(config.seed)
     model = generate_model(model_config)
@@ -83,6 +85,9 @@ def train(folder: Path, config: TrainConfig) -> int:
         checkpoints.restore(latest)
         model.optimizer.learning_rate = config.learning_rate
         print(f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
+        if changes := changed_settings(latest.model_config, model_config):
+            print(f"with other settings than before: {changes}")
+        del latest  # it has four times as many values as the network has weights
     else:
         checkpoints.save()  # so that a full disk is noticed at once, and a lost checkpoint later
 
@@ -107,11 +112,14 @@ def load_samples(
     """Returns the images to train on and to validate with, and prints how many there are.
 
     Raises:
-        UserError: there are too many classes, or a picture cannot be read.
+        UserError: there are too many classes or too few pictures, or one cannot be read.
     """
     names = class_names(training)
     if len(names) > MAX_CLASSES:
         raise UserError(f"{len(names)} classes; at most {MAX_CLASSES:,} are possible: remove or merge some")
+    if (count := len(training)) < config.batch_size:
+        problem = f"--batch_size {config.batch_size}: there are only {count} training pictures"
+        raise UserError(f"{problem}; use --batch_size {count} or less")
     in_memory = fits_in_memory(len(training) + len(validating), config)
     train_samples, validation_samples = (load(part, config, in_memory=in_memory) for part in (training, validating))
     print(f"classes: {', '.join(map(printable, names))}")
@@ -134,7 +142,7 @@ def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> Non
         optimizer=FusedAdam(config.learning_rate, name="adam"),
         loss=loss,
         metrics=[FiniteStepCount(loss)],
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy", dtype="float64")],
         steps_per_execution=steps_per_execution,
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # XLA is half as fast on a CPU
     )
@@ -179,7 +187,7 @@ def fit(
         averaging,
         tensorboard,
         saving,
-        EarlyStopping(history, patience=config.patience),
+        EarlyStopping(history, config, steps_per_epoch=steps_per_epoch),
     ]
     weights, validation_weights = (
         class_weights(samples.labels, balance=config.balance_classes) for samples in (train, validation)
@@ -188,13 +196,14 @@ def fit(
     tensorboard.on_train_begin()  # also for a finished run, whose last metrics a full disk may have lost
     try:
         with signals_to(saving):
-            while len(history) < config.epochs and not is_saturated(history, config.patience):
+            while not reached_limits(history, config):
                 done_steps = checkpoints.step - len(history) * steps_per_epoch
+                assert 0 <= done_steps < steps_per_epoch
                 model.fit(
                     training_batches(train, config, first_step=checkpoints.step),
                     steps_per_epoch=steps_per_epoch - done_steps,
                     initial_epoch=len(history),
-                    epochs=len(history) + 1 if done_steps else config.epochs,  # first the rest of an epoch
+                    epochs=config.epochs,
                     validation_data=validation_batches(validation, validation_weights),
                     class_weight=weights,
                     callbacks=callbacks,
@@ -285,9 +294,7 @@ def report(
 
 def how_to_train_longer(history: History, config: TrainConfig) -> str:
     """Returns the settings with which a finished run would continue, or "" for a run that is not finished."""
-    settings = [f"--patience {2 * config.patience}"] if is_saturated(history, config.patience) else []
-    settings += [f"--epochs {len(history) + config.epochs}"] if len(history) >= config.epochs else []
-    return " ".join(settings)
+    return " ".join(f"--{name} {value}" for name, value in reached_limits(history, config).items())
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import predict
 import trainer
 from answers.classifier import load_classifier
 from config import ImageConfig, PredictConfig, TrainConfig
-from network.backend import tf
+from network.backend import keras, tf
 from network.model_config import read_model_config
 from pictures.manifest import TRAIN, VALIDATION, Picture
 from preprocessing import training_pictures
@@ -26,8 +26,8 @@ from system.errors import UserError
 from tests.helpers.checkpoints import metrics, new_run, save_epochs, write_first_version
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture, pixels_of
-from tests.helpers.runs import BY_STEPS, FROZEN, STEPS, files, history, run_here, stop_at
-from training.batches import Samples, load
+from tests.helpers.runs import BY_STEPS, FROZEN, STEPS, files, history, run_here, stop_at, tensors
+from training.batches import Samples, class_weights, load, validation_batches
 from training.checkpoints import latest_checkpoint
 
 
@@ -171,19 +171,41 @@ def losses(samples: Samples, config: TrainConfig) -> list[np.ndarray]:
 @pytest.mark.parametrize(("balance", "loss"), [(True, "softmax"), (False, "softmax"), (True, "sigmoid")])
 def test_loss_is_the_balanced_mean_over_the_pictures(settings_for, balance, loss):
     """Nothing is learned and all pictures are in one batch, so the final weights give the losses of the epoch."""
-    config = settings_for(TrainConfig, epochs=1, batch_size=16, balance_classes=balance, loss=loss, **FROZEN)
-    for name, label, count in (("ant", 0, 15), ("bee", 1, 5)):  # train 12 and 4, validate 3 and 1
+    config = settings_for(TrainConfig, epochs=1, batch_size=15, balance_classes=balance, loss=loss, **FROZEN)
+    for name, label, count in (("ant", 0, 15), ("bee", 1, 4)):  # train 12 and 3, validate 3 and 1
         for number in range(count):
             write_picture(Path(config.raw_data, name, f"{number}.png"), label=label, seed=number)
     trainer.main(config)
     pictures = training_pictures(config)
     (metrics_of_epoch,) = history(config.model_save_name)
-    for split, name, counts in ((TRAIN, "loss", [12, 4]), (VALIDATION, "val_loss", [3, 1])):
+    for split, name, counts in ((TRAIN, "loss", [12, 3]), (VALIDATION, "val_loss", [3, 1])):
         ants, bees = losses(load([picture for picture in pictures if picture.split == split], config), config)
         assert [len(ants), len(bees)] == counts
         assert abs(ants.mean() - bees.mean()) > 0.01
         expected = (ants.mean() + bees.mean()) / 2 if balance else np.mean([*ants, *bees])
         assert metrics_of_epoch[name] == pytest.approx(expected, rel=1e-3)
+
+
+def test_validation_accuracy_is_equal_to_the_bit_for_equal_counts():
+    """84 of 100 and 31 of 37 pictures are right, but not the same ones. In 32 bits this gives several accuracies."""
+    images = keras.Input((2,))
+    network = keras.Model(images, keras.layers.Activation("linear")(images))
+    trainer.compile_model(network, TrainConfig(), count=100)
+    labels = np.repeat([0, 1], [100, 37]).astype(np.int32)
+    weights = class_weights(labels, balance=True)
+    rng = np.random.default_rng(0)
+    found = set()
+    for _ in range(20):
+        right = np.concatenate([rng.permutation(100) < 84, rng.permutation(37) < 31])
+        logits = np.eye(2, dtype=np.uint8)[np.where(right, labels, 1 - labels)]
+        order = rng.permutation(137)
+        # The pictures of validation_batches are images; here they are the answers themselves.
+        batches = validation_batches(Samples(logits[order], labels[order]), weights).map(
+            lambda images, *others: (tf.cast(images, tf.float32), *others)
+        )
+        found.add(network.evaluate(batches, verbose=0, return_dict=True)["accuracy"])
+    (accuracy,) = found
+    assert accuracy == pytest.approx((84 / 100 + 31 / 37) / 2, abs=1e-7)
 
 
 def test_sigmoid_cross_entropy_is_summed_over_the_classes():
@@ -256,6 +278,39 @@ def test_three_classes_of_gray_pictures_are_trained(rawdata, settings_for, capsy
     assert read_model_config(Path(config.model_save_name)).class_names == ["ant", "bee", "wasp"]
 
 
+@pytest.mark.parametrize("batch_size", [17, 3000])
+def test_batches_larger_than_the_training_pictures_are_refused(rawdata, settings_for, batch_size):
+    config = settings_for(TrainConfig, batch_size=batch_size)
+    with pytest.raises(UserError) as refused:
+        trainer.main(config)
+    problem = f"--batch_size {batch_size}: there are only 16 training pictures"
+    assert str(refused.value) == f"{problem}; use --batch_size 16 or less"
+
+
+def test_first_weights_and_dropout_follow_from_the_seed(rawdata, settings_for, tmp_path, monkeypatch):
+    class Begun(Exception):
+        """The run has saved its first checkpoint."""
+
+    def begin(*arguments):
+        raise Begun
+
+    monkeypatch.setattr(trainer, "fit", begin)
+    first, again, other = (
+        settings_for(TrainConfig, seed=seed, model_save_name=str(tmp_path / name))
+        for seed, name in ((1, "first"), (1, "again"), (2, "other"))
+    )
+    for config in (first, again, other):
+        with pytest.raises(Begun):
+            trainer.main(config)
+    found, same, different = (tensors(config.model_save_name) for config in (first, again, other))
+    drawn = re.compile("weights/.*(/kernel|seed_generator_state)")
+    random = [name for name in found if drawn.fullmatch(name)]
+    assert len(random) == 7  # of 3 convolutions, 2 fully connected layers and 2 dropouts
+    for name in random:
+        assert np.array_equal(found[name], same[name])
+        assert not np.array_equal(found[name], different[name])
+
+
 def pictures_of(classes: int) -> list[Picture]:
     names = [f"{number:04d}/{number}.png" for number in range(classes)]
     return [Picture(class_name=name[:4], source=name, stored=name, path=name) for name in names]
@@ -312,6 +367,8 @@ def test_calibrate_takes_training_pictures_evenly_if_there_are_many(mean_of, mon
         ([0.5, 0.6], ""),
         ([0.5, 0.6, 0.7, 0.8], "--epochs 8"),
         ([0.8, 0.7, 0.6], "--patience 4"),
+        ([0.8, 0.7, 0.7, 0.7], "--patience 5 --epochs 8"),
+        ([0.5] * 10, "--patience 11 --epochs 14"),
         ([0.5, 0.8, 0.7, 0.6], "--patience 4 --epochs 8"),
     ],
 )
@@ -326,7 +383,7 @@ def test_checkpoint_of_the_first_version_is_refused_and_kept(rawdata, settings_f
     before = files(config.model_save_name)
     with pytest.raises(UserError, match="was saved by another version of this toolkit; train to a new folder") as error:
         trainer.main(config)
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith(f"{path.with_name('model.json')}: ")
     (Path(config.model_save_name) / ".lock").unlink()
     assert files(config.model_save_name) == before
 

@@ -1,6 +1,7 @@
 """Resuming a run: as if it had never stopped, only with the same settings, and never from damaged weights."""
 
 import dataclasses
+import gc
 import math
 import re
 import shutil
@@ -17,6 +18,9 @@ import pytest
 import trainer
 from answers.classifier import load_classifier
 from config import TrainConfig
+from network.checkpoint_file import Checkpoint
+from network.model_config import read_model_config
+from pictures.manifest import TRAIN
 from preprocessing import training_pictures
 from system import files as files_module
 from system.errors import UserError
@@ -26,6 +30,7 @@ from tests.helpers.pictures import ROOT, write_picture
 from tests.helpers.runs import BY_STEPS, STEPS, files, history, latest_step, run_here, scalars, stop_at, tensors
 from training.batches import batch_indices
 from training.callbacks import SaveCheckpoints, Throughput
+from training.checkpoints import latest_checkpoint
 
 
 def assert_same_to_the_bit(folder: str, other: str) -> None:
@@ -68,6 +73,7 @@ def whole_run(tmp_path_factory) -> TrainConfig:
         height=16,
         width=16,
         epochs=4,
+        save_seconds=1000,  # only at the start and at the end, also on a slow machine
         **BY_STEPS,
     )
     assert trainer.main(config) == 0
@@ -117,7 +123,11 @@ def test_run_stopped_by_a_signal_equals_an_uninterrupted_one(whole_run, tmp_path
     stopped = load_classifier(Path(config.model_save_name))
     assert (stopped.calibration is not None) == (step > STEPS)  # it is calibrated if an epoch has ended
     assert trainer.main(config) == 0
-    assert f"continuing after epoch {step // STEPS}, step {step}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"continuing after epoch {step // STEPS}, step {step}" in out
+    shown = [line for line in out.splitlines() if line.startswith("Epoch ")]
+    assert shown == [f"Epoch {number}/4" for number in range(step // STEPS + 1, 5)]
+    assert "other settings" not in out
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
 
 
@@ -136,6 +146,78 @@ def test_signals_to_handles_the_first_signal_only_and_restores_handlers(number):
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     finally:
         signal.signal(number, previous)
+
+
+def scripted_accuracies(monkeypatch, *accuracies: float) -> None:
+    """Replaces the validation accuracy of each epoch, but not what is trained."""
+    on_epoch_end = Throughput.on_epoch_end
+
+    def replaced(self, epoch, logs=None):
+        logs["val_accuracy"] = accuracies[epoch]
+        on_epoch_end(self, epoch, logs)
+
+    monkeypatch.setattr(Throughput, "on_epoch_end", replaced)
+
+
+def test_patience_raised_and_lowered_gives_an_uninterrupted_run(whole_run, tmp_path, monkeypatch, capsys):
+    scripted_accuracies(monkeypatch, 0.5, 0.5, 0.5, 0.5, 0.9, 0.8, 0.8, 0.8)
+    config = run_in(tmp_path / "resumed", whole_run)
+    for patience, epochs, done in ((2, 300, 3), (4, 5, 5), (2, 9, 7), (2, 9, 7), (1, 5, 7)):
+        capsys.readouterr()
+        before = len(history(config.model_save_name)) if done > 3 else 0
+        assert trainer.main(dataclasses.replace(config, patience=patience, epochs=epochs)) == 0
+        out = capsys.readouterr().out
+        shown = [line for line in out.splitlines() if line.startswith("Epoch ")]
+        assert shown == [f"Epoch {number}/{epochs}" for number in range(before + 1, done + 1)]
+        assert ("this run is finished" in out) == (before == done)
+        assert len(history(config.model_save_name)) == done
+        assert latest_step(config.model_save_name) == done * STEPS  # each epoch was trained to its end
+    assert "this run is finished: train longer with --patience 3 --epochs 12, or" in out
+    assert trainer.main(run_in(tmp_path / "whole", whole_run, patience=4, epochs=7)) == 0
+    assert_same_to_the_bit(config.model_save_name, str(tmp_path / "whole"))
+    assert all(
+        np.array_equal(one, other)
+        for one, other in zip(best(config), best(run_in(tmp_path / "whole", whole_run)), strict=True)
+    )
+
+
+def test_run_with_fewer_epochs_than_it_has_keeps_the_part_of_an_epoch(whole_run, tmp_path, monkeypatch, capsys):
+    config = run_in(tmp_path, whole_run)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2 * STEPS + 9, lambda: signal.raise_signal(signal.SIGTERM))
+        assert trainer.main(config) == 143
+    assert trainer.main(dataclasses.replace(config, epochs=2)) == 0
+    assert "this run is finished: train longer with --epochs 4, or" in capsys.readouterr().out
+    assert latest_step(config.model_save_name) == 2 * STEPS + 9
+    assert trainer.main(config) == 0
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def in_memory(folder: Path) -> list[Checkpoint]:
+    """Returns the checkpoints of a folder that something still refers to."""
+    gc.collect()
+    found = [thing for thing in gc.get_objects() if type(thing) is Checkpoint]
+    return [checkpoint for checkpoint in found if checkpoint.path.is_relative_to(folder)]
+
+
+def test_checkpoint_is_freed_once_it_is_restored(whole_run, tmp_path, monkeypatch):
+    shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
+    config = run_in(tmp_path / "copy", whole_run, epochs=5)
+    fit, found = trainer.fit, []
+
+    def watched(*arguments):
+        found.append(in_memory(tmp_path))
+        fit(*arguments)
+
+    monkeypatch.setattr(trainer, "fit", watched)
+    assert trainer.main(config) == 0
+    assert found == [[]]
+    classifier = load_classifier(tmp_path / "copy")
+    assert in_memory(tmp_path) == []
+    latest = latest_checkpoint(tmp_path / "copy")
+    (kept,) = in_memory(tmp_path)  # so it would have been found
+    assert kept is latest
+    assert classifier.step > 0
 
 
 def test_tensorboard_shows_every_epoch_of_a_run_stopped_at_its_end(whole_run, tmp_path, monkeypatch):
@@ -329,26 +411,58 @@ def test_finished_run_says_how_to_train_longer_and_changes_nothing(whole_run, ca
         ({"loss": "sigmoid"}, "--loss softmax, not sigmoid"),
         ({"random_mirror": False}, "--random_mirror True, not False"),
         ({"balance_classes": False}, "--balance_classes True, not False"),
+        ({"validation_split": 0.2}, "--validation_split 0.05, not 0.2"),
+        ({"batch_size": 3000}, "--batch_size 1, not 3000"),
     ],
-    ids=["seed", "height", "dropout", "loss", "mirror", "balance"],
+    ids=["seed", "height", "dropout", "loss", "mirror", "balance", "split", "batch"],
 )
 def test_resuming_with_different_settings_is_refused(whole_run, tmp_path, change, both):
     before = files(whole_run.model_save_name)
-    # in another data/, since other tests read the shared one
     config = dataclasses.replace(whole_run, data_path=str(tmp_path / "data"), **change)
     with pytest.raises(UserError, match=both):
         trainer.main(config)
     assert files(whole_run.model_save_name) == before
+    assert not (tmp_path / "data").exists()  # it is refused before anything is done
+
+
+def test_resuming_with_an_overwritten_training_picture_is_refused(rawdata, settings_for):
+    config = settings_for(TrainConfig, epochs=1)
+    trainer.main(config)
+    before = files(config.model_save_name)
+    training = [picture for picture in training_pictures(config) if picture.split == TRAIN]
+    path = Path(training[0].path)
+    write_picture(path, label=0, seed=1000)
+    with pytest.raises(UserError, match="was trained with different pictures; train to a new folder"):
+        trainer.main(config)
+    assert [picture.stored for picture in training_pictures(config) if picture.split == TRAIN] == [
+        picture.stored for picture in training
+    ]  # neither names nor split have changed
+    assert files(config.model_save_name) == before
 
 
 def test_settings_that_affect_only_the_future_may_change(whole_run, tmp_path, capsys):
     shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
     config = run_in(tmp_path / "copy", whole_run, epochs=5, learning_rate=0.0005, patience=50, save_seconds=1)
     assert trainer.main(config) == 0
+    changes = "epochs 5 (was 4), patience 50 (was 30), learning_rate 0.0005 (was 0.001)"
+    assert f"\nwith other settings than before: {changes}\n" in capsys.readouterr().out
+    assert trainer.main(config) == 0
+    assert "other settings" not in capsys.readouterr().out  # they are remembered
     rates = [metrics["learning_rate"] for metrics in history(config.model_save_name)]
     assert rates[:4] == [metrics["learning_rate"] for metrics in history(whole_run.model_save_name)]
     assert len(rates) == 5
     assert rates[4] < rates[0]
+
+
+def test_settings_changed_after_the_end_of_a_run_are_remembered(whole_run, tmp_path, capsys):
+    shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
+    config = run_in(tmp_path / "copy", whole_run, unknown_rate=0.5, memory_gib=1)
+    for change in ("\nwith other settings than before: unknown_rate 0.5 (was 0.05)\n", ""):
+        assert trainer.main(config) == 0
+        out = capsys.readouterr().out
+        assert change in out if change else "other settings" not in out
+    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+    assert read_model_config(tmp_path / "copy").unknown_rate == 0.5
 
 
 @pytest.mark.parametrize(("execution", "step"), [(0, 0), (1, 9)], ids=["first step", "tenth step"])

@@ -5,9 +5,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from config import TrainConfig
 from network.backend import keras, tf
 from system.errors import UserError
-from training.checkpoints import METRICS, CheckpointManager, is_saturated
+from training.checkpoints import METRICS, CheckpointManager, History, reached_limits
 
 _MAX_NAMES = 50  # pictures of a batch that an error names
 
@@ -78,16 +79,20 @@ class WeightAveraging(keras.callbacks.Callback):
 
 
 class EarlyStopping(keras.callbacks.Callback):
-    """Ends the run once it `is_saturated`. Keras's class of this name forgets the epochs before a run was resumed."""
+    """Ends `fit` once the run has reached a limit. Keras's class of this name forgets the epochs before it was resumed.
 
-    def __init__(self, history: Sequence[dict[str, float]], *, patience: int) -> None:
+    `fit` also ends after the rest of an interrupted epoch, because it takes only one number of steps for all epochs.
+    """
+
+    def __init__(self, history: History, config: TrainConfig, *, steps_per_epoch: int) -> None:
         super().__init__()
         self._history = history
-        self._patience = patience
+        self._config = config
+        self._steps_per_epoch = steps_per_epoch
 
     def on_epoch_end(self, epoch, logs=None):
-        if is_saturated(self._history, self._patience):
-            self.model.stop_training = True
+        is_rest = self.params["steps"] < self._steps_per_epoch
+        self.model.stop_training = is_rest or bool(reached_limits(self._history, self._config))
 
 
 class FiniteStepCount(keras.metrics.Metric):

@@ -7,12 +7,14 @@ checkpoints/train, validation        the TensorBoard logs
 checkpoints/report.txt               the accuracy of the best epoch on the validation pictures
 """
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from config import TrainConfig
 from network.backend import keras, tf
 from network.checkpoint_file import (
     BEST,
@@ -34,23 +36,35 @@ METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # o
 History = Sequence[dict[str, float]]  # the metrics of each finished epoch
 
 
+_ROUNDING = 1e-6  # validation accuracies that differ by less are equal: their weights are rounded to 24 bits
+
+
 # ---- the history ----
 
 
-def _rank(metrics: dict[str, float]) -> tuple[float, float]:
-    """Returns what makes an epoch better than another: its validation accuracy; if equal, the smaller loss."""
-    return metrics["val_accuracy"], -metrics["val_loss"]
+def _most_accurate(history: History) -> list[int]:
+    """Returns the indices of the epochs with the highest validation accuracy."""
+    highest = max((metrics["val_accuracy"] for metrics in history), default=0)
+    return [epoch for epoch, metrics in enumerate(history) if metrics["val_accuracy"] > highest - _ROUNDING]
 
 
 def best_epoch(history: History) -> int:
-    """Returns the index of the best epoch, the first of equals."""
-    return max(range(len(history)), key=lambda epoch: _rank(history[epoch]))
+    """Returns the index of the best epoch: the most accurate; if equal, that with the smallest loss; then the first."""
+    return min(_most_accurate(history), key=lambda epoch: history[epoch]["val_loss"])
 
 
-def is_saturated(history: History, patience: int) -> bool:
-    """Returns whether the last `patience` epochs have brought no better validation accuracy."""
-    accuracies = [metrics["val_accuracy"] for metrics in history]
-    return bool(accuracies) and len(accuracies) - 1 - accuracies.index(max(accuracies)) >= patience
+def reached_limits(history: History, config: TrainConfig) -> dict[str, int]:
+    """Returns the limits that end a run after these epochs, each with a value that lets it continue.
+
+    It is empty if the run is not finished. Only the epochs since the highest accuracy count: what came before does not
+    matter, whatever the limits were at that time.
+    """
+    reached = {}
+    if history and (without_progress := len(history) - 1 - _most_accurate(history)[0]) >= config.patience:
+        reached["patience"] = without_progress + config.patience
+    if len(history) >= config.epochs:
+        reached["epochs"] = len(history) + config.epochs
+    return reached
 
 
 def history_of(checkpoint: Checkpoint) -> list[dict[str, float]]:
@@ -65,8 +79,11 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """Returns the newest intact checkpoint of the run in a folder, or None if no run has started there.
 
     Raises:
-        UserError: there was a run, but none of its checkpoints is intact.
+        UserError: there was a run, but none of its checkpoints is intact, or another version has saved it.
     """
+    if (path := folder / MODEL_CONFIG).is_file():
+        with contextlib.suppress(ValueError):  # if it is damaged, it is written again from a checkpoint
+            ModelConfig.from_json(path.read_bytes(), path=path)
     paths = checkpoint_paths(folder)
     if checkpoint := next(iter(read_intact(paths)), None):
         return checkpoint
@@ -135,7 +152,8 @@ class CheckpointManager:
                 "the newest ones are used until a better epoch",
                 file=sys.stderr,
             )
-        self._saved_step = checkpoint.step
+        same = self._model_config.to_json() == checkpoint.model_config.to_json()
+        self._saved_step = checkpoint.step if same else -1  # saved again even if it is finished, to remember the change
         self._write_model_config()
 
     def _metric_sums_of(self, checkpoint: Checkpoint) -> list[float]:

@@ -34,9 +34,10 @@ class Kill:
 
     def before(self, function: Callable) -> Callable:
         """Returns a function of io or os that changes its first argument, with the count before it."""
+        opens = function is io.open  # asked here, since io.open is replaced later
 
         def counted(path, *arguments, **options):
-            mode = str(arguments[0] if arguments else options.get("mode", "r")) if function is io.open else "w"
+            mode = str(arguments[0] if arguments else options.get("mode", "r")) if opens else "w"
             name = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
             if set(mode) & set("wxa+") and name.startswith(self._folder) and not name.endswith(".lock"):
                 self._left -= 1

@@ -5,9 +5,18 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
+from config import TrainConfig
 from network.backend import keras, tf
 from tests.helpers.checkpoints import metrics
-from training.callbacks import EarlyStopping, FiniteStepCount, Throughput, WeightAveraging
+from training import callbacks
+from training.callbacks import (
+    EarlyStopping,
+    FiniteStepCount,
+    SaveCheckpoints,
+    Throughput,
+    TrainingStopped,
+    WeightAveraging,
+)
 
 
 def one_weight(*, steps_per_execution: int = 1) -> keras.Model:
@@ -134,14 +143,90 @@ def test_moving_averages_of_batch_normalization_are_averaged_too():
     assert [variable.numpy().tolist() for variable in average] == [pytest.approx([10, 10, 10])] * 4
 
 
-def test_early_stopping_counts_the_epochs_of_the_whole_history():
+@pytest.mark.parametrize(("limits", "last"), [({"patience": 3}, 4), ({"patience": 9, "epochs": 3}, 3), ({}, 5)])
+def test_early_stopping_counts_the_epochs_of_the_whole_history(limits, last):
     model = one_weight()
-    callback = EarlyStopping(history := [metrics(0.9), metrics(0.5)], patience=3)
+    history = [metrics(0.9), metrics(0.5)]
+    callback = EarlyStopping(history, TrainConfig(**limits), steps_per_epoch=2)
     callback.set_model(model)
-    for accuracy, stopped in ((0.9, False), (0.8, True)):
+    callback.set_params({"steps": 2})
+    for accuracy in (0.9, 0.8, 0.7):
         history.append(metrics(accuracy))
+        model.stop_training = None
         callback.on_epoch_end(len(history) - 1)
-        assert model.stop_training == stopped
+        assert model.stop_training is (len(history) >= last if limits else False)
+
+
+@pytest.mark.parametrize(("steps", "ends"), [(1, True), (3, True), (4, False)])
+def test_early_stopping_ends_fit_after_the_rest_of_an_epoch(steps, ends):
+    model = one_weight()
+    callback = EarlyStopping([metrics(0.5)], TrainConfig(), steps_per_epoch=4)
+    callback.set_model(model)
+    callback.set_params({"steps": steps})
+    callback.on_epoch_end(0)
+    assert model.stop_training is ends
+
+
+class Clock:
+    """Replaces the time in callbacks.py, and counts the checkpoints that are saved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.saves = 0
+        self.metric_sums: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def save(self) -> None:
+        self.saves += 1
+
+    def is_finite(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(callbacks, "time", clock)
+    return clock
+
+
+def saving(clock: Clock, *, save_seconds: float = 30, steps: int = 1000) -> SaveCheckpoints:
+    callback = SaveCheckpoints(clock, save_seconds=save_seconds, files_of_step=lambda step: [f"{step}.png"])
+    callback.set_model(one_weight())
+    callback.set_params({"steps": steps})
+    return callback
+
+
+def finite() -> dict[str, float]:
+    return {"loss": 0.5, "finite_steps": 1.0}
+
+
+def test_save_checkpoints_saves_once_in_each_period(clock):
+    callback = saving(clock)
+    saves = []
+    for batch, seconds in enumerate((0, 29, 30, 31, 59.5, 60, 61, 89, 95, 120, 126)):
+        clock.now = 100 + seconds
+        callback.on_train_batch_end(batch, finite())
+        saves.append(clock.saves)
+    assert saves == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4]  # the clock starts anew with each: 30, 60, 95, 126
+
+
+def test_save_checkpoints_does_not_save_after_the_last_step_of_an_epoch(clock):
+    """Its metrics are not complete before the validation; a run could not continue in the middle of that."""
+    callback = saving(clock, save_seconds=0, steps=4)
+    for batch, saves in ((0, 1), (1, 2), (2, 3), (3, 3)):
+        callback.on_train_batch_end(batch, finite())
+        assert clock.saves == saves
+
+
+def test_save_checkpoints_stops_after_it_has_saved(clock):
+    callback = saving(clock)
+    callback.stop_signal = 15
+    with pytest.raises(TrainingStopped) as stopped:
+        callback.on_train_batch_end(0, finite())
+    assert (stopped.value.signal_number, clock.saves) == (15, 1)
 
 
 def test_throughput_adds_learning_rate_and_images_per_second_to_the_logs():
@@ -153,6 +238,14 @@ def test_throughput_adds_learning_rate_and_images_per_second_to_the_logs():
     assert logs["images_per_second"] > 0
     callback.on_epoch_end(0, logs)
     assert logs["learning_rate"] == 1.0
+
+
+@pytest.mark.parametrize("bad", [[0.5, np.nan], [np.nan, 0.5], [np.inf, 0.5, 0.5]])
+def test_finite_step_count_needs_every_loss_of_a_step(bad):
+    metric = FiniteStepCount(lambda labels, logits: logits)
+    for losses in ([0.5, 0.5], bad, [0.5, 0.5]):
+        metric.update_state(tf.zeros(len(losses), tf.int32), tf.constant(losses, tf.float32))
+    assert metric.result() == 1
 
 
 @pytest.mark.parametrize(

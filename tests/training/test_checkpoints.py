@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from answers.classifier import load_classifier
+from config import TrainConfig
 from network.backend import keras
 from tests.helpers.checkpoints import (
     add_epoch,
@@ -15,13 +16,15 @@ from tests.helpers.checkpoints import (
     epoch_of,
     flip_a_bit,
     metrics,
+    model_config,
     new_run,
     resumed,
     save_epochs,
     steps,
     truncate,
 )
-from training.checkpoints import CheckpointManager, best_epoch, history_of, is_saturated, latest_checkpoint
+from tests.helpers.kill import killed
+from training.checkpoints import CheckpointManager, best_epoch, history_of, latest_checkpoint, reached_limits
 
 
 def test_best_epoch_has_the_highest_accuracy_then_the_smallest_loss():
@@ -30,20 +33,69 @@ def test_best_epoch_has_the_highest_accuracy_then_the_smallest_loss():
     assert best_epoch([metrics(0.7, 0.5), metrics(0.9, 0.5), metrics(0.9, 0.5)]) == 1
 
 
+# Both are the mean of 84 of 100 and 31 of 37, added up in 32 bits in different orders.
+TIES = 0.8389188647, 0.8389189839
+
+
+@pytest.mark.parametrize("accuracies", [TIES, TIES[::-1]])
+def test_best_epoch_of_accuracies_that_differ_by_rounding_has_the_smallest_loss(accuracies):
+    one, other = accuracies
+    assert best_epoch([metrics(one, 0.5), metrics(other, 0.4), metrics(0.8, 0.1)]) == 1
+    assert best_epoch([metrics(one, 0.4), metrics(other, 0.5), metrics(0.8, 0.1)]) == 0
+    assert best_epoch([metrics(one, 0.5), metrics(other, 0.5)]) == 0
+
+
+def test_best_epoch_is_the_one_with_one_more_right_answer_among_many():
+    few, more = metrics(0.5, 0.1), metrics(0.5 + 1 / 200_000, 0.9)
+    assert best_epoch([few, more]) == 1
+    assert best_epoch([more, few]) == 0
+
+
+def history(*accuracies: float) -> list[dict[str, float]]:
+    """Returns epochs whose loss becomes smaller and smaller."""
+    return [metrics(accuracy, 1 / (1 + epoch)) for epoch, accuracy in enumerate(accuracies)]
+
+
 @pytest.mark.parametrize(
-    ("accuracies", "patience", "saturated"),
+    ("accuracies", "patience", "reached"),
     [
-        ([], 1, False),
-        ([0.5], 1, False),
-        ([0.5, 0.5], 1, True),
-        ([0.5, 0.6], 1, False),
-        ([0.5, 0.6, 0.5, 0.6], 2, True),
-        ([0.5, 0.6, 0.5, 0.6], 3, False),
+        ([], 1, {}),
+        ([0.5], 1, {}),
+        ([0.5, 0.5], 1, {"patience": 2}),
+        ([0.5, 0.6], 1, {}),
+        ([0.5, 0.6, 0.5, 0.6], 2, {"patience": 4}),
+        ([0.5, 0.6, 0.5, 0.6], 3, {}),
+        ([0.0, 0.0], 1, {"patience": 2}),
+        ([0.5, *TIES, 0.5], 2, {"patience": 4}),
+        ([0.5, *TIES[::-1], 0.5], 2, {"patience": 4}),
+        ([0.5, *TIES, 0.5], 3, {}),
+        ([0.6, 0.5, 0.5, 0.5, 0.5], 2, {"patience": 6}),  # patience was larger before
+        ([0.6, 0.5, 0.5, 0.5, 0.5, 0.7, 0.5], 2, {}),  # and a better epoch has come since
+        ([0.6, 0.5, 0.5, 0.5, 0.5, 0.7, 0.5, 0.5], 2, {"patience": 4}),
     ],
 )
-def test_is_saturated_after_so_many_epochs_without_a_better_one(accuracies, patience, saturated):
-    history = [metrics(accuracy, 1 / (1 + epoch)) for epoch, accuracy in enumerate(accuracies)]
-    assert is_saturated(history, patience) is saturated
+def test_reached_limits_has_patience_after_epochs_without_a_better_one(accuracies, patience, reached):
+    assert reached_limits(history(*accuracies), TrainConfig(patience=patience)) == reached
+
+
+@pytest.mark.parametrize(("epochs", "reached"), [(4, {}), (3, {"epochs": 6}), (2, {"epochs": 5}), (1, {"epochs": 4})])
+def test_reached_limits_has_epochs_once_there_are_as_many(epochs, reached):
+    assert reached_limits(history(0.5, 0.6, 0.7), TrainConfig(epochs=epochs)) == reached
+
+
+def test_reached_limits_lets_a_run_continue_with_its_values():
+    """Every history of up to 6 epochs, at every pair of limits: the values are enough, and all of them are needed."""
+    for length in range(7):
+        for number in range(2**length):
+            found = history(*(0.5 + epoch * (number >> epoch & 1) / 100 for epoch in range(length)))
+            for patience in range(1, 7):
+                for epochs in range(1, 8):
+                    limits = {"patience": patience, "epochs": epochs}
+                    reached = reached_limits(found, TrainConfig(**limits))
+                    assert not reached_limits(found, TrainConfig(**{**limits, **reached}))
+                    for name in reached:
+                        others = {other: value for other, value in reached.items() if other != name}
+                        assert reached_limits(found, TrainConfig(**{**limits, **others}))
 
 
 def test_save_keeps_the_newest_four(tmp_path):
@@ -172,6 +224,45 @@ def test_restore_brings_everything_back_to_the_bit(tmp_path):
     assert again.step == 10
     assert again.history == [metrics(0.5)]
     assert again.metric_sums == [0.1, 3.0]
+
+
+def test_save_after_a_resumption_remembers_changed_settings(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.1)
+    changed = model_config(learning_rate=0.01)
+    for _ in range(2):  # no step is trained: the run is finished
+        _, checkpoints = resumed(tmp_path, model_config=changed)
+        checkpoints.save()
+        assert latest_checkpoint(tmp_path).model_config.learning_rate == 0.01
+        assert steps(tmp_path) == [10]
+    assert epoch_of(load_classifier(tmp_path)) == 1
+
+
+def test_save_after_a_resumption_with_equal_settings_writes_nothing(tmp_path):
+    save_epochs(*new_run(tmp_path), 0.1)
+    with killed(tmp_path, after=0) as kill:
+        _, checkpoints = resumed(tmp_path)
+        checkpoints.save()
+    assert not kill.happened
+
+
+def test_save_killed_at_any_change_keeps_the_best_weights_of_its_history(tmp_path):
+    """The second epoch is the best. Whatever of it was kept, the network is the best of the history that was kept."""
+    for changes in range(100):
+        folder = tmp_path / str(changes)
+        model, checkpoints = new_run(folder, max_to_keep=1)
+        save_epochs(model, checkpoints, 0.5)
+        add_epoch(model, checkpoints, 0.9)
+        with killed(folder, after=changes) as kill:
+            checkpoints.save()
+        model, checkpoints = resumed(folder, max_to_keep=1)
+        assert epoch_of(load_classifier(folder)) == 1 + best_epoch(checkpoints.history)
+        if not kill.happened:
+            break
+        for accuracy in (0.9, 0.6)[len(checkpoints.history) - 1 :]:
+            save_epochs(model, checkpoints, accuracy)
+        assert epoch_of(load_classifier(folder)) == 2
+        assert (steps(folder), steps(folder / "best")) == ([30], [20])
+    assert 5 <= changes < 99
 
 
 def test_history_of_needs_no_network(tmp_path):

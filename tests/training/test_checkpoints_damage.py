@@ -10,7 +10,7 @@ import pytest
 
 from answers.classifier import load_classifier
 from network.checkpoint_file import write_checkpoint
-from network.model_config import read_model_config
+from network.model_config import VERSION, read_model_config
 from system.errors import UserError
 from tests.helpers.checkpoints import (
     MODEL_CONFIG,
@@ -105,6 +105,17 @@ def test_restore_refuses_what_does_not_fit_in_one_line(tmp_path, name, value, re
         resumed(tmp_path)
     remedy = "train to a new folder with --model_save_name"
     assert str(refused.value) == f"{saved.path}: cannot continue from it: {reason}; {remedy}"
+
+
+def test_latest_checkpoint_says_that_another_version_has_saved_a_folder(tmp_path, capsys):
+    """Its checkpoints cannot be read by this version, so they look damaged."""
+    save_epochs(*new_run(tmp_path), 0.1)
+    for content in ({"version": VERSION + 1}, {"version": "4.0"}, {"classes": 2}):
+        (tmp_path / "model.json").write_text(json.dumps(content))
+        truncate(checkpoint_file(tmp_path, 10))
+        with pytest.raises(UserError, match=r"model\.json: was saved by another version of this toolkit"):
+            latest_checkpoint(tmp_path)
+    assert capsys.readouterr().err == ""
 
 
 def test_restore_without_best_weights_says_that_the_newest_are_used(tmp_path, capsys):
