@@ -14,7 +14,7 @@ import numpy as np
 
 from answers.classifier import Classifier, load_classifier
 from answers.evaluation import evaluate, format_report
-from config import MAX_CLASSES, TrainConfig
+from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import BEST, is_checkpoint_name
@@ -112,17 +112,14 @@ def load_samples(
     """Returns the images to train on and to validate with, and prints how many there are.
 
     Raises:
-        UserError: there are too many classes or too few pictures, or one cannot be read.
+        UserError: a batch would have more pictures than there are, or one cannot be read.
     """
-    names = class_names(training)
-    if len(names) > MAX_CLASSES:
-        raise UserError(f"{len(names)} classes; at most {MAX_CLASSES:,} are possible: remove or merge some")
     if (count := len(training)) < config.batch_size:
         problem = f"--batch_size {config.batch_size}: there are only {count} training pictures"
         raise UserError(f"{problem}; use --batch_size {count} or less")
     in_memory = fits_in_memory(len(training) + len(validating), config)
     train_samples, validation_samples = (load(part, config, in_memory=in_memory) for part in (training, validating))
-    print(f"classes: {', '.join(map(printable, names))}")
+    print(f"classes: {', '.join(map(printable, class_names(training)))}")
     print(f"training on {len(training)} pictures, validating on {len(validating)}")
     if not in_memory:
         data = printable(config.data_path)

@@ -311,21 +311,6 @@ def test_first_weights_and_dropout_follow_from_the_seed(rawdata, settings_for, t
         assert not np.array_equal(found[name], different[name])
 
 
-def pictures_of(classes: int) -> list[Picture]:
-    names = [f"{number:04d}/{number}.png" for number in range(classes)]
-    return [Picture(class_name=name[:4], source=name, stored=name, path=name) for name in names]
-
-
-def test_load_samples_refuses_more_than_a_thousand_classes(settings_for, capsys):
-    config = settings_for(TrainConfig, memory_gib=0)  # so that the pictures, which do not exist, are not read
-    with pytest.raises(UserError, match="1001 classes; at most 1,000 are possible: remove or merge some"):
-        trainer.load_samples(pictures_of(1001), pictures_of(1001), config)
-    assert capsys.readouterr().out == ""
-    train, validation = trainer.load_samples(pictures_of(1000), pictures_of(1000), config)
-    assert train.labels.tolist() == validation.labels.tolist() == list(range(1000))
-    assert "training on 1000 pictures, validating on 1000" in capsys.readouterr().out
-
-
 @pytest.fixture
 def mean_of(settings_for):
     """Returns a function that calibrates with training pictures of one gray level each, and returns the mean."""

@@ -152,9 +152,10 @@ class CheckpointManager:
                 "the newest ones are used until a better epoch",
                 file=sys.stderr,
             )
-        same = self._model_config.to_json() == checkpoint.model_config.to_json()
-        self._saved_step = checkpoint.step if same else -1  # saved again even if it is finished, to remember the change
-        self._write_model_config()
+        # With other settings it is saved again, even if no step follows, so that they are remembered.
+        changed = self._model_config.to_json() != checkpoint.model_config.to_json()
+        self._saved_step = -1 if changed else checkpoint.step
+        self._write_model_config(checkpoint.model_config)
 
     def _metric_sums_of(self, checkpoint: Checkpoint) -> list[float]:
         sums = checkpoint.tensors.get("metric_sums", np.zeros((0, 0)))
@@ -181,13 +182,13 @@ class CheckpointManager:
         tensors["metric_sums"] = np.array(self.metric_sums)
         write_checkpoint(checkpoint_path(self.folder, self.step), tensors, self._model_config)
         self._saved_step = self.step
-        self._write_model_config()
+        self._write_model_config(self._model_config)
         self._delete_old()
 
-    def _write_model_config(self) -> None:
+    def _write_model_config(self, model_config: ModelConfig) -> None:
         """Writes model.json. It comes after the first checkpoint, so where it exists there is a run to continue."""
         path = self.folder / MODEL_CONFIG
-        text = self._model_config.to_json()
+        text = model_config.to_json()
         if not path.exists() or path.read_bytes() != text:
             write_atomically(path, text)
 
