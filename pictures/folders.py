@@ -106,7 +106,9 @@ def find_pictures(names: Iterable[str]) -> tuple[dict[Path, Path | None], list[s
         the files in the order of the names, each once and as it is named first, with the folder that a link must not
         leave (None: any place is allowed); and the names for which there is no file.
     """
-    found: dict[str, tuple[Path, Path | None]] = {}
+    # A path can be written in many ways; but a link to a file is not the same as that file.
+    found: dict[tuple[str, str], tuple[Path, Path | None]] = {}
+    real_folder = functools.cache(os.path.realpath)
     missing = []
     for name in names:
         matches = [name]
@@ -117,19 +119,10 @@ def find_pictures(names: Iterable[str]) -> tuple[dict[Path, Path | None], list[s
         if not own:
             missing.append(name)
         for path, within in own.items():
-            first, limit = found.setdefault(_identity(path), (path, within))
-            found[_identity(path)] = first, within and limit
+            identity = real_folder(path.parent), path.name
+            first, limit = found.get(identity, (path, within))
+            found[identity] = first, within and limit
     return dict(found.values()), missing
-
-
-def _identity(path: Path) -> str:
-    """Returns the same for each way to write the path of a file. A link to a file is not the same as that file."""
-    return os.path.join(_real_folder(path.parent), path.name)  # noqa: PTH118 - faster than a Path
-
-
-@functools.cache
-def _real_folder(folder: Path) -> str:
-    return os.path.realpath(folder)
 
 
 def _files_of(path: Path) -> dict[Path, Path | None]:

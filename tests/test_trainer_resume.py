@@ -21,7 +21,6 @@ from preprocessing import training_pictures
 from system import files as files_module
 from system.errors import UserError
 from system.files import locked
-from tests.helpers.kill import restore_interrupt
 from tests.helpers.pictures import ROOT, write_picture
 from tests.helpers.runs import BY_STEPS, STEPS, files, history, latest_step, run_here, scalars, stop_at, tensors
 from training.batches import batch_indices
@@ -199,7 +198,6 @@ def test_ctrl_c_saves_and_ends_and_the_same_command_continues(rawdata, settings_
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=None if sys.platform == "win32" else restore_interrupt,
     )
     with process:
         deadline = time.monotonic() + 120
@@ -217,15 +215,6 @@ def test_ctrl_c_saves_and_ends_and_the_same_command_continues(rawdata, settings_
     assert len(history(config.model_save_name)) == done + 1
 
 
-@pytest.fixture
-def default_interrupt():
-    """Lets SIGINT raise KeyboardInterrupt, also if the tests were started in the background, where it is ignored."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
-@pytest.mark.usefixtures("default_interrupt")
 def test_second_ctrl_c_while_saving_keeps_the_older_checkpoints(whole_run, tmp_path, monkeypatch):
     config = run_in(tmp_path, whole_run, save_seconds=0)
     fsync, is_saving = files_module._fsync, []

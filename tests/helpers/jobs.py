@@ -25,6 +25,10 @@ def process_id(item) -> int:
     return os.getpid()
 
 
+def file_system_encoding(item) -> tuple[str, int]:
+    return sys.getfilesystemencoding(), sys.flags.utf8_mode
+
+
 def folder(item) -> str:
     return os.getcwd()  # noqa: PTH109
 
@@ -35,6 +39,15 @@ def touch(item: int, *, below: Path, slow: int = -1) -> int:
     if item == slow:
         time.sleep(60)
     return item
+
+
+def fail_or_wait(item: int, *, below: Path) -> None:
+    """Fails for the first item. The others create a file with their name, and wait for a file `go on`."""
+    if item == 0:
+        raise ValueError("the first item")
+    (below / str(item)).touch()
+    while not (below / "go on").exists():
+        time.sleep(0.01)
 
 
 def misbehave(item: str | int):
