@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,23 +117,6 @@ def test_run_stopped_by_a_signal_equals_an_uninterrupted_one(whole_run, tmp_path
     assert trainer.main(config) == 0
     assert f"continuing after epoch {step // STEPS}, step {step}" in capsys.readouterr().out
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_signals_to_handles_the_first_signal_only_and_restores_handlers(number):
-    saving, received = SimpleNamespace(stop_signal=0), []
-    previous = signal.signal(number, lambda *_: received.append(number))
-    try:
-        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        with trainer.signals_to(saving):
-            signal.raise_signal(number)
-            assert (saving.stop_signal, received) == (number, [])
-            signal.raise_signal(number)
-            assert received == [number]
-        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    finally:
-        signal.signal(number, previous)
 
 
 def test_tensorboard_shows_every_epoch_of_a_run_stopped_at_its_end(whole_run, tmp_path, monkeypatch):
