@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from system.command_line import ConfigT, read_command_line
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_USER_ERROR, UserError, describe_os_error
+from system.errors import (
+    EXIT_OUTPUT_CLOSED,
+    EXIT_PARTIAL_FAILURE,
+    EXIT_SUCCESS,
+    EXIT_USER_ERROR,
+    UserError,
+    describe_os_error,
+)
 from system.files import remove_unfinished_files
 from system.pool import cancel_running_jobs
 from system.startup import STOP_SIGNALS, describe_stop, end_at_once, handle_signal, owns_process
@@ -64,7 +71,7 @@ def _check_output(script: str, code: int, problem: str) -> tuple[int, str]:
     """Returns the exit code and the message of a script, now that its last output is written, or lost."""
     with contextlib.suppress(OSError, AttributeError):
         sys.stdout.flush()
-    if problem or code == EXIT_OUTPUT_CLOSED:
+    if problem or code not in (EXIT_SUCCESS, EXIT_PARTIAL_FAILURE):
         return code, problem
     if output_closed():
         return EXIT_OUTPUT_CLOSED, f"{script}: the output was closed before its end\n"

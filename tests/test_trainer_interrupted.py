@@ -1,7 +1,9 @@
 """Training that is stopped by a signal or by closed output, or whose report cannot be written."""
 
+import dataclasses
 import errno
 import os
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import pytest
 import trainer
 from answers.classifier import Classifier, load_classifier
 from config import TrainConfig
+from tests.helpers.pictures import write_picture
 from tests.helpers.runs import BY_STEPS, STEPS, history, latest_step, run_here, stop_at
 from tests.helpers.signals import finish, interrupt, start, wait_until
 from training import callbacks
@@ -63,6 +66,27 @@ def test_signals_to_leaves_ignored_signals_ignored():
 @pytest.fixture
 def config(rawdata, settings_for) -> TrainConfig:
     return settings_for(TrainConfig, epochs=2, **BY_STEPS)
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory) -> TrainConfig:
+    """Returns the config of a run that has ended; its command trains no more, but calibrates and reports again."""
+    folder = tmp_path_factory.mktemp("trained_once")
+    for number in range(20):
+        write_picture(folder / "raw" / ("ant", "bee")[number % 2] / f"{number}.png", label=number % 2, seed=number)
+    names = ("augmented", "data_path", "model_save_name")
+    folders = {name: str(folder / name) for name in names}
+    config = TrainConfig(raw_data=str(folder / "raw"), height=16, width=16, epochs=2, **folders, **BY_STEPS)
+    assert trainer.main(config) == 0
+    return config
+
+
+@pytest.fixture
+def at_its_end(trained_once, tmp_path) -> TrainConfig:
+    """Returns the config of a copy of this run."""
+    shutil.copytree(trained_once.model_save_name, tmp_path / "copy")
+    (tmp_path / "copy" / "report.txt").unlink()
+    return dataclasses.replace(trained_once, model_save_name=str(tmp_path / "copy"))
 
 
 def finishes(config: TrainConfig, capsys) -> bool:
@@ -119,14 +143,14 @@ def test_ctrl_c_after_the_last_step_saves(config, monkeypatch, capsys):
         (trainer, "evaluate"),
     ],
 )
-def test_ctrl_c_after_the_training_loses_nothing(owner, name, config, monkeypatch, capsys):
+def test_ctrl_c_after_the_training_loses_nothing(owner, name, at_its_end, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         raise_signal_in(patch, owner, name)
         with pytest.raises(KeyboardInterrupt):
-            trainer.main(config)
-    assert latest_step(config.model_save_name) == 2 * STEPS
-    assert load_classifier(Path(config.model_save_name)).step in (STEPS, 2 * STEPS)
-    assert finishes(config, capsys)
+            trainer.main(at_its_end)
+    assert latest_step(at_its_end.model_save_name) == 2 * STEPS
+    assert load_classifier(Path(at_its_end.model_save_name)).step in (STEPS, 2 * STEPS)
+    assert finishes(at_its_end, capsys)
 
 
 def test_second_ctrl_c_while_calibrating_acts_at_once(config, monkeypatch, capsys):
@@ -204,7 +228,7 @@ def test_output_closed_in_the_last_epoch_saves(config, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("full", ["report.txt", "ckpt"])
-def test_full_disk_at_the_report_does_not_take_the_figures(full, config, monkeypatch, capsys):
+def test_full_disk_at_the_report_does_not_take_the_figures(full, at_its_end, monkeypatch, capsys):
     def no_room(*_):
         raise OSError(errno.ENOSPC, "No space left on device", full)
 
@@ -213,20 +237,24 @@ def test_full_disk_at_the_report_does_not_take_the_figures(full, config, monkeyp
             patch.setattr(Classifier, "save", no_room)
         else:
             patch.setattr(trainer, "write_atomically", no_room)
-        folders = ("augmented", "data_path", "model_save_name")
-        options = {name: getattr(config, name) for name in folders} | {"epochs": 2} | BY_STEPS
-        code = run_here("trainer.py", trainer.main, TrainConfig, *arguments(config, **options))
+        options = {
+            "data_path": at_its_end.data_path,
+            "model_save_name": at_its_end.model_save_name,
+            "epochs": 2,
+            **BY_STEPS,
+        }
+        code = run_here("trainer.py", trainer.main, TrainConfig, *arguments(at_its_end, **options))
     out, err = capsys.readouterr()
     assert code == 2
     assert "best validation accuracy" in out
     assert "this report:" not in out
     remedy = "free some space on that disk and run the same command again"
     assert err == f"trainer.py: '{full}': No space left on device; {remedy}\n"
-    assert not Path(config.model_save_name, "report.txt").exists()
-    assert finishes(config, capsys)
+    assert not Path(at_its_end.model_save_name, "report.txt").exists()
+    assert finishes(at_its_end, capsys)
 
 
-def test_report_says_which_folder_predict_takes(config, capsys):
-    trainer.main(config)
+def test_report_says_which_folder_predict_takes(at_its_end, capsys):
+    trainer.main(at_its_end)
     out = capsys.readouterr().out
-    assert f"\nnetwork:         {config.model_save_name}\n" in out
+    assert f"\nnetwork:         {at_its_end.model_save_name}\n" in out

@@ -308,6 +308,13 @@ def test_run_script_works_on_though_the_disk_of_its_log_is_full(tmp_path):
     assert err == "warning\ntool.py: the output is incomplete: No space left on device\n"
 
 
+@not_on_windows
+@pytest.mark.parametrize("code", [2, 143])
+def test_run_script_keeps_an_exit_code_that_says_more_than_lost_output(code, tmp_path):
+    text = PRINTING.format(last="warning", code=code)
+    assert run_with_closed_output(tmp_path, text, buffered=True) == (code, "warning\n")
+
+
 @only_linux
 def test_run_script_works_on_though_its_terminal_is_gone(tmp_path):
     controller, terminal = os.openpty()
