@@ -93,11 +93,10 @@ def reserved(path: Path) -> Iterator[None]:
     Raises:
         OSError: it exists already or cannot be created.
     """
-    new_folders = [folder for folder in path.parents if not folder.exists()]
+    made = _make_folders(path.parent)
     _unfinished.add(path)  # before it is created: a signal may come in between
     try:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.open("xb").close()
         except OSError:
             _unfinished.discard(path)
@@ -107,9 +106,7 @@ def reserved(path: Path) -> Iterator[None]:
         if path in _unfinished:
             _unfinished.discard(path)
             path.unlink(missing_ok=True)
-        for folder in new_folders:
-            with contextlib.suppress(OSError):  # it is not empty
-                folder.rmdir()
+        _remove_empty_folders(made)
 
 
 def remove_unfinished_files() -> None:
