@@ -3,8 +3,9 @@
 For each picture it prints one line: its path, its class, and a score from 0 to 1 for every class, which is about the
 probability that the class is right. A picture unlike the training pictures, or of no likely class, is called unknown.
 `--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead. A picture that cannot be
-read is named on stderr, and the exit code is 1. Links inside a folder are followed only to files of that folder; a link
-given by name may lead anywhere.
+read is named on stderr, and the exit code is 1. The files of `--json` and `--csv` are created before the work and
+written after it. Links inside a folder are followed only to files of that folder; a link given by name may lead
+anywhere.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -115,6 +116,15 @@ def read_in_background(
     )
 
 
+def load_network(folder: Path, config: PredictConfig) -> Classifier:
+    """Returns the trained network of a folder of checkpoints. Prints a line if its scores are not calibrated."""
+    configure_device(config.precision)
+    classifier = load_classifier(folder)
+    if classifier.calibration is None:
+        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
+    return classifier
+
+
 def predict(classifier: Classifier, paths: Iterable[Path], images: Iterable[np.ndarray | str]) -> Iterator[Answer]:
     """Yields an answer for each path, in order; `images` are as from `read_in_background`."""
     pairs = zip(paths, images, strict=True)
@@ -176,10 +186,7 @@ def main(config: PredictConfig) -> int:
             stack.enter_context(reserved(Path(name)))
         images = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
         stack.enter_context(contextlib.closing(images))
-        configure_device(config.precision)
-        classifier = load_classifier(folder)
-        if classifier.calibration is None:
-            print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
+        classifier = load_network(folder, config)
 
         failures, rows, answers = [], [], []
         for answer in itertools.chain(predict(classifier, paths, images), not_found):
