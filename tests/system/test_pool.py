@@ -346,7 +346,8 @@ def test_cancel_running_jobs_ends_work_whose_results_are_still_open(monkeypatch,
     with pytest.raises(pool.WorkerDied):
         list(open_results)
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
-    cancel_running_jobs()  # there is nothing to cancel
+    results(jobs.square, range(3))
+    assert not pool._running  # nothing is kept of work that has ended
 
 
 @not_on_windows
