@@ -6,6 +6,15 @@ often the run was interrupted. Only pictures on the training side of the split a
 is named and has no copies; the exit code is 0 all the same, as in preprocessing.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    import os
+    import sys
+
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - `python -P` leaves it out
+    from system.startup import start_script
+
+    start_script()
+
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,10 +27,10 @@ from pictures.copy_names import source_of
 from pictures.distortion import GaussianDistortion
 from pictures.folders import picture_files
 from preprocessing import preprocess
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS
 from system.files import fsync_all, locked, remove_partial_files, write_atomically
 from system.pool import imap
+from system.script import run_script
 from system.terminal import printable
 
 

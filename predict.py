@@ -3,10 +3,21 @@
 For each picture it prints one line: its path, its class, and a score from 0 to 1 for every class, which is about the
 probability that the class is right. A picture unlike the training pictures, or of no likely class, is called unknown.
 `--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead. A picture that cannot be
-read is named on stderr, and the exit code is 1. Links inside a folder are followed only to files of that folder; a link
-given by name may lead anywhere.
+read is named on stderr, and the exit code is 1. The files of `--json` and `--csv` are created before the work and
+written after it. Links inside a folder are followed only to files of that folder; a link given by name may lead
+anywhere.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    import os
+    import sys
+
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - `python -P` leaves it out
+    from system.startup import start_script
+
+    start_script()
+
+import contextlib
 import itertools
 import os
 import sys
@@ -21,24 +32,41 @@ from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classif
 from answers.evaluation import evaluate, format_report
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
 from config import PredictConfig
+from network.checkpoint_file import BEST, is_checkpoint_name
 from network.device import configure_device
-from network.model_config import ModelConfig, read_model_config
+from network.model_config import MODEL_CONFIG, ModelConfig, read_model_config
 from pictures.folders import find_classes, find_pictures, picture_files, try_read_image
-from system.command_line import run_script
-from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, UserError
+from pictures.listing import describe_loose_files
+from pictures.manifest import normalized
+from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
+from system.files import reserved
 from system.pool import imap
-from system.terminal import printable
+from system.script import run_script
+from system.terminal import output_closed, printable
+
+_NOT_FOUND = "no such file, no pictures in it, or no match; check the name"
 
 
 def check_arguments(config: PredictConfig) -> None:
     """Raises UserError for settings that contradict each other, and for output files that exist."""
     if bool(config.images) == bool(config.evaluate):
         raise UserError("name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg")
+    if config.raw and config.evaluate:
+        raise UserError("--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out")
     if config.json and config.csv and Path(config.json).resolve() == Path(config.csv).resolve():
         raise UserError(f"--json {printable(config.json)} and --csv are the same file; use two")
     for name, path in (("json", config.json), ("csv", config.csv)):
         if path and os.path.lexists(path):
             raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
+
+
+def network_folder(folder: Path) -> Path:
+    """Returns the folder of checkpoints for a name that may also be that of a file in it, or of its folder best/."""
+    if (folder / MODEL_CONFIG).exists():
+        return folder
+    inner = folder.parent if is_checkpoint_name(folder.name) or folder.name == MODEL_CONFIG else folder
+    outer = inner.parent if inner.name == BEST else inner
+    return outer if (outer / MODEL_CONFIG).exists() else folder
 
 
 def find_true_classes(folder: Path, class_names: Sequence[str]) -> dict[Path, str]:
@@ -47,18 +75,21 @@ def find_true_classes(folder: Path, class_names: Sequence[str]) -> dict[Path, st
     Raises:
         UserError: there is no such folder, there are no pictures, or a sub-folder is not a class of the network.
     """
+    own_names = {normalized(name): name for name in class_names}
     if not folder.is_dir():
         raise UserError(f"--evaluate {printable(folder)}: no such folder")
     folders = find_classes(folder)
     expected = ", ".join(map(printable, class_names))
-    if others := sorted(folders.keys() - set(class_names)):
+    if others := sorted(folders.keys() - own_names.keys()):
         raise UserError(
             f"--evaluate {printable(folder)}: {', '.join(map(printable, others))}: not a class of this network, which "
             f"has {expected}; rename or remove the folder"
         )
-    found = {path: name for name, class_folder in folders.items() for path in picture_files(class_folder)}
+    found = {path: own_names[name] for name, class_folder in folders.items() for path in picture_files(class_folder)}
     if not found:
         raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
+    if loose := describe_loose_files(folder):
+        print(f"predict.py: {loose}", file=sys.stderr)
     return found
 
 
@@ -83,6 +114,15 @@ def read_in_background(
         leave=False,
         chunksize=model_config.images_per_chunk,
     )
+
+
+def load_network(folder: Path, config: PredictConfig) -> Classifier:
+    """Returns the trained network of a folder of checkpoints. Prints a line if its scores are not calibrated."""
+    configure_device(config.precision)
+    classifier = load_classifier(folder)
+    if classifier.calibration is None:
+        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
+    return classifier
 
 
 def predict(classifier: Classifier, paths: Iterable[Path], images: Iterable[np.ndarray | str]) -> Iterator[Answer]:
@@ -110,9 +150,27 @@ def evaluate_answers(answers: Sequence[Answer], classes: dict[Path, str], class_
     )
 
 
+def write_files(
+    rows: Sequence[dict], report: dict | None, class_names: Sequence[str], config: PredictConfig
+) -> list[str]:
+    """Writes the files that the config names. Returns a line about each that could not be written."""
+    problems = []
+    writers = (
+        (config.json, partial(write_json, report=report)),
+        (config.csv, partial(write_csv, class_names=class_names)),
+    )
+    for name, write in writers:
+        try:
+            if name:
+                write(Path(name), rows)
+        except OSError as error:
+            problems.append(describe_os_error(error))
+    return problems
+
+
 def main(config: PredictConfig) -> int:
     check_arguments(config)
-    folder = Path(config.model_save_name)
+    folder = network_folder(Path(config.model_save_name))
     model_config = read_model_config(folder)
     class_names = model_config.class_names
     if config.evaluate:
@@ -121,34 +179,36 @@ def main(config: PredictConfig) -> int:
     else:
         true_classes = {}
         paths, missing = find_pictures(config.images)
+    not_found = (Answer(path=Path(name), error=_NOT_FOUND) for name in missing)
 
-    images = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
-    configure_device(config.precision)
-    classifier = load_classifier(folder)
-    if classifier.calibration is None:
-        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        for name in filter(None, (config.json, config.csv)):
+            stack.enter_context(reserved(Path(name)))
+        images = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
+        stack.enter_context(contextlib.closing(images))
+        classifier = load_network(folder, config)
 
-    failures = [f"{printable(name)}: no such file, no pictures in it, or no match; check the name" for name in missing]
-    rows, answers = [], []
-    for answer in predict(classifier, paths, images):
-        if config.json or config.csv:
-            rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
-        if answer.error:
-            failures.append(f"{printable(answer.path)}: {printable(answer.error)}")
-        elif config.evaluate:
-            answers.append(answer)
-        else:
-            tqdm.write(format_answer(answer, class_names, raw=config.raw))
+        failures, rows, answers = [], [], []
+        for answer in itertools.chain(predict(classifier, paths, images), not_found):
+            if config.json or config.csv:
+                rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
+            elif output_closed():
+                break  # nobody would see the others
+            if answer.error:
+                failures.append(f"{printable(answer.path)}: {printable(answer.error)}")
+            elif config.evaluate:
+                answers.append(answer)
+            else:
+                tqdm.write(format_answer(answer, class_names, raw=config.raw))
 
-    report = evaluate_answers(answers, true_classes, class_names) if answers else None
-    if report:
-        print(format_report(report))
-    if config.json:
-        write_json(Path(config.json), rows, report)
-    if config.csv:
-        write_csv(Path(config.csv), rows, class_names)
-    for failure in failures:
-        print(f"predict.py: {failure}", file=sys.stderr)
+        report = evaluate_answers(answers, true_classes, class_names) if answers else None
+        if report:
+            print(format_report(report))
+        unwritten = write_files(rows, report, class_names, config)
+    for line in failures + unwritten:
+        print(f"predict.py: {line}", file=sys.stderr)
+    if unwritten:
+        return EXIT_USER_ERROR
     return EXIT_PARTIAL_FAILURE if failures else EXIT_SUCCESS
 
 

@@ -5,6 +5,15 @@ picture's source is recorded, and all pictures of the same photo are on one side
 validation. If you run it again, only what has changed is processed.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    import os
+    import sys
+
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - `python -P` leaves it out
+    from system.startup import start_script
+
+    start_script()
+
 import contextlib
 import os
 from collections.abc import Sequence
@@ -30,10 +39,10 @@ from pictures.manifest import (
 from pictures.report import print_reasons, report
 from pictures.split import assign_splits, exclude_unusable_copies
 from pictures.standardize import add_hashes
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS, UserError
 from system.files import locked, remove_partial_files
 from system.pool import imap
+from system.script import run_script
 from system.terminal import printable
 
 

@@ -3,6 +3,15 @@
 Ctrl-C saves and ends the run; `tensorboard --logdir checkpoints` shows it while it runs and afterwards.
 """
 
+if __name__ == "__main__":  # before the imports, which take seconds
+    import os
+    import sys
+
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120 - `python -P` leaves it out
+    from system.startup import start_script
+
+    start_script()
+
 import contextlib
 import shlex
 import signal
@@ -17,17 +26,18 @@ from answers.evaluation import evaluate, format_report
 from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import BEST, is_checkpoint_name
+from network.checkpoint_file import is_checkpoint_name
 from network.device import configure_device
 from network.model_config import ModelConfig, changed_settings, require_same
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
 from pictures.split import fingerprint
 from preprocessing import training_pictures
-from system.command_line import run_script
-from system.errors import EXIT_SUCCESS, UserError
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
-from system.terminal import printable
+from system.script import run_script
+from system.startup import STOP_SIGNALS, handle_signal
+from system.terminal import is_terminal, printable
 from training.batches import (
     Samples,
     batch_indices,
@@ -95,12 +105,17 @@ def train(folder: Path, config: TrainConfig) -> int:
     try:
         fit(model, train_samples, validation_samples, checkpoints, config)
     except TrainingStopped as stop:
+        code = 128 + stop.signal_number
+        tell_how_to_continue(checkpoints.step, output_closed=code == EXIT_OUTPUT_CLOSED)
         if checkpoints.history:
-            calibrate(training, train_samples, validation_samples, config)
-        print(f"\nstopped and saved after step {checkpoints.step}; run the same command to continue")
-        return 128 + stop.signal_number
+            calibrate(training, train_samples, validation_samples, config).save(folder)
+        return code
     classifier = calibrate(training, train_samples, validation_samples, config)
-    report(classifier, checkpoints.history, validating, validation_samples, config, count=len(training))
+    text = report(classifier, checkpoints.history, validating, validation_samples, config, count=len(training))
+    # Last, so that a full disk does not take the figures with it.
+    classifier.save(folder)
+    write_atomically(folder / REPORT, text.encode())
+    print(f"this report:     {printable(folder / REPORT)}")
     if advice:
         print(f"this run is finished: train longer with {advice}, or start a new one with another --model_save_name")
     return EXIT_SUCCESS
@@ -205,35 +220,53 @@ def fit(
                     class_weight=weights,
                     callbacks=callbacks,
                     shuffle=False,  # the data set has its own order
-                    verbose=1 if sys.stdout.isatty() else 2,
+                    verbose=1 if is_terminal(sys.stdout) else 2,
                 )
     except tf.errors.OpError as error:
         raise read_error(train, validation) or error from None
     finally:
         tensorboard.close()
     checkpoints.save()
+    if saving.stop_signal:  # it came after the last step
+        raise TrainingStopped(saving.stop_signal)
 
 
 @contextlib.contextmanager
 def signals_to(saving: SaveCheckpoints) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM asks the callback to save and stop; the second acts at once, as usual."""
+    """The first Ctrl-C, SIGTERM or SIGHUP asks the callback to save and stop; the second acts at once, as usual.
 
-    def handle(number: int, _frame: object) -> None:
+    Those that this process was started to ignore stay ignored.
+    """
+
+    def save_and_stop(number: int, _frame: object) -> None:
         saving.stop_signal = number
-        signal.signal(number, previous[number])
+        restore()
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
+    def restore() -> None:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
+    previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in STOP_SIGNALS:
+        handle_signal(number, save_and_stop)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def tell_how_to_continue(step: int, *, output_closed: bool) -> None:
+    """Prints that a run was stopped; on stderr if nobody reads stdout."""
+    line = f"stopped and saved after step {step}; run the same command to continue"
+    if output_closed:
+        print(f"trainer.py: the output was closed: {line}", file=sys.stderr)
+    else:
+        print("\n" * is_terminal(sys.stdout) + line, flush=True)  # Keras may have left a progress bar
+
 
 def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, config: TrainConfig) -> Classifier:
-    """Returns the network of the best epoch, calibrated, after saving it with its calibration."""
-    folder = Path(config.model_save_name)
-    classifier = load_classifier(folder)
+    """Returns the network of the best epoch, calibrated."""
+    classifier = load_classifier(Path(config.model_save_name))
     # Copies are less typical than their sources; but there may be nothing else.
     originals = [index for index, picture in enumerate(training) if not picture.is_copy] or range(len(training))
     chosen = np.linspace(0, len(originals) - 1, min(len(originals), _MAX_CALIBRATION_IMAGES)).astype(int)
@@ -243,7 +276,6 @@ def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, 
         labels=validation.labels,
         unknown_rate=config.unknown_rate,
     )
-    classifier.save(folder)
     return classifier
 
 
@@ -255,8 +287,8 @@ def report(
     config: TrainConfig,
     *,
     count: int,
-) -> None:
-    """Prints how accurate the trained network is and what to do with it; also writes it beside the checkpoints.
+) -> str:
+    """Prints how accurate the trained network is and what to do with it; returns the first part, the report itself.
 
     `count` is the number of training images, `pictures` are those of the validation.
     """
@@ -273,7 +305,6 @@ def report(
     )
     if config.unknown_rate and np.isinf(classifier.calibration.max_distance):
         text += "They are too few to recognize unknown pictures, so no picture will be called unknown.\n"
-    write_atomically(Path(config.model_save_name, REPORT), text.encode())
     print(f"\n{text}")
     best = best_epoch(history)
     lost = "" if epoch == best + 1 else f"; its weights are lost, and those of epoch {epoch} were kept"
@@ -282,11 +313,11 @@ def report(
     print(
         f"best validation accuracy {history[best]['val_accuracy']:.4f} (cost {history[best]['val_loss']:.4f}), "
         f"after epoch {best + 1} of {len(history)}{lost}\n"
-        f"checkpoint:      {printable(Path(config.model_save_name, BEST))}\n"
-        f"this report:     {printable(Path(config.model_save_name, REPORT))}\n"
+        f"network:         {printable(config.model_save_name)}\n"
         f"predict:         python predict.py{option} picture.jpg\n"
         f"show the run:    tensorboard --logdir {folder}"
     )
+    return text
 
 
 def how_to_train_longer(history: History, config: TrainConfig) -> str:

@@ -24,8 +24,8 @@ from config import Count, TrainConfig
 from network.backend import keras, tf
 from pictures.manifest import TRAIN, VALIDATION, class_names
 from preprocessing import training_pictures
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS
+from system.script import run_script
 from system.validation import Validated
 from training.batches import class_weights, load, validation_batches
 

@@ -29,8 +29,8 @@ from benchmarks.harness.training import config_in
 from config import Count, TrainConfig
 from pictures.folders import find_classes, picture_files
 from samples.draw_samples import background
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS
+from system.script import run_script
 from system.validation import Between, Validated
 
 # Corners, radius halfway between them (the cosine of π / corners makes the sides straight), height.

@@ -17,8 +17,8 @@ from benchmarks.harness.processes import in_new_process
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
 from benchmarks.harness.training import TrainingResult, config_in, train_ours
 from config import Count
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS
+from system.script import run_script
 from system.validation import Validated
 
 _PRECISIONS = "float32", "bfloat16"

@@ -48,8 +48,8 @@ from benchmarks.faults.resumed import ReferenceRun
 from benchmarks.harness.options import Size, select
 from benchmarks.harness.tables import format_header, format_row
 from config import Seed
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS
+from system.script import run_script
 from system.validation import Between, Validated
 
 _EXIT_FAILURES = 1

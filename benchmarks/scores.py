@@ -26,8 +26,8 @@ from benchmarks.harness.processes import in_new_process
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
 from benchmarks.harness.training import config_in
 from config import Count, TrainConfig
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS
+from system.script import run_script
 from system.validation import Validated
 from training.batches import Samples
 

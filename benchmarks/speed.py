@@ -62,8 +62,8 @@ from benchmarks.harness.workspace import CLASSES, Workspace
 from config import Count, PictureConfig
 from pictures.folders import picture_files
 from preprocessing import preprocess
-from system.command_line import run_script
 from system.errors import EXIT_SUCCESS
+from system.script import run_script
 from system.validation import Validated
 from training.tensorboard import TensorBoard
 

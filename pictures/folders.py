@@ -1,6 +1,7 @@
 """Lists picture files and reads them."""
 
 import errno
+import functools
 import glob
 import os
 import stat
@@ -102,10 +103,12 @@ def find_pictures(names: Iterable[str]) -> tuple[dict[Path, Path | None], list[s
     """Returns the files that names stand for: a file itself, the files below a folder, the matches of a pattern.
 
     Returns:
-        the files in the order of the names, each once, with the folder that a link must not leave (None: any place is
-        allowed); and the names for which there is no file.
+        the files in the order of the names, each once and as it is named first, with the folder that a link must not
+        leave (None: any place is allowed); and the names for which there is no file.
     """
-    found: dict[Path, Path | None] = {}
+    # A path can be written in many ways; but a link to a file is not the same as that file.
+    found: dict[tuple[str, str], tuple[Path, Path | None]] = {}
+    real_folder = functools.cache(os.path.realpath)
     missing = []
     for name in names:
         matches = [name]
@@ -115,8 +118,11 @@ def find_pictures(names: Iterable[str]) -> tuple[dict[Path, Path | None], list[s
         own = {path: within for match in matches for path, within in _files_of(Path(match)).items()}
         if not own:
             missing.append(name)
-        found.update((path, within) for path, within in own.items() if path not in found or within is None)
-    return found, missing
+        for path, within in own.items():
+            identity = real_folder(path.parent), path.name
+            first, limit = found.get(identity, (path, within))
+            found[identity] = first, within and limit
+    return dict(found.values()), missing
 
 
 def _files_of(path: Path) -> dict[Path, Path | None]:

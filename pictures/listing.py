@@ -153,9 +153,8 @@ def _nested_classes(classes: dict[str, Path]) -> str:
 
 def _tell_what_is_ignored(folder: Path, classes: dict[str, Path]) -> None:
     """Prints how many files are in no class folder, and how many are only placeholders of files in a cloud."""
-    if loose := count_loose_files(folder):
-        ignored = "1 file that is" if loose == 1 else f"{loose} files that are"
-        print(f"{printable(folder)}: ignoring {ignored} not in a class folder")
+    if loose := describe_loose_files(folder):
+        print(loose)
     for path in sorted(folder.iterdir()):
         if path.is_symlink() and not path.exists():
             print(f"{printable(path)}: is a link to nothing, so it is not a class")
@@ -169,6 +168,13 @@ def _tell_what_is_ignored(folder: Path, classes: dict[str, Path]) -> None:
     if placeholders:
         count = f"{len(placeholders)} file{'' if len(placeholders) == 1 else 's'}"
         print(f"{count} not downloaded from iCloud yet, such as {printable(min(placeholders))}: download, run again")
+
+
+def describe_loose_files(folder: Path) -> str:
+    """Returns one line about the files of a folder that are in no class folder; "" without such files."""
+    count = count_loose_files(folder)
+    ignored = "1 file that is" if count == 1 else f"{count} files that are"
+    return f"{printable(folder)}: ignoring {ignored} not in a class folder" if count else ""
 
 
 def count_loose_files(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""From the command line to a config, and from a script's result to its exit code.
+"""From the command line to a config.
 
 argparse was chosen over tyro: these 60 lines read flat dataclasses and give groups, limits and one-line errors by
 documented functions, where tyro's boxed messages had to be parsed; and it loads in 0.01 s instead of 0.06 s.
@@ -7,16 +7,13 @@ documented functions, where tyro's boxed messages had to be parsed; and it loads
 import argparse
 import difflib
 import inspect
-import io
 import re
 import sys
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_type_hints
 
-from system.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, describe_os_error
+from system.errors import UserError
 from system.validation import Between, OneOf, read_hint
 
 if TYPE_CHECKING:
@@ -145,28 +142,3 @@ def _describe_unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
     similar = difflib.get_close_matches(name.strip("-").replace("-", "_"), names, n=1)
     hint = f"; did you mean --{similar[0]}?" if similar else f" {_SEE_HELP}"
     return f"{f'{name} {value}'.strip()}: no such setting{hint}"
-
-
-def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], description: str | None) -> NoReturn:
-    """Runs a script: command line → config → `main(config)` → exit code.
-
-    A problem that the user can fix ends in one line on stderr and exit code 2; so does an error of the operating
-    system, such as a full disk. Ctrl-C ends with 130. Anything else is a bug of ours and keeps its traceback.
-    """
-    script = Path(sys.argv[0]).name
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names may have letters that the terminal lacks
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # about oddities of files that can be read all the same
-    try:
-        code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
-    except UserError as error:
-        print(f"{script}: {error}", file=sys.stderr)
-        code = EXIT_USER_ERROR
-    except OSError as error:
-        print(f"{script}: {describe_os_error(error)}", file=sys.stderr)
-        code = EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print(f"\n{script}: interrupted", file=sys.stderr)
-        code = EXIT_INTERRUPTED
-    sys.exit(code)

@@ -5,7 +5,8 @@ import errno
 EXIT_SUCCESS = 0
 EXIT_PARTIAL_FAILURE = 1  # some pictures could not be read
 EXIT_USER_ERROR = 2  # a setting, a file or a folder has to be fixed first
-EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + the number of the signal, as in shells
+# A signal: 128 + its number, as in shells; so 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+EXIT_OUTPUT_CLOSED = 141  # nobody reads the output any more, as after `| head`; 13 is SIGPIPE, which Windows lacks
 
 _REMEDIES = {
     errno.ENOSPC: "free some space on that disk",

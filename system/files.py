@@ -18,6 +18,7 @@ from system.terminal import printable
 _PARTIAL_SUFFIX = ".part"  # of a file that is being written; its name also starts with a dot, so listings ignore it
 _LOCK_NAME = ".lock"
 MAX_NAME_BYTES = 255 - len(f".{_PARTIAL_SUFFIX}")  # of a file that is written: file systems allow 255
+_unfinished: set[Path] = set()  # files that are not yet complete, to delete if the process ends at once
 
 
 def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
@@ -27,6 +28,7 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
     holds after a power cut. Without it, call `fsync_all` once for many files before relying on them.
     """
     temporary = path.with_name(f".{path.name}{_PARTIAL_SUFFIX}")
+    _unfinished.add(temporary)
     try:
         try:
             _write(temporary, data)
@@ -42,12 +44,15 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
         if fsync:
             _fsync(temporary)
         temporary.replace(path)
+        _unfinished.discard(path)
     except BaseException as error:  # Ctrl-C as well as a full disk
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError) and error.strerror:
             error.filename, error.filename2 = os.fspath(path), None  # an error of write() does not name its file
         raise
+    finally:
+        _unfinished.discard(temporary)
     if fsync:
         _fsync(path.parent)
 
@@ -77,6 +82,38 @@ def _fsync(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def reserved(path: Path) -> Iterator[None]:
+    """Creates an empty file, which the block is to write at its end; so work is not done for what cannot be written.
+
+    If the block ends without writing it, the file is deleted, with the folders that were created for it.
+
+    Raises:
+        OSError: it exists already or cannot be created.
+    """
+    made = _make_folders(path.parent)
+    _unfinished.add(path)  # before it is created: a signal may come in between
+    try:
+        try:
+            path.open("xb").close()
+        except OSError:
+            _unfinished.discard(path)
+            raise
+        yield
+    finally:
+        if path in _unfinished:
+            _unfinished.discard(path)
+            path.unlink(missing_ok=True)
+        _remove_empty_folders(made)
+
+
+def remove_unfinished_files() -> None:
+    """Deletes what is not yet complete, when the process ends at once and no exception can do it."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def fsync_all(paths: Sequence[Path]) -> None:

@@ -66,6 +66,16 @@ def imap(
     return results
 
 
+def cancel_running_jobs() -> None:
+    """Drops the work whose iterators are still open, so that no thread of theirs keeps the process from ending.
+
+    An exception in the code that consumes an iterator does not close it: Python does, once the frame of that code is
+    freed.
+    """
+    for job in list(_running):
+        job.cancel()
+
+
 def close_idle_workers() -> None:
     """Ends the worker processes that wait for more work, to free their memory."""
     for worker in _idle:
@@ -90,6 +100,7 @@ def _results(function, items, on_failure, description, leave, chunksize, timeout
         return (threads.submit(job.run, items[start : start + chunksize]) for start in islice(starts, count))
 
     pending: deque[Any] = deque()
+    _running.add(job)
     try:
         pending.extend(submit(2 * cores))
         yield  # work has started
@@ -166,8 +177,12 @@ class _Job:
     def cancel(self) -> None:
         """Kills the workers that are still busy with this job."""
         self._cancelled = True
+        _running.discard(self)
         for worker in list(self._busy):
             worker.kill()
+
+
+_running: set[_Job] = set()
 
 
 def _cannot_start(exit_code: int | None) -> UserError:
@@ -181,7 +196,14 @@ class _Worker:
         # One thread in each, because there is a worker for every core. What decoders write to stderr is of no use.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
         self._popen = subprocess.Popen(
-            [sys.executable, str(Path(__file__).absolute().with_name("worker.py"))],
+            # -P: its folder is not searched for modules; utf8: file names are encoded as in this process.
+            [
+                sys.executable,
+                "-P",
+                "-X",
+                f"utf8={sys.flags.utf8_mode}",
+                str(Path(__file__).absolute().with_name("worker.py")),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

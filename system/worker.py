@@ -54,7 +54,9 @@ def _picklable(error: Exception) -> Exception:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too, but the run decides what to do
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # they may reach this process too, but the run decides what to do
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with contextlib.suppress(EOFError, BrokenPipeError), Path(os.devnull).open("r+b", buffering=0) as devnull:
         for stream in (0, 1):  # so that what a library prints is not taken for an answer

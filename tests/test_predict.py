@@ -224,6 +224,24 @@ def test_nothing_but_the_folder_of_checkpoints_is_needed(trained, ask, tmp_path,
     assert capsys.readouterr().out.splitlines() == expected
 
 
+def test_network_is_found_by_each_name_that_the_trainer_has_for_it(trained, ask, tmp_path):
+    name = picture("one.png")
+    _, expected, _ = ask(name)
+    (best,) = (trained / "best").glob("ckpt-*")
+    for network in (trained / "best", best, next(trained.glob("ckpt-*")), trained / "model.json"):
+        assert predict.network_folder(network) == trained
+    assert ask(name, network=trained / "best") == (0, expected, [])
+    (tmp_path / "best").mkdir()
+    assert predict.network_folder(tmp_path / "best") == tmp_path / "best"  # not of a network
+    shutil.copytree(trained, tmp_path / "copy" / "best")
+    assert predict.network_folder(tmp_path / "copy" / "best") == tmp_path / "copy" / "best"
+
+
+def test_picture_that_is_named_in_two_ways_is_shown_once(ask):
+    picture("in/one.png")
+    assert names_of(ask("in/one.png", "in/../in/one.png", "./in/one.png", "in")[1]) == ["in/one.png"]
+
+
 def test_best_epoch_is_used(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "best")

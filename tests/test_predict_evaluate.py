@@ -79,9 +79,13 @@ def test_classes_without_pictures_have_no_recall(ask):
 def test_hidden_files_and_files_beside_the_class_folders_are_ignored(ask, labeled):
     before = ask(evaluate="labeled")
     picture("labeled/.trash/1.png")
-    picture("labeled/loose.png", label=1)
     picture("labeled/ant/.hidden.png", label=1)
+    picture("labeled/.loose.png", label=1)
     assert ask(evaluate="labeled") == before
+    for number, ignored in ((1, "1 file that is"), (2, "2 files that are")):
+        picture(f"labeled/loose{number}.png", label=1)
+        line = f"predict.py: labeled: ignoring {ignored} not in a class folder"
+        assert ask(evaluate="labeled") == (*before[:2], [line])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need permissions there")
@@ -137,6 +141,19 @@ def test_folders_that_are_not_classes_are_refused_by_name(ask, labeled, capsys):
     picture("labeled/Ant/1.png")
     message = refusal(ask, evaluate="labeled", json="all.json")
     assert message.startswith("--evaluate labeled: Ant, wasp: not a class of this network, which has ant, bee; ")
+    assert capsys.readouterr().out == ""
+    assert not Path("all.json").exists()
+
+
+def test_class_names_are_compared_whatever_letters_with_accents_are_made_of(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    picture(tmp_path / decomposed / "1.png")
+    for name in (composed, decomposed):
+        assert list(predict.find_true_classes(tmp_path, ["bee", name]).values()) == [name]
+
+
+def test_raw_and_evaluate_exclude_each_other(ask, labeled, capsys):
+    assert "leave one out" in refusal(ask, evaluate="labeled", raw=True, json="all.json")
     assert capsys.readouterr().out == ""
     assert not Path("all.json").exists()
 
@@ -197,7 +214,7 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
     assert content["version"] == 2
     classifier = load_classifier(trained)
     predictions = classifier.predict(np.stack([pixels_of(name, classifier.model_config) for name in (good, other)]))
-    first, failed, second = content["predictions"]
+    first, failed, second, missing = content["predictions"]
     for row, name, line, logits, scores in zip(
         (first, second), (good, other), out, predictions.logits.tolist(), predictions.scores.tolist(), strict=True
     ):
@@ -212,6 +229,18 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
         }
     nothing = {"true_class": None, "predicted": None, "unknown": None, "scores": None, "raw": None}
     assert failed == {"picture": bad, **nothing, "error": "the file is empty"}
+    reason = "no such file, no pictures in it, or no match; check the name"
+    assert missing == {"picture": "missing.png", **nothing, "error": reason}
+
+
+def test_names_without_pictures_alone_are_written_too(ask):
+    code, out, err = ask("*.gif", "none.png", csv="all.csv")
+    assert (code, out, len(err)) == (1, [], 2)
+    with Path("all.csv").open(newline="", encoding="utf-8") as file:
+        assert [(row["picture"], bool(row["error"])) for row in csv.DictReader(file)] == [
+            ("*.gif", True),
+            ("none.png", True),
+        ]
 
 
 def test_csv_has_the_same_content_as_json(ask, labeled):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ from preprocessing import training_pictures
 from system import files as files_module
 from system.errors import UserError
 from system.files import locked
-from tests.helpers.kill import restore_interrupt
 from tests.helpers.pictures import ROOT, write_picture
 from tests.helpers.runs import BY_STEPS, STEPS, files, history, latest_step, run_here, scalars, stop_at, tensors
 from training.batches import batch_indices
@@ -135,23 +133,6 @@ def test_run_stopped_by_a_signal_equals_an_uninterrupted_one(whole_run, tmp_path
     assert shown == [f"Epoch {number}/4" for number in range(step // STEPS + 1, 5)]
     assert "other settings" not in out
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_signals_to_handles_the_first_signal_only_and_restores_handlers(number):
-    saving, received = SimpleNamespace(stop_signal=0), []
-    previous = signal.signal(number, lambda *_: received.append(number))
-    try:
-        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        with trainer.signals_to(saving):
-            signal.raise_signal(number)
-            assert (saving.stop_signal, received) == (number, [])
-            signal.raise_signal(number)
-            assert received == [number]
-        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    finally:
-        signal.signal(number, previous)
 
 
 def scripted_accuracies(monkeypatch, *accuracies: float) -> None:
@@ -287,7 +268,6 @@ def test_ctrl_c_saves_and_ends_and_the_same_command_continues(rawdata, settings_
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=None if sys.platform == "win32" else restore_interrupt,
     )
     with process:
         deadline = time.monotonic() + 120
@@ -305,15 +285,6 @@ def test_ctrl_c_saves_and_ends_and_the_same_command_continues(rawdata, settings_
     assert len(history(config.model_save_name)) == done + 1
 
 
-@pytest.fixture
-def default_interrupt():
-    """Lets SIGINT raise KeyboardInterrupt, also if the tests were started in the background, where it is ignored."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
-@pytest.mark.usefixtures("default_interrupt")
 def test_second_ctrl_c_while_saving_keeps_the_older_checkpoints(whole_run, tmp_path, monkeypatch):
     config = run_in(tmp_path, whole_run, save_seconds=0)
     fsync, is_saving = files_module._fsync, []

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 
 from config import TrainConfig
 from network.backend import keras, tf
-from system.errors import UserError
+from system.errors import EXIT_OUTPUT_CLOSED, UserError
+from system.terminal import output_closed
 from training.checkpoints import METRICS, CheckpointManager, History, reached_limits
 
+_SIGPIPE = EXIT_OUTPUT_CLOSED - 128
 _MAX_NAMES = 50  # pictures of a batch that an error names
 
 
@@ -117,7 +119,7 @@ class FiniteStepCount(keras.metrics.Metric):
 
 
 class TrainingStopped(Exception):
-    """Raised by `SaveCheckpoints` after it has saved the run because of a signal."""
+    """Raised by `SaveCheckpoints` after it has saved the run because of a signal, or since nobody reads the output."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -125,10 +127,12 @@ class TrainingStopped(Exception):
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Records each epoch and saves the run: every `save_seconds`, also within an epoch, and after a stop signal.
+    """Records each epoch and saves the run: every `save_seconds`, also within an epoch, and when it has to stop.
+
+    It has to stop after a signal, and when nobody reads the output any more.
 
     Raises:
-        TrainingStopped: after `stop_signal` was set and the run was saved.
+        TrainingStopped: after such an end, when the run is saved.
         UserError: the loss or the weights became infinite or NaN.
     """
 
@@ -176,10 +180,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         )
 
     def _is_due(self) -> bool:
-        return bool(self.stop_signal) or time.monotonic() - self._last_save >= self._save_seconds
+        return self._must_stop() or time.monotonic() - self._last_save >= self._save_seconds
+
+    def _must_stop(self) -> bool:
+        return bool(self.stop_signal) or output_closed()
 
     def _save(self) -> None:
         self._checkpoints.save()
         self._last_save = time.monotonic()
-        if self.stop_signal:
-            raise TrainingStopped(self.stop_signal)
+        if self._must_stop():
+            raise TrainingStopped(self.stop_signal or _SIGPIPE)

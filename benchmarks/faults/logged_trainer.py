@@ -9,7 +9,7 @@ import time
 
 import trainer
 from config import TrainConfig
-from system.command_line import run_script
+from system.script import run_script
 from training.callbacks import SaveCheckpoints
 from training.checkpoints import CheckpointManager
 

@@ -8,7 +8,7 @@ import sys
 
 import trainer
 from config import TrainConfig
-from system.command_line import run_script
+from system.script import run_script
 from training.callbacks import WeightAveraging
 
 EXIT_CODE = 77  # that nothing else ends with

@@ -25,16 +25,29 @@ def process_id(item) -> int:
     return os.getpid()
 
 
+def file_system_encoding(item) -> tuple[str, int]:
+    return sys.getfilesystemencoding(), sys.flags.utf8_mode
+
+
 def folder(item) -> str:
     return os.getcwd()  # noqa: PTH109
 
 
 def touch(item: int, *, below: Path, slow: int = -1) -> int:
-    """Creates a file with the name of the item; the item `slow` then takes a minute."""
-    (below / str(item)).touch()
+    """Writes the id of its process to a file with the name of the item; the item `slow` then takes a minute."""
+    (below / str(item)).write_text(str(os.getpid()))
     if item == slow:
         time.sleep(60)
     return item
+
+
+def fail_or_wait(item: int, *, below: Path) -> None:
+    """Fails for the first item. The others create a file with their name, and wait for a file `go on`."""
+    if item == 0:
+        raise ValueError("the first item")
+    (below / str(item)).touch()
+    while not (below / "go on").exists():
+        time.sleep(0.01)
 
 
 def misbehave(item: str | int):

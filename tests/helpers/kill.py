@@ -85,8 +85,3 @@ def restore(folder: Path, state: Path) -> None:
     """Replaces a folder by a copy of another one."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(state, folder)
-
-
-def restore_interrupt() -> None:
-    """Lets a new process, as its `preexec_fn`, react to SIGINT, which it ignores if the tests run in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

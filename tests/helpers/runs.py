@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from network.backend import tf
-from system.command_line import run_script
+from system.script import run_script
 from training.callbacks import SaveCheckpoints
 from training.checkpoints import history_of, latest_checkpoint
 

@@ -119,6 +119,31 @@ def test_find_pictures_takes_files_folders_and_patterns_each_once(tmp_path, monk
     assert missing == ["missing.jpg", "*.gif", "\0"]
 
 
+def test_find_pictures_knows_a_file_by_each_way_to_write_its_path(tmp_path, monkeypatch):
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / "x.jpg").touch()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.jpg").touch()
+    monkeypatch.chdir(tmp_path / "b")
+    names = ["../a/x.jpg", "./x.jpg", "../a/../a/x.jpg", "x.jpg", str(tmp_path / "a" / "x.jpg"), "../a/deep/../*.jpg"]
+    found, missing = find_pictures(names)
+    assert (found, missing) == ({Path("../a/x.jpg"): None, Path("x.jpg"): None}, [])
+    assert find_pictures(["../a", "../b/../a/x.jpg"])[0] == {Path("../a/x.jpg"): None}
+    assert find_pictures(["../a", "../a/../a"])[0] == {Path("../a/x.jpg"): Path("../a")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need permissions there")
+def test_find_pictures_takes_a_link_and_its_file_but_not_a_linked_folder(tmp_path, monkeypatch):
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / "x.jpg").touch()
+    (tmp_path / "x.jpg").touch()  # not that of link/../x.jpg, which is in a/
+    (tmp_path / "link").symlink_to("a/deep", target_is_directory=True)
+    (tmp_path / "named.jpg").symlink_to("x.jpg")
+    monkeypatch.chdir(tmp_path)
+    names = ["x.jpg", "link/../x.jpg", "a/x.jpg", "named.jpg"]
+    assert list(find_pictures(names)[0]) == [Path("x.jpg"), Path("link/../x.jpg"), Path("named.jpg")]
+
+
 def test_find_pictures_prefers_a_file_whose_name_looks_like_a_pattern(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_files(tmp_path, "photo[1].jpg", "photo1.jpg")

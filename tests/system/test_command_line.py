@@ -1,7 +1,5 @@
-"""From the command line to a config, `--help`, and how a script ends."""
+"""From the command line to a config, and `--help`."""
 
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,10 +7,9 @@ from typing import Annotated
 import pytest
 
 from config import PictureConfig, PredictConfig, TrainConfig
-from system.command_line import read_command_line, read_comments, run_script
+from system.command_line import read_command_line, read_comments
 from system.errors import UserError
 from system.validation import Between, OneOf, Validated
-from tests.helpers.pictures import ROOT
 
 SEE_HELP = "(--help lists every setting)"
 
@@ -156,91 +153,6 @@ def test_help_shows_groups_limits_choices_and_defaults(capsys, monkeypatch):
         "  --width N          Width of the page. (1 to 99; default 7)",
         "  --folder TEXT      Folder that nobody needs.",
     ]
-
-
-# ---- scripts ----
-
-
-def run(main, monkeypatch, *arguments, description="A tool.\n\nWith a story.") -> int:
-    """Runs a script and returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["some/folder/tool.py", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        run_script(main, PictureConfig, description)
-    return stop.value.code
-
-
-def raising(error):
-    def main(config):
-        raise error
-
-    return main
-
-
-@pytest.mark.parametrize("code", [0, 1])
-def test_run_script_ends_with_the_code_that_main_returns(code, monkeypatch):
-    heights = []
-    assert run(lambda config: heights.append(config.height) or code, monkeypatch, "--height", "32") == code
-    assert heights == [32]
-
-
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (UserError("here: fix it like this"), "tool.py: here: fix it like this\n"),
-        (FileNotFoundError(2, "No such file", "a.jpg"), "tool.py: 'a.jpg': No such file\n"),
-        (
-            OSError(28, "No space left on device", "a\nb"),
-            "tool.py: 'a\\nb': No space left on device; free some space on that disk and run the same command again\n",
-        ),
-    ],
-)
-def test_run_script_ends_in_one_line_and_code_2_if_a_user_can_fix_it(error, line, monkeypatch, capsys):
-    assert run(raising(error), monkeypatch) == 2
-    assert capsys.readouterr() == ("", line)
-
-
-def test_run_script_refuses_a_wrong_command_line_before_any_work(monkeypatch, capsys):
-    assert run(raising(AssertionError("it started")), monkeypatch, "--height", "0") == 2
-    assert capsys.readouterr().err == "tool.py: --height 0: must be from 16 to 4096\n"
-
-
-def test_run_script_ends_with_code_130_when_interrupted(monkeypatch, capsys):
-    assert run(raising(KeyboardInterrupt()), monkeypatch) == 130
-    assert capsys.readouterr().err == "\ntool.py: interrupted\n"
-
-
-@pytest.mark.parametrize("error", [ValueError("not for users"), ZeroDivisionError(), KeyError("x")])
-def test_run_script_keeps_the_traceback_of_a_bug(error, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["tool.py"])
-    with pytest.raises(type(error)):
-        run_script(raising(error), PictureConfig, "A tool.")
-
-
-def test_run_script_shows_the_first_line_of_the_description_only(monkeypatch, capsys):
-    assert run(raising(AssertionError("it started")), monkeypatch, "--help") == 0
-    text = capsys.readouterr().out
-    assert "A tool." in text and "With a story." not in text
-
-
-def test_run_script_works_without_a_docstring(monkeypatch):
-    # `python -OO` removes docstrings, so a script's __doc__ is None there.
-    assert run(lambda config: 0, monkeypatch, description=None) == 0
-
-
-TOOL = """
-from config import PictureConfig
-from system.command_line import run_script
-
-run_script(lambda config: print("caf\u00e9") or 0, PictureConfig, None)
-"""
-
-
-def test_run_script_escapes_letters_that_the_terminal_lacks(tmp_path):
-    tool = tmp_path / "tool.py"
-    tool.write_text(TOOL, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, tool], env=environment, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "caf\\xe9\n", "")
 
 
 @pytest.mark.parametrize("name", ["preprocessing.py", "augment.py"])

@@ -1,5 +1,6 @@
 """Writing files completely or not at all, flushing them, and locking folders."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -11,7 +12,14 @@ import pytest
 
 from system import files
 from system.errors import UserError
-from system.files import fsync_all, locked, remove_partial_files, write_atomically
+from system.files import (
+    fsync_all,
+    locked,
+    remove_partial_files,
+    remove_unfinished_files,
+    reserved,
+    write_atomically,
+)
 from tests.helpers.pictures import ROOT
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a handle")
@@ -154,6 +162,61 @@ def test_fsync_all_is_one_sync_on_linux_and_flushes_each_elsewhere(tmp_path, cal
     monkeypatch.setattr(files.sys, "platform", "darwin")
     fsync_all(paths)
     assert calls[3:] == [("fsync", str(path)) for path in [*paths, tmp_path]]
+
+
+def test_reserved_creates_a_file_that_stays_if_it_is_written(tmp_path):
+    path = tmp_path / "deep" / "all.csv"
+    with reserved(path):
+        assert path.read_bytes() == b""
+        write_atomically(path, b"content")
+        remove_unfinished_files()
+    assert path.read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, None])
+def test_reserved_deletes_what_was_not_written(error, tmp_path):
+    (tmp_path / "there").mkdir()
+    for path in (tmp_path / "new" / "deep" / "all.csv", tmp_path / "there" / "all.csv"):
+        with contextlib.suppress(error or ()), reserved(path):
+            if error:
+                raise error
+        assert sorted(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_reserved_deletes_what_could_not_be_written(tmp_path, monkeypatch):
+    def full(_path, _data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, reserved(tmp_path / "all.csv"):
+        patch.setattr(files, "_write", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_atomically(tmp_path / "all.csv", b"content")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["there", "there/all.csv"])
+def test_reserved_leaves_alone_what_exists(name, tmp_path):
+    (tmp_path / "there").write_bytes(b"")
+    with pytest.raises(OSError), reserved(tmp_path / name):
+        raise AssertionError("the work began")
+    assert list(tmp_path.iterdir()) == [tmp_path / "there"]
+
+
+def test_remove_unfinished_files_deletes_what_is_not_complete(tmp_path, monkeypatch):
+    (tmp_path / "old").write_bytes(b"old")
+
+    def ended(_path):
+        remove_unfinished_files()  # as if a signal came now, and the process ended
+        found.extend(path.name for path in tmp_path.iterdir())
+        raise OSError
+
+    found: list[str] = []
+    with reserved(tmp_path / "all.csv"), pytest.raises(OSError):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["all.csv", "old"]
+        monkeypatch.setattr(files, "_fsync", ended)
+        write_atomically(tmp_path / "old", b"new")
+    assert found == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"old"
 
 
 def test_remove_partial_files_deletes_only_those_of_this_toolkit(tmp_path):

@@ -13,9 +13,8 @@ import pytest
 
 from system import pool
 from system.errors import UserError
-from system.pool import close_idle_workers, imap
+from system.pool import cancel_running_jobs, close_idle_workers, imap
 from tests.helpers import jobs
-from tests.helpers.kill import restore_interrupt
 from tests.helpers.pictures import ROOT
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of POSIX")
@@ -120,6 +119,35 @@ def test_imap_raises_an_error_with_its_traceback_and_drops_the_rest():
         results(jobs.misbehave, [*range(100), "raise", *range(100)])
     assert "jobs.py" in caught.value.__notes__[0]
     assert results(jobs.square, range(3)) == [0, 1, 4]
+
+
+def test_imap_drops_what_is_not_under_way_at_an_error(monkeypatch, tmp_path):
+    """Of four items, two are under way when the first one has failed; the last one is never begun."""
+    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
+    wait = pool.wait
+
+    def go_on(futures, timeout):
+        (tmp_path / "go on").touch()
+        return wait(futures, timeout=60)
+
+    monkeypatch.setattr(pool, "wait", go_on)
+    with pytest.raises(ValueError, match="the first item"):
+        results(partial(jobs.fail_or_wait, below=tmp_path), range(10), chunksize=1)
+    assert {path.name for path in tmp_path.iterdir()} <= {"go on", "1", "2"}
+
+
+def test_imap_does_not_end_a_worker_that_waits_for_work(monkeypatch):
+    """Two clocks watch a worker, one here and one in its process. Neither goes on once the items are done."""
+    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    monkeypatch.setattr(pool, "_EXTRA_SECONDS", 0.5)
+    close_idle_workers()
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_EXTRA_SECONDS", 30)
+        (worker,) = set(results(jobs.process_id, range(3)))  # has loaded what it needs
+    assert results(jobs.process_id, range(3), timeout=1.5) == [worker] * 3
+    end = time.monotonic() + 2.5
+    wait_until(lambda: time.monotonic() > end)
+    assert results(jobs.process_id, range(3)) == [worker] * 3
 
 
 def test_imap_raises_an_error_that_cannot_be_pickled_as_its_text():
@@ -247,6 +275,7 @@ def test_imap_shows_a_bar_on_a_terminal_and_leaves_or_erases_it(leave, monkeypat
 RUN = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from contextlib import closing
 from pathlib import Path
 from functools import partial
 from system import pool
@@ -254,10 +283,10 @@ from tests.helpers import jobs
 
 if __name__ == "__main__":
     touch = partial(jobs.touch, below=Path(sys.argv[2]), slow=int(sys.argv[3]))
-    results = pool.imap(touch, range(40), on_failure=jobs.failed, description="working")
     try:
-        for result in results:
-            pids = [worker._popen.pid for worker in pool._idle]
+        with closing(pool.imap(touch, range(40), on_failure=jobs.failed, description="working")) as results:
+            for result in results:
+                pids = [worker._popen.pid for worker in pool._idle]
         print(*pids, flush=True)
         if sys.argv[4:]:
             sys.stdin.read()
@@ -273,7 +302,7 @@ def start_run(below: Path, *arguments: object) -> subprocess.Popen:
     (below / "touched").mkdir()
     command = [sys.executable, "-W", "error", script, ROOT, below / "touched", *map(str, arguments)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **pipes, text=True, start_new_session=True, preexec_fn=restore_interrupt)
+    return subprocess.Popen(command, **pipes, text=True, start_new_session=True)
 
 
 @only_linux
@@ -305,3 +334,30 @@ def test_imap_ends_at_ctrl_c_even_if_an_item_hangs(tmp_path):
         out, err = run.communicate(timeout=60)
     assert (run.returncode, out, err) == (0, "interrupted\n", "")
     assert time.monotonic() - start < 10
+
+
+def test_cancel_running_jobs_ends_work_whose_results_are_still_open(monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    touch = partial(jobs.touch, below=tmp_path, slow=1)
+    open_results = imap(touch, range(40), on_failure=jobs.failed, description="working", chunksize=1)
+    assert next(open_results) == 0
+    wait_until(lambda: (tmp_path / "1").exists())
+    cancel_running_jobs()
+    with pytest.raises(pool.WorkerDied):
+        list(open_results)
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+    results(jobs.square, range(3))
+    assert not pool._running  # nothing is kept of work that has ended
+
+
+@not_on_windows
+def test_workers_leave_signals_to_their_run(monkeypatch):
+    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    (worker,) = set(results(jobs.process_id, range(3)))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(worker, number)
+    assert set(results(jobs.process_id, range(3))) == {worker}
+
+
+def test_workers_encode_names_as_their_run_does():
+    assert results(jobs.file_system_encoding, range(1)) == [(sys.getfilesystemencoding(), sys.flags.utf8_mode)]

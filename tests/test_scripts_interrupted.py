@@ -1,0 +1,81 @@
+"""Ctrl-C in each script: one line and exit code 130, whatever it is doing."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.pictures import write_picture
+from tests.helpers.signals import handles, has_loaded, interrupt, start, wait_until
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+SCRIPTS = ["preprocessing.py", "augment.py", "trainer.py", "predict.py"]
+SMALL = ("--height", 16, "--width", 16)
+
+
+def assert_says_one_line(ended: tuple[int, str, str], script: str) -> None:
+    code, _, err = ended
+    assert (code, err) == (130, f"{script}: interrupted\n")
+
+
+@only_linux
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_script_interrupted_at_its_start_says_one_line(script, tmp_path):
+    process = start(script, cwd=tmp_path)
+    wait_until(process, lambda: handles(process, signal.SIGHUP))  # the last one that is set
+    assert_says_one_line(interrupt(process), script)
+    assert list(tmp_path.iterdir()) == []
+
+
+@only_linux
+@pytest.mark.parametrize(
+    ("script", "library"),
+    [
+        ("preprocessing.py", "_multiarray_umath"),
+        ("augment.py", "_multiarray_umath"),
+        ("trainer.py", "_pywrap_tensorflow"),
+        ("predict.py", "_pywrap_tensorflow"),
+    ],
+)
+def test_script_interrupted_during_its_imports_says_one_line(script, library, tmp_path):
+    process = start(script, cwd=tmp_path)
+    wait_until(process, lambda: has_loaded(process, library))
+    assert_says_one_line(interrupt(process), script)
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_pictures(folder: Path, count: int) -> None:
+    for number in range(count):
+        write_picture(folder / ("ant", "bee")[number % 2] / f"{number}.png", label=number % 2, seed=number)
+
+
+@not_on_windows
+@pytest.mark.parametrize(
+    ("script", "made"),
+    [
+        ("preprocessing.py", "data/.lock"),
+        ("preprocessing.py", "data/*/*.png"),
+        ("augment.py", "data/*/*.png"),
+        ("augment.py", "augmented/*/*.jpg"),
+        ("trainer.py", "data/*/*.png"),
+    ],
+)
+def test_script_interrupted_during_its_work_says_one_line(script, made, tmp_path):
+    write_pictures(tmp_path / "rawdata", 300)
+    process = start(script, *SMALL, cwd=tmp_path)
+    wait_until(process, lambda: any(tmp_path.glob(made)))
+    assert_says_one_line(interrupt(process), script)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@not_on_windows
+@pytest.mark.parametrize("line", ["classes: ", "device: ", "Model: "])
+def test_trainer_interrupted_before_its_first_step_says_one_line(line, tmp_path):
+    write_pictures(tmp_path / "rawdata", 12)
+    process = start("trainer.py", *SMALL, cwd=tmp_path)
+    while not (shown := process.stdout.readline()).startswith(line):
+        assert shown, process.communicate()
+    assert_says_one_line(interrupt(process), "trainer.py")
