@@ -17,16 +17,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classifier
+from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classifier, memory_need
 from answers.evaluation import evaluate, format_report
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
 from config import PredictConfig
-from network.device import configure_device
+from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, read_model_config
 from pictures.folders import find_classes, find_pictures, picture_files, try_read_image
 from system.command_line import run_script
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, UserError
 from system.pool import imap
+from system.resources import require_memory
 from system.terminal import printable
 
 
@@ -110,6 +111,7 @@ def evaluate_answers(answers: Sequence[Answer], classes: dict[Path, str], class_
     )
 
 
+@raises_memory_error()
 def main(config: PredictConfig) -> int:
     check_arguments(config)
     folder = Path(config.model_save_name)
@@ -124,6 +126,7 @@ def main(config: PredictConfig) -> int:
 
     images = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
     configure_device(config.precision)
+    require_memory(memory_need(folder), "use a larger machine")
     classifier = load_classifier(folder)
     if classifier.calibration is None:
         print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)

@@ -147,6 +147,14 @@ def _describe_unknown(arguments: Sequence[str], names: Sequence[str]) -> str:
     return f"{f'{name} {value}'.strip()}: no such setting{hint}"
 
 
+def describe_memory_error(config_class: type[ConfigT]) -> str:
+    """Returns one line about too little memory, with the settings of a script that reduce its need."""
+    names = {field.name for field in fields(config_class)}
+    settings = [f"--{name}" for name in ("height", "width", "batch_size", "memory_gib") if name in names]
+    smaller = f"use a smaller {' or '.join(settings)}, or " if settings else ""
+    return f"the memory is not enough; {smaller}end other programs and run the same command again"
+
+
 def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], description: str | None) -> NoReturn:
     """Runs a script: command line → config → `main(config)` → exit code.
 
@@ -165,6 +173,9 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
         code = EXIT_USER_ERROR
     except OSError as error:
         print(f"{script}: {describe_os_error(error)}", file=sys.stderr)
+        code = EXIT_USER_ERROR
+    except MemoryError:
+        print(f"{script}: {describe_memory_error(config_class)}", file=sys.stderr)
         code = EXIT_USER_ERROR
     except KeyboardInterrupt:
         print(f"\n{script}: interrupted", file=sys.stderr)
