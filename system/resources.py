@@ -47,14 +47,14 @@ def require_memory(growth: int, remedy: str) -> None:
         remedy: what to do, for the end of the message.
     """
     at_most, now = memory_left()
-    needed = f"{gigabytes(growth + used_memory())} of memory"
+    needed = gigabytes(growth + used_memory())
     if growth > at_most:
         allowed = gigabytes(max(0, at_most) + used_memory())
-        raise UserError(f"needs about {needed}, but this process can have at most {allowed}; {remedy}")
+        raise UserError(f"needs about {needed} of memory, but this process can have at most {allowed}; {remedy}")
     if growth > now:
         free = gigabytes(max(0, now) + used_memory())
         print(
-            f"needs about {needed}, but only {free} are free: it may be slow, or ended by the system; "
+            f"needs about {needed} of memory, but only {free} are free: it may be slow, or ended by the system; "
             f"end other programs, or {remedy}",
             file=sys.stderr,
         )
