@@ -21,6 +21,7 @@ from system.terminal import printable
 _IGNORED_VARIABLES = ("KERAS_", "TF_USE_LEGACY_KERAS", "TF_FUNCTION_JIT_COMPILE_DEFAULT", "TF_JIT_COMPILE_REWRITE")
 
 _REMEDY = "install it again with: pip install --force-reinstall -r requirements.txt"
+_OUT_OF_MEMORY = ("failed to map segment", "annot allocate memory")  # in messages of the loader of libraries
 _LAST_WORDS = (
     "TensorFlow was being loaded when this process ended. If nobody stopped it, its installation or this processor "
     f"does not suit it (it needs AVX, and 64 bits); {_REMEDY}"
@@ -57,8 +58,10 @@ try:
         import tensorflow as tf
 except Exception as error:
     # The scripts import this before they can catch anything, and nothing works without it.
-    script = Path(sys.argv[0]).name
-    print(f"{script}: TensorFlow cannot be loaded ({reason_of(error)}); {_REMEDY}", file=sys.stderr)
+    script, reason = Path(sys.argv[0]).name, reason_of(error)
+    out_of_memory = isinstance(error, MemoryError) or any(text in reason for text in _OUT_OF_MEMORY)
+    remedy = "give it more memory: check `ulimit -v`" if out_of_memory else _REMEDY
+    print(f"{script}: TensorFlow cannot be loaded ({reason}); {remedy}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)
 
 # Keras may have been imported before, as in a notebook, and its settings changed.

@@ -16,7 +16,7 @@ with contextlib.suppress(ImportError):  # Windows has no such limits
     import resource
 
 _NO_LIMIT = sys.maxsize
-_RESERVED = 1_200_000_000  # addresses that threads and allocators reserve and do not use, as seen in training
+_RESERVED = 1_100_000_000  # addresses that threads and allocators reserve and do not use, as seen in training
 
 
 def used_memory() -> int:
@@ -50,7 +50,9 @@ def require_memory(growth: int, remedy: str) -> None:
     needed = gigabytes(growth + used_memory())
     if growth > at_most:
         allowed = gigabytes(max(0, at_most) + used_memory())
-        raise UserError(f"needs about {needed} of memory, but this process can have at most {allowed}; {remedy}")
+        raise UserError(
+            f"needs about {needed} of memory, but this machine, its container or `ulimit` allows {allowed}; {remedy}"
+        )
     if growth > now:
         free = gigabytes(max(0, now) + used_memory())
         print(

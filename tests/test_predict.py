@@ -282,7 +282,7 @@ def test_network_that_exceeds_the_memory_is_refused_in_one_line(trained, ask, mo
     assert (code, len(out), len(err)) == (0, 1, 1)  # it may work
     assert "are free: it may be slow, or ended by the system; end other programs, or use a larger machine" in err[0]
     monkeypatch.setattr(resources, "memory_left", lambda: (6 * file.stat().st_size - 1, 0))
-    with pytest.raises(UserError, match="but this process can have at most"):
+    with pytest.raises(UserError, match="its container or `ulimit` allows"):
         ask(name)
 
 

@@ -204,6 +204,14 @@ def test_backend_ends_in_one_line_if_tensorflow_cannot_be_imported(tmp_path, pac
         assert line.endswith("install it again with: pip install --force-reinstall -r requirements.txt")
 
 
+@pytest.mark.parametrize("error", ["ImportError('libtensorflow_cc.so.2: failed to map segment')", "MemoryError()"])
+def test_backend_names_the_memory_if_that_is_why_tensorflow_fails(tmp_path, packages, error):
+    write_package(packages, "tensorflow", f"raise {error}")
+    done = run("import network.backend", tmp_path, path=packages)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("); give it more memory: check `ulimit -v`")
+
+
 def test_backend_shows_no_noise_after_ctrl_c(tmp_path, packages):
     write_package(packages, "tensorflow", "raise KeyboardInterrupt")
     done = run("import network.backend", tmp_path, path=packages)
