@@ -28,12 +28,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classifier
+from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classifier, memory_need
 from answers.evaluation import evaluate, format_report
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
 from config import PredictConfig
 from network.checkpoint_file import BEST, is_checkpoint_name
-from network.device import configure_device
+from network.device import configure_device, raises_memory_error
 from network.model_config import MODEL_CONFIG, ModelConfig, read_model_config
 from pictures.folders import find_classes, find_pictures, picture_files, try_read_image
 from pictures.listing import describe_loose_files
@@ -41,6 +41,7 @@ from pictures.manifest import normalized
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
 from system.files import reserved
 from system.pool import imap
+from system.resources import require_memory
 from system.script import run_script
 from system.terminal import output_closed, printable
 
@@ -119,6 +120,7 @@ def read_in_background(
 def load_network(folder: Path, config: PredictConfig) -> Classifier:
     """Returns the trained network of a folder of checkpoints. Prints a line if its scores are not calibrated."""
     configure_device(config.precision)
+    require_memory(memory_need(folder), "use a larger machine")
     classifier = load_classifier(folder)
     if classifier.calibration is None:
         print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
@@ -168,6 +170,7 @@ def write_files(
     return problems
 
 
+@raises_memory_error()
 def main(config: PredictConfig) -> int:
     check_arguments(config)
     folder = network_folder(Path(config.model_save_name))

@@ -27,7 +27,7 @@ from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import is_checkpoint_name
-from network.device import configure_device
+from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, changed_settings, require_same
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
 from pictures.split import fingerprint
@@ -59,12 +59,14 @@ from training.callbacks import (
 )
 from training.checkpoints import CheckpointManager, History, best_epoch, latest_checkpoint, reached_limits
 from training.optimizer import FusedAdam
+from training.resources import require_resources
 from training.tensorboard import TensorBoard
 
 REPORT = "report.txt"
 _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
+@raises_memory_error()
 def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
     with locked(folder):
@@ -80,12 +82,14 @@ def train(folder: Path, config: TrainConfig) -> int:
     close_idle_workers()
     training = [picture for picture in pictures if picture.split == TRAIN]
     validating = [picture for picture in pictures if picture.split == VALIDATION]
-    train_samples, validation_samples = load_samples(training, validating, config)
     print(f"device: {configure_device(config.precision)}")
-
     model_config = ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
     if latest:
         require_same(folder, latest.model_config, model_config)
+    with tf.Graph().as_default():  # where a network takes no memory
+        require_resources(generate_model(model_config), config, count=len(pictures))
+    train_samples, validation_samples = load_samples(training, validating, config)
+
     keras.utils.set_random_seed(config.seed)
     model = generate_model(model_config)
     model.summary()

@@ -99,6 +99,11 @@ class Classifier:
         return logits, features
 
 
+def memory_need(folder: Path) -> int:
+    """Returns about how many bytes it takes to load the network of a folder: about six times its file, as measured."""
+    return 6 * next((path.stat().st_size for path in _trained_checkpoints(folder)), 0)
+
+
 def load_classifier(folder: Path) -> Classifier:
     """Returns the trained network of the best epoch, or of the newest checkpoint if no epoch is finished.
 
@@ -108,7 +113,7 @@ def load_classifier(folder: Path) -> Classifier:
         UserError: there is no intact checkpoint, or it does not belong to model.json.
     """
     model_config = read_model_config(folder)
-    trained = [path for path in (*checkpoint_paths(folder / BEST), *checkpoint_paths(folder)) if step_of(path)]
+    trained = _trained_checkpoints(folder)
     for checkpoint in read_intact(trained):
         if checkpoint.model_config != model_config:
             path, other = printable(checkpoint.path), printable(folder / MODEL_CONFIG)
@@ -123,6 +128,11 @@ def load_classifier(folder: Path) -> Classifier:
     if trained:
         raise UserError(f"{printable(folder)}: every checkpoint is damaged; train to a new folder")
     raise UserError(f"{printable(folder)}: training has not saved any weights yet; run trainer.py to its end")
+
+
+def _trained_checkpoints(folder: Path) -> list[Path]:
+    """Returns the checkpoints to predict with: first that of the best epoch, then the newest ones."""
+    return [path for path in (*checkpoint_paths(folder / BEST), *checkpoint_paths(folder)) if step_of(path)]
 
 
 def _rebuild(checkpoint: Checkpoint) -> Classifier:

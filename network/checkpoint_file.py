@@ -5,6 +5,7 @@ Its format, safetensors (https://github.com/huggingface/safetensors), contains n
 
 import errno
 import hashlib
+import json
 import os
 import re
 import sys
@@ -67,11 +68,27 @@ def write_checkpoint(path: Path, tensors: dict[str, np.ndarray], model_config: M
         "step": np.array(step_of(path)),
         "model_config": np.frombuffer(model_config.to_json(), np.uint8),
     }
-    # safetensors writes the memory of an array as it is, so a transposed one would be stored wrongly.
+    # What is written is the memory of an array as it is, so a transposed one would be stored wrongly.
     tensors = {name: np.asarray(value, order="C") for name, value in {**tensors, **metadata}.items()}
     tensors["checksum"] = _checksum(tensors)
-    # Not with safetensors' save_file: it has a temporary file of its own, which a kill would leave behind.
-    write_atomically(path, safetensors.numpy.save(tensors))
+    write_atomically(path, _serialize(tensors))
+
+
+def _serialize(tensors: dict[str, np.ndarray]) -> bytes:
+    """Returns the content of a safetensors file (its format is described at the address above).
+
+    safetensors' `save` takes twice the memory, and ends the process if there is not enough. Its `save_file` has a
+    temporary file of its own, which a kill would leave behind.
+    """
+    header, values, end = {}, [], 0
+    for name, value in sorted(tensors.items(), key=lambda item: -item[1].itemsize):  # so that all are aligned
+        start, end = end, end + value.nbytes
+        dtype = {"f": "F", "i": "I", "u": "U"}[value.dtype.kind] + str(8 * value.itemsize)
+        header[name] = {"dtype": dtype, "shape": value.shape, "data_offsets": (start, end)}
+        values.append(value.astype(value.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *values])
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -1,9 +1,11 @@
 """What TensorFlow computes on, and in which precision."""
 
+import contextlib
 import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from network.backend import keras, tf
@@ -43,6 +45,18 @@ def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:
     if gpus:
         return all(gpu.get("compute_capability", (0, 0)) >= _BFLOAT16_CAPABILITY for gpu in gpus)
     return cpuinfo.is_file() and not _BFLOAT16_FLAGS.isdisjoint(cpuinfo.read_text(errors="replace").split())
+
+
+@contextlib.contextmanager
+def raises_memory_error() -> Iterator[None]:
+    """Turns TensorFlow's error about too little memory, of the processor or a GPU, into Python's MemoryError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # The libraries of GPUs report it as an internal or unknown error.
+        if isinstance(error, tf.errors.ResourceExhaustedError) or "out of memory" in str(error).lower():
+            raise MemoryError from error
+        raise
 
 
 def _unused_gpu() -> str:

@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -50,6 +51,8 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
             problem = f"{script}: {error}\n"
         except OSError as error:
             problem = f"{script}: {describe_os_error(error)}\n"
+        except MemoryError:
+            problem = f"{script}: {describe_memory_error(config_class)}\n"
         if problem and _received:  # a library turned the interruption into an error
             raise Interrupted
         _ignore_signals()
@@ -65,6 +68,14 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
     if interrupted and owns_process():
         os._exit(code)  # libraries may have threads that are still busy, and would be waited for
     sys.exit(code)
+
+
+def describe_memory_error(config_class: type[ConfigT]) -> str:
+    """Returns one line about too little memory, with the settings of a script that reduce its need."""
+    names = {field.name for field in fields(config_class)}
+    settings = [f"--{name}" for name in ("height", "width", "batch_size", "memory_gib") if name in names]
+    smaller = f"use a smaller {' or '.join(settings)}, or " if settings else ""
+    return f"the memory is not enough; {smaller}end other programs and run the same command again"
 
 
 def _check_output(script: str, code: int, problem: str) -> tuple[int, str]:

@@ -25,7 +25,11 @@ CONFIGS = {
 }
 PACKAGES = ("pictures", "network", "training", "answers", "system")
 OPTIONS_OF_OTHERS = {"help", "logdir", "cov"}  # of TensorBoard, pytest and every script
-MESSAGES_OF_OTHERS = ("No space left on device", "No matching distribution found for tensorflow")
+MESSAGES_OF_OTHERS = (
+    "No space left on device",
+    "No matching distribution found for tensorflow",
+    "Unknown flag in TF_XLA_FLAGS",
+)
 
 each_document = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import predict
-from answers.classifier import load_classifier
+from answers.classifier import Classifier, load_classifier
 from config import PredictConfig, TrainConfig
+from network.backend import tf
 from network.checkpoint_file import read_checkpoint, write_checkpoint
 from network.model_config import ModelConfig
 from predict import read_in_background
 from preprocessing import training_pictures
+from system import resources
 from system.errors import UserError
 from tests.helpers import jobs
 from tests.helpers.checkpoints import write_first_version
@@ -288,3 +290,24 @@ def test_script_prints_answers_on_stdout_and_errors_on_stderr(script, trained, t
     assert answer.startswith("one.png  ant  ant ")
     (message,) = process.stderr.splitlines()
     assert message.startswith("predict.py: two.png: no such file")
+
+
+def test_network_that_exceeds_the_memory_is_refused_in_one_line(trained, ask, monkeypatch):
+    name = picture("one.png")
+    file = next((trained / "best").glob("ckpt-*"))
+    monkeypatch.setattr(resources, "memory_left", lambda: (6 * file.stat().st_size, 0))
+    code, out, err = ask(name)
+    assert (code, len(out), len(err)) == (0, 1, 1)  # it may work
+    assert "are free: it may be slow, or ended by the system; end other programs, or use a larger machine" in err[0]
+    monkeypatch.setattr(resources, "memory_left", lambda: (6 * file.stat().st_size - 1, 0))
+    with pytest.raises(UserError, match="its container or `ulimit` allows"):
+        ask(name)
+
+
+def test_memory_that_runs_out_while_predicting_is_a_memory_error(ask, monkeypatch):
+    def fail(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(Classifier, "predict", fail)
+    with pytest.raises(MemoryError):
+        ask(picture("one.png"))

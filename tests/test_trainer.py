@@ -70,6 +70,24 @@ def test_run_prints_what_it_found_does_and_made(finished):
     assert "this run is finished" not in out
 
 
+def test_run_says_what_it_needs_before_it_builds_the_network(finished):
+    _, out = finished
+    memory, disk = re.search(r"^needs about (\S+) GB of memory and up to (\S+) GB of disk", out, re.MULTILINE).groups()
+    assert 0.3 < float(memory) < 5
+    assert float(disk) == 0.02  # 293,602 weights in 4 bytes: 4 checkpoints of 4 times as much and 2 best ones
+    assert out.index("needs about") < out.index("classes: ") < out.index("conv_1")
+
+
+@pytest.mark.parametrize("phase", ["generate_model", "fit", "calibrate"])
+def test_memory_that_runs_out_is_a_memory_error_in_every_phase(rawdata, settings_for, monkeypatch, phase):
+    def fail(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Model if phase == "fit" else trainer, phase, fail)
+    with pytest.raises(MemoryError):
+        trainer.main(settings_for(TrainConfig, epochs=1))
+
+
 def test_report_is_printed_and_written_beside_the_checkpoints(finished):
     config, out = finished
     path = Path(config.model_save_name, "report.txt")

@@ -3,6 +3,7 @@
 import errno
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import safetensors.numpy
 
 from network.checkpoint_file import (
     _checksum,
+    checkpoint_path,
     checkpoint_paths,
     is_checkpoint_name,
     read_checkpoint,
@@ -54,6 +56,34 @@ def test_write_checkpoint_stores_arrays_that_are_not_contiguous(tmp_path):
     write_checkpoint(path, values, MODEL_CONFIG)
     for name, value in values.items():
         np.testing.assert_array_equal(read_checkpoint(path).tensors[name], value)
+
+
+def test_write_checkpoint_writes_what_safetensors_reads(tmp_path):
+    tensors = {
+        "bytes/of an odd number": np.arange(3, dtype=np.uint8),
+        "words": np.arange(5, dtype=np.uint32),
+        "weights/é": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "big end": np.arange(4, dtype=">f8"),
+        "number": np.array(-7, np.int64),
+        "nothing": np.zeros((0, 6)),
+    }
+    path = checkpoint_path(tmp_path, 3)
+    write_checkpoint(path, tensors, MODEL_CONFIG)
+    found = safetensors.numpy.load_file(path)
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(found[name], value)
+        assert found[name].dtype == value.dtype.newbyteorder("=")
+        assert found[name].shape == value.shape
+
+
+def test_write_checkpoint_takes_the_memory_of_one_copy(tmp_path):
+    weights = np.ones(2_000_000, np.float32)  # 8 MB
+    tracemalloc.start()
+    try:
+        write_checkpoint(checkpoint_path(tmp_path, 3), {"weights": weights}, MODEL_CONFIG)
+        assert 8e6 < tracemalloc.get_traced_memory()[1] < 9e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_read_checkpoint_notices_every_truncation_and_flipped_bit(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from model import generate_model
 from network import device
 from network.backend import keras, tf
-from network.device import configure_device, has_bfloat16
+from network.device import configure_device, has_bfloat16, raises_memory_error
 from tests.helpers.checkpoints import MODEL_CONFIG
 
 no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="TensorFlow can use a GPU here")
@@ -92,3 +92,25 @@ def test_both_precisions_give_nearly_the_same_logits():
         logits.append(model.predict_on_batch(images))
     assert not np.array_equal(*logits)
     assert np.abs(logits[0] - logits[1]).max() < 0.03 * np.abs(logits[0]).max()
+
+
+def test_raises_memory_error_for_a_tensor_that_exceeds_the_memory():
+    with pytest.raises(MemoryError), raises_memory_error():
+        tf.zeros([2**50])
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            tf.errors.InternalError(None, None, "CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+            MemoryError,
+        ),
+        (tf.errors.UnknownError(None, None, "OOM: Out of memory while trying to allocate"), MemoryError),
+        (tf.errors.InternalError(None, None, "no kernel image"), tf.errors.InternalError),
+        (ValueError("out of memory"), ValueError),
+    ],
+)
+def test_raises_memory_error_only_for_errors_about_memory(error, expected):
+    with pytest.raises(expected), raises_memory_error():
+        raise error

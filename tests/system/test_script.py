@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from config import PictureConfig
+from config import PictureConfig, PredictConfig, TrainConfig
 from system.errors import UserError
-from system.script import run_script
+from system.script import describe_memory_error, run_script
 from tests.helpers.pictures import ROOT
 from tests.helpers.signals import START, finish, interrupt, start
 
@@ -53,11 +53,26 @@ def test_run_script_ends_with_the_code_that_main_returns(code, monkeypatch):
             OSError(28, "No space left on device", "a\nb"),
             "tool.py: 'a\\nb': No space left on device; free some space on that disk and run the same command again\n",
         ),
+        (
+            MemoryError("Unable to allocate 5.00 TiB"),
+            "tool.py: the memory is not enough; use a smaller --height or --width, or end other programs and run the "
+            "same command again\n",
+        ),
     ],
 )
 def test_run_script_ends_in_one_line_and_code_2_if_a_user_can_fix_it(error, line, monkeypatch, capsys):
     assert run(raising(error), monkeypatch) == 2
     assert capsys.readouterr() == ("", line)
+
+
+def test_describe_memory_error_names_the_settings_of_the_script():
+    assert describe_memory_error(TrainConfig) == (
+        "the memory is not enough; use a smaller --height or --width or --batch_size or --memory_gib, or end other "
+        "programs and run the same command again"
+    )
+    assert describe_memory_error(PredictConfig) == (
+        "the memory is not enough; end other programs and run the same command again"
+    )
 
 
 def test_run_script_refuses_a_wrong_command_line_before_any_work(monkeypatch, capsys):

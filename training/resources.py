@@ -1,0 +1,68 @@
+"""How much memory and disk a run will need, known before its network is built."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from config import TrainConfig
+from network.backend import keras, tf
+from network.checkpoint_file import BEST, checkpoint_paths
+from system.resources import gigabytes, require_disk, require_memory, used_memory
+from training.batches import epoch_steps, fits_in_memory
+
+# Fitted to the peaks of short runs with 32×32 to 256×256 pixels and batches of 10 to 2048, on Linux without a GPU.
+# The weights are in memory as such, as their average, as the two moments of Adam, as gradients and as those of the best
+# epoch; the first four parts a second and third time while a checkpoint is written.
+_BYTES_PER_WEIGHT = 4 * 15
+_ACTIVATIONS = 1.25  # of the outputs of all layers, for a batch: there is also what convolutions work with
+_COMPILED = 130 * 2**20  # the graphs of training, validation and prediction
+
+
+class Need(NamedTuple):
+    """What a run takes at its peak, in bytes, in addition to what it has."""
+
+    memory: int
+    disk: int
+
+
+def need_of_run(model: keras.Model, config: TrainConfig, *, count: int) -> Need:
+    """Returns what a run needs that has not yet loaded its pictures.
+
+    Args:
+        model: the network; built in a `tf.Graph` it takes no memory itself.
+        config: of the run.
+        count: number of training and validation pictures.
+    """
+    weights = sum(int(np.prod(weight.shape)) for weight in model.weights)
+    outputs = [layer.output for layer in model.layers]
+    activations = sum(int(np.prod(output.shape[1:])) * tf.as_dtype(output.dtype).size for output in outputs)
+    image = int(np.prod(config.shape))
+    in_memory = count * image if fits_in_memory(count, config) else 0
+    batches = (os.cpu_count() or 1) * config.batch_size * image  # made at the same time
+    memory = (
+        _COMPILED + weights * _BYTES_PER_WEIGHT + config.batch_size * activations * _ACTIVATIONS + in_memory + batches
+    )
+    steps, steps_per_execution = epoch_steps(count, config.batch_size)
+    saves = 2 + config.epochs * steps // steps_per_execution  # before the first step, and at most between executions
+    kept = min(config.max_to_keep + 1, saves)  # a new file is complete before the oldest one is deleted
+    # A checkpoint has four values for each weight, and the best weights before each checkpoint are kept as well.
+    disk = kept * weights * 4 * 4 + min(kept, config.epochs) * weights * 4
+    return Need(int(memory), disk)
+
+
+def require_resources(model: keras.Model, config: TrainConfig, *, count: int) -> None:
+    """Prints what a run needs. The arguments are those of `need_of_run`.
+
+    Raises:
+        UserError: it is more than this machine has.
+    """
+    need = need_of_run(model, config, count=count)
+    memory, disk = gigabytes(need.memory + used_memory()), gigabytes(need.disk)
+    print(f"needs about {memory} of memory and up to {disk} of disk for checkpoints")
+    smaller = "use a smaller --height and --width"
+    require_memory(need.memory, f"{smaller}, --batch_size or --memory_gib")
+    folder = Path(config.model_save_name)
+    stored = sum(path.stat().st_size for part in (folder, folder / BEST) for path in checkpoint_paths(part))
+    require_disk(folder, need.disk - stored, f"free some, or {smaller}, or --max_to_keep")
