@@ -35,7 +35,7 @@ from config import PredictConfig
 from network.checkpoint_file import BEST, is_checkpoint_name
 from network.device import configure_device, raises_memory_error
 from network.model_config import MODEL_CONFIG, ModelConfig, read_model_config
-from pictures.folders import find_classes, find_pictures, picture_files, try_read_image
+from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_image
 from pictures.listing import describe_loose_files
 from pictures.manifest import normalized
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
@@ -70,8 +70,11 @@ def network_folder(folder: Path) -> Path:
     return outer if (outer / MODEL_CONFIG).exists() else folder
 
 
-def find_true_classes(folder: Path, class_names: Sequence[str]) -> dict[Path, str]:
-    """Returns the pictures of a folder with one sub-folder per class, and their classes.
+def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Path, Path | None], dict[Path, str]]:
+    """Returns the pictures of a folder with one sub-folder per class.
+
+    Returns:
+        the files, each with the folder that a link must not leave; and the class of each.
 
     Raises:
         UserError: there is no such folder, there are no pictures, or a sub-folder is not a class of the network.
@@ -86,12 +89,17 @@ def find_true_classes(folder: Path, class_names: Sequence[str]) -> dict[Path, st
             f"--evaluate {printable(folder)}: {', '.join(map(printable, others))}: not a class of this network, which "
             f"has {expected}; rename or remove the folder"
         )
-    found = {path: own_names[name] for name, class_folder in folders.items() for path in picture_files(class_folder)}
-    if not found:
+    paths: dict[Path, Path | None] = {}
+    classes: dict[Path, str] = {}
+    for name, class_folder in folders.items():
+        found = list(picture_files(class_folder))
+        paths |= dict.fromkeys(found, limit_of_links(class_folder))
+        classes |= dict.fromkeys(found, own_names[name])
+    if not paths:
         raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
     if loose := describe_loose_files(folder):
         print(f"predict.py: {loose}", file=sys.stderr)
-    return found
+    return paths, classes
 
 
 def read_in_background(
@@ -176,11 +184,10 @@ def main(config: PredictConfig) -> int:
     folder = network_folder(Path(config.model_save_name))
     model_config = read_model_config(folder)
     class_names = model_config.class_names
+    true_classes, missing = {}, []
     if config.evaluate:
-        true_classes = find_true_classes(Path(config.evaluate), class_names)
-        paths, missing = dict.fromkeys(true_classes, Path(config.evaluate)), []
+        paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
     else:
-        true_classes = {}
         paths, missing = find_pictures(config.images)
     not_found = (Answer(path=Path(name), error=_NOT_FOUND) for name in missing)
 

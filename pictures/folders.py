@@ -132,6 +132,11 @@ def _files_of(path: Path) -> dict[Path, Path | None]:
 # ---- reading files ----
 
 
+def limit_of_links(class_folder: Path) -> Path:
+    """Returns the folder that links in a class folder must not leave: the one of all classes, unless it is a link."""
+    return class_folder if class_folder.is_symlink() else class_folder.parent
+
+
 def link_problem(path: Path, within: Path) -> str:
     """Returns why a link is not followed, or "" for a link to a file inside the folder `within`."""
     if path.is_dir():

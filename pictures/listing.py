@@ -9,7 +9,7 @@ from pathlib import Path
 from config import MAX_CLASSES, ImageConfig
 from pictures.copy_names import short_name, source_of
 from pictures.decoding import NOT_A_PICTURE
-from pictures.folders import find_classes, is_ignored, link_problem, picture_entries
+from pictures.folders import find_classes, is_ignored, limit_of_links, link_problem, picture_entries
 from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
 from system.errors import UserError
 from system.files import MAX_NAME_BYTES
@@ -41,7 +41,7 @@ def index_pictures(folder: Path, config: ImageConfig) -> list[Picture]:
 
 
 def _index_class(class_name: str, class_folder: Path, config: ImageConfig) -> list[Picture]:
-    within = class_folder if class_folder.is_symlink() else class_folder.parent  # what links must not leave
+    within = limit_of_links(class_folder)
     entries = list(picture_entries(class_folder))
     folders = {parent.as_posix() for name, _ in entries for parent in Path(name).parents}
     pictures = []

@@ -89,17 +89,17 @@ def test_hidden_files_and_files_beside_the_class_folders_are_ignored(ask, labele
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need permissions there")
-def test_links_out_of_the_folder_are_not_evaluated(ask, labeled, tmp_path):
+def test_links_are_followed_as_for_training(ask, labeled, tmp_path):
     _, before, _ = ask(evaluate="labeled")
     picture(tmp_path / "outside.png")
     (labeled / "ant" / "out.png").symlink_to(tmp_path / "outside.png")
     code, out, err = ask(evaluate="labeled")
     assert (code, out, err) == (1, before, ["predict.py: labeled/ant/out.png: is a link to a place outside the folder"])
     (labeled / "bee").rename(tmp_path / "bee")
-    (labeled / "bee").symlink_to(tmp_path / "bee")
-    assert refusal(ask, evaluate="labeled").startswith(
-        "labeled/bee: is a link to a place outside the folder; move that folder"
-    )
+    (labeled / "bee").symlink_to(tmp_path / "bee")  # a linked class folder, as for training
+    (tmp_path / "bee" / "0.png").rename(tmp_path / "bee" / ".hidden.png")
+    (tmp_path / "bee" / "0.png").symlink_to(".hidden.png")  # a link that stays in the folder
+    assert ask(evaluate="labeled") == (1, before, err)
 
 
 def test_unreadable_pictures_are_named_and_not_counted(ask, labeled):
@@ -149,7 +149,7 @@ def test_class_names_are_compared_whatever_letters_with_accents_are_made_of(tmp_
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     picture(tmp_path / decomposed / "1.png")
     for name in (composed, decomposed):
-        assert list(predict.find_true_classes(tmp_path, ["bee", name]).values()) == [name]
+        assert list(predict.find_true_classes(tmp_path, ["bee", name])[1].values()) == [name]
 
 
 def test_raw_and_evaluate_exclude_each_other(ask, labeled, capsys):

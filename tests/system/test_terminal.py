@@ -8,7 +8,14 @@ import sys
 import pytest
 
 from system import terminal
-from system.terminal import printable, progress
+from system.terminal import (
+    is_terminal,
+    keep_running_without_output,
+    output_closed,
+    output_error,
+    printable,
+    progress,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +58,25 @@ def test_progress_of_quick_work_leaves_nothing_in_a_log(capsys):
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_is_terminal_asks_the_stream_if_it_can():
+    assert is_terminal(Terminal())
+    for stream in (io.StringIO(), None, object()):  # a file, pythonw, a notebook
+        assert not is_terminal(stream)
+
+
+def test_progress_needs_no_stream(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress(3, "preprocessing") as advance:
+        advance(3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_output_is_complete_where_it_is_not_a_stream_of_the_process():
+    keep_running_without_output()  # pytest's own stream stays
+    print("a line")
+    assert (output_error(), output_closed()) == (None, False)
 
 
 @pytest.mark.parametrize("leave", [True, False])
