@@ -13,6 +13,7 @@ from PIL.ExifTags import Base
 
 from config import ImageConfig
 from pictures import formats, heif, levels, png, pnm, tiff
+from system.terminal import printable
 
 # Pillow's names of the formats that it decodes. The content of a file decides, never its name. Pillow knows many more,
 # but their decoders are rarely used and little tested, and that of EPS starts Ghostscript. MPO files of phones are
@@ -126,16 +127,15 @@ def _decode(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> Loaded
     except Image.UnidentifiedImageError:
         raise _unidentified(data) from None
     except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, KeyError…
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = printable(" ".join(str(error).split())) or type(error).__name__
         raise UnreadableImage(f"cannot be decoded: {reason}") from None
 
 
 def _unidentified(data: bytes) -> UnreadableImage:
-    if name := formats.name_format(data):
-        return UnreadableImage(name)
-    if data.startswith(_SIGNATURES) or data[8:12] == b"WEBP" or heif.is_avif(data):
-        return UnreadableImage("cannot be decoded: its header is damaged")
-    return NotAPicture(formats.name_content(data))
+    name = "" if heif.is_avif(data) else formats.name_format(data)
+    if not name and (heif.is_avif(data) or data.startswith(_SIGNATURES) or data[8:12] == b"WEBP"):
+        name = "cannot be decoded: its header is damaged"
+    return UnreadableImage(name) if name else NotAPicture(formats.name_content(data))
 
 
 # ---- readers ----
@@ -230,6 +230,7 @@ def _read_pnm(data: bytes, size: tuple[int, int], max_pixels: int) -> _Read:
 
 
 def _read_heif(data: bytes, max_pixels: int) -> _Read:
+    _check_size(heif.declared_size(data), max_pixels)
     picture, count = heif.open_heif(data)
     _check_size(picture.size, max_pixels)
     image = picture.to_pillow()  # upright: its orientation is part of the format, and EXIF must not repeat it

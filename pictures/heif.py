@@ -5,10 +5,14 @@ are known and fixed in pillow-heif.
 """
 
 import io
+import re
+import struct
 from typing import Any
 
 from pictures.formats import FormatNotRead
 
+_IMAGE_SIZE = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)  # the boxes with the size of an image
+_BOXES = (b"ftyp", b"meta", b"mdat", b"free", b"skip", b"moov", b"uuid")  # of which a file consists
 _AVIF_BRANDS = {b"avif", b"avis"}  # HEIF files whose codec is AV1, which Pillow decodes
 
 
@@ -29,6 +33,26 @@ def is_heif(data: bytes) -> bool:
     return not is_avif(data) and any(brand[:3] in (b"hei", b"hev", b"mif", b"msf") for brand in brands(data))
 
 
+def declared_size(data: bytes) -> tuple[int, int]:
+    """Returns width and height of the largest image of a file; what is cut off of it is decoded too."""
+    sizes = [struct.unpack(">II", size) for size in _IMAGE_SIZE.findall(data)]
+    return max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
+
+
+def _verify_end(data: bytes) -> None:
+    """Raises ValueError if the file ends within a box. libheif shows the parts of a photo that are missing as green."""
+    position = 0
+    while data[position + 4 : position + 8] in _BOXES:
+        length = int.from_bytes(data[position : position + 4])
+        if length == 1:  # the length follows in 8 bytes
+            length = int.from_bytes(data[position + 8 : position + 16])
+        if length == 0:  # to the end of the file
+            return
+        position += max(length, 8)
+    if position > len(data):
+        raise ValueError("the file is truncated")
+
+
 def open_heif(data: bytes) -> tuple[Any, int]:
     """Returns the main image of a file, and how many there are.
 
@@ -38,6 +62,7 @@ def open_heif(data: bytes) -> tuple[Any, int]:
         FormatNotRead: pillow-heif is not installed.
         ValueError, RuntimeError: it is damaged.
     """
+    _verify_end(data)
     try:
         import pillow_heif  # only here, since importing it takes 0.05 s
 

@@ -69,16 +69,15 @@ def read_deep(
     colors, alpha = (levels, None) if levels.shape[2] in (1, 3) else (levels[..., :-1], levels[..., -1])
     if color_key:
         alpha = (colors != color_key).any(axis=2).astype(np.uint16) * 65535
+    if alpha is not None and "a;" in rawmode:  # colors that are already multiplied by their opacity
+        colors = (colors * np.uint32(65535) // np.maximum(alpha, 1)[..., np.newaxis]).clip(0, 65535).astype(np.uint16)
     visible = colors if alpha is None else colors[alpha > 0]
     white = white_level(max(largest, int(visible.max(initial=0))), significant_bits)
     reduced = to_8_bits(colors, white)
     if alpha is None:
         return reduced, note(white)
     opaque = white if alpha.max(initial=0) <= white else 65535  # some programs store alpha like the colors
-    opacity = to_8_bits(alpha, opaque)[..., np.newaxis]
-    if "a;" in rawmode:  # colors that are already multiplied by their opacity
-        reduced = (reduced * np.uint16(255) // np.maximum(opacity, 1)).clip(0, 255).astype(np.uint8)
-    return np.concatenate([reduced, opacity], axis=2), note(white)
+    return np.concatenate([reduced, to_8_bits(alpha, opaque)[..., np.newaxis]], axis=2), note(white)
 
 
 def _load_levels(rawmode: str, load: Callable[[str], np.ndarray], *, exact: bool) -> np.ndarray:

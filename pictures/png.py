@@ -21,11 +21,12 @@ def cleaned(png: bytes) -> tuple[bytes, int]:
     The significant bits are those of the sBIT chunk, 0 if it has none.
 
     Raises:
-        ValueError: the file is truncated, a checksum is wrong, or an unknown chunk is marked as critical.
+        ValueError: the file is truncated, a checksum is wrong, or a chunk is broken or unknown and critical.
     """
-    view, significant_bits = memoryview(png), 0
+    view, significant_bits, has_pixels = memoryview(png), 0, False
     kept, texts = [memoryview(SIGNATURE)], set()
     for kind, start, end in _chunks(png):
+        has_pixels |= kind == b"IDAT"
         content = view[start:end]
         keyword = _orientation_keyword(kind, bytes(content[: _MAX_TEXT + 1])) if kind.endswith(b"Xt") else b""
         if kind in _KEPT or (keyword and keyword not in texts):
@@ -34,6 +35,8 @@ def cleaned(png: bytes) -> tuple[bytes, int]:
         elif kind == b"sBIT":
             colors = 3 if png[25] & 2 else 1  # the color type of the header; alpha comes last
             significant_bits = max(content[:colors], default=0)
+    if not has_pixels:  # Pillow would take a later frame of an animation
+        raise ValueError("it has no pixels")
     return b"".join(kept), significant_bits
 
 
@@ -48,6 +51,8 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
             raise ValueError("the file is truncated")
         if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
             raise ValueError(f"wrong checksum of chunk {kind!r}")
+        if not kind.isalpha():
+            raise ValueError(f"broken name of chunk {kind!r}")
         if kind[:1].isupper() and kind not in _CRITICAL:
             raise ValueError(f"unknown critical chunk {kind!r}")
         yield kind, start, end

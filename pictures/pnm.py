@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 # What stands between the numbers of the header: white space and comments.
-_GAP = rb"(?:[ \t\n\v\f\r]|#[^\n\r]*[\n\r])+"
+_GAP = rb"[ \t\n\v\f\r](?:[ \t\n\v\f\r]|#[^\n\r]*[\n\r])*"
 _SIZE = re.compile(rb"P([1-6])%b([0-9]{1,10})%b([0-9]{1,10})" % (_GAP, _GAP))
 _MAXVAL = re.compile(rb"%b([0-9]{1,10})" % _GAP)
 _WHITE_SPACE = b" \t\n\v\f\r"
@@ -53,7 +53,9 @@ def read_pnm(pnm: bytes) -> tuple[np.ndarray, int]:
     if kind in (2, 3):
         levels = _plain_levels(pnm[start:], shape)
     else:
-        levels = _enough(np.frombuffer(pnm, np.uint8 if white < 256 else ">u2", offset=start + 1), shape)
+        kind_of_level, rows = np.dtype(np.uint8 if white < 256 else ">u2"), memoryview(pnm)[start + 1 :]
+        whole = len(rows) // kind_of_level.itemsize * kind_of_level.itemsize
+        levels = _enough(np.frombuffer(rows[:whole], kind_of_level), shape)
     if levels.max() > white:
         raise ValueError("a level is above its maxval")
     return levels, white
@@ -87,15 +89,16 @@ def _plain_levels(text: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     """Returns the numbers of a P2 or P3 file."""
     count = shape[0] * shape[1] * shape[2]
     text = _COMMENT.sub(b"", text)
-    if len(text) < 2 * count:  # each number takes a digit and the space before it; checked before memory is allocated
+    is_space = np.isin(np.frombuffer(text, np.uint8), np.frombuffer(_WHITE_SPACE, np.uint8))
+    # Counted before, since `fromstring` returns arbitrary numbers for those that are missing.
+    if np.count_nonzero(is_space[:-1] & ~is_space[1:]) < count:
         raise ValueError("the file is truncated")
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         try:
-            numbers = np.fromstring(text, np.int32, count=count, sep=" ")
+            levels = np.fromstring(text, np.int32, count=count, sep=" ")
         except (DeprecationWarning, ValueError):  # by versions of NumPy before and after 2.3
             raise ValueError("a level is not a number") from None
-    levels = _enough(numbers, shape)
     if levels.min() < 0:
         raise ValueError("a level is negative")
-    return levels
+    return levels.reshape(shape)

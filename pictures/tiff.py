@@ -16,7 +16,7 @@ from PIL.ExifTags import Base
 from pictures.formats import FormatNotRead
 
 PREFIXES = tuple(TiffImagePlugin.PREFIXES)
-_BIG = (b"II+\0", b"MM\0+")  # BigTIFF
+_BIGTIFF, _BIG_ENDIAN_BIGTIFF = b"II+\0", b"MM\0+"
 _MAX_PAGES = 100  # that are looked at
 _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # bands by photometric interpretation: gray, RGB, palette, CMYK…
 _CAMERA_RAW = (32803, 34892)  # photometric interpretations: the mosaic of a sensor, before or after it is filled
@@ -114,6 +114,8 @@ def open_page(tiff: bytes) -> Page:
     Raises:
         FormatNotRead: no page is read; the reason is about the largest one.
     """
+    if tiff.startswith(_BIG_ENDIAN_BIGTIFF):
+        raise FormatNotRead("is a big-endian BigTIFF, which is not read: save it as TIFF")
     first = next(_directories(tiff), None)
     if first is None or first.is_full:
         return _open(tiff, first)
@@ -139,10 +141,6 @@ def _open(tiff: bytes, directory: "_Directory | None") -> Page:
     try:
         return Page(io.BytesIO(tiff))
     except (SyntaxError, OSError, KeyError):
-        if tiff.startswith(_BIG[1]):
-            raise FormatNotRead(
-                "is a BigTIFF with the highest bytes first, which is not read: save it as TIFF"
-            ) from None
         if directory:
             raise FormatNotRead(directory.problem()) from None
         raise
@@ -181,7 +179,7 @@ class _Directory(NamedTuple):
 
 def _directories(tiff: bytes, *, below: bool = True) -> Iterator[_Directory]:
     """Yields all pages and, if `below`, what is in the directories below them; it stops where they are broken."""
-    header, file = tiff[: 16 if tiff.startswith(_BIG) else 8], io.BytesIO(tiff)
+    header, file = tiff[: 16 if tiff.startswith(_BIGTIFF) else 8], io.BytesIO(tiff)
     seen: set[int] = set()
     with contextlib.suppress(Exception):
         offsets = [TiffImagePlugin.ImageFileDirectory_v2(header).next]
@@ -200,8 +198,8 @@ def _directories(tiff: bytes, *, below: bool = True) -> Iterator[_Directory]:
 def _with_first(tiff: bytes, offset: int) -> bytes:
     """Returns the file with the header pointing to another page."""
     order = "<" if tiff.startswith(b"II") else ">"
-    is_big = tiff.startswith(_BIG)
-    start, pointer = (8, struct.pack(order + "Q", offset)) if is_big else (4, struct.pack(order + "I", offset))
+    is_big = tiff.startswith(_BIGTIFF)
+    start, pointer = (8, struct.pack("<Q", offset)) if is_big else (4, struct.pack(order + "I", offset))
     return tiff[:start] + pointer + tiff[start + len(pointer) :]
 
 
