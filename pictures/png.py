@@ -23,10 +23,10 @@ def cleaned(png: bytes) -> tuple[bytes, int]:
     Raises:
         ValueError: the file is truncated, a checksum is wrong, or a chunk is broken or unknown and critical.
     """
-    view, significant_bits, has_pixels = memoryview(png), 0, False
-    kept, texts = [memoryview(SIGNATURE)], set()
+    view, significant_bits = memoryview(png), 0
+    kept, texts, kinds = [memoryview(SIGNATURE)], set(), []
     for kind, start, end in _chunks(png):
-        has_pixels |= kind == b"IDAT"
+        kinds.append(kind)
         content = view[start:end]
         keyword = _orientation_keyword(kind, bytes(content[: _MAX_TEXT + 1])) if kind.endswith(b"Xt") else b""
         if kind in _KEPT or (keyword and keyword not in texts):
@@ -35,9 +35,9 @@ def cleaned(png: bytes) -> tuple[bytes, int]:
         elif kind == b"sBIT":
             colors = 3 if png[25] & 2 else 1  # the color type of the header; alpha comes last
             significant_bits = max(content[:colors], default=0)
-    if not has_pixels:  # Pillow would take a later frame of an animation
+    if b"IDAT" not in kinds:  # Pillow would take a later frame of an animation
         raise ValueError("it has no pixels")
-    return b"".join(kept), significant_bits
+    return b"".join(kept) if len(kept) <= len(kinds) else png, significant_bits
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -395,6 +395,14 @@ def test_load_picture_shows_on_black_only_what_white_hides(color, opacity, chann
     assert note_of(file_of(drawing(color, opacity=opacity)), channels) == note
 
 
+@pytest.mark.parametrize(("alpha", "expected"), [((0, 0), [[1, 2, 3], [9, 9, 9]]), ((0, 255), [[255] * 3, [9, 9, 9]])])
+def test_decode_image_ignores_the_alpha_of_a_bmp_that_is_all_0(alpha, expected):
+    pixels = bytes((3, 2, 1, alpha[0], 9, 9, 9, alpha[1]))
+    header = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(52)  # where red, green, blue, alpha are
+    assert decoded(b"BM" + struct.pack("<IHHI", 130, 0, 0, 122) + header + pixels).tolist() == [expected]
+
+
 def test_load_picture_calls_a_picture_that_is_all_transparent_blank():
     assert note_of(file_of(drawing(RED, opacity=0))) == BLANK
     assert (decoded(file_of(drawing(RED, opacity=0))) == 255).all()

@@ -15,6 +15,7 @@ from PIL import Image
 from pictures.decoding import NotAPicture, UnreadableImage, decode_image
 from pictures.formats import FORMATS, name_content, name_format
 from tests.helpers.mutations import file_of, scene
+from tests.helpers.pictures import ROOT
 
 
 def reason_of(data: bytes) -> tuple[str, bool]:
@@ -165,6 +166,11 @@ def test_decode_image_does_not_take_a_damaged_picture_for_something_else(data):
     reason, is_no_picture = reason_of(data)
     assert reason.startswith("cannot be decoded: ")
     assert not is_no_picture
+
+
+def test_formats_are_those_of_the_documentation():
+    assert f"Read are {', '.join(FORMATS[:-1])} and {FORMATS[-1]}." in (ROOT / "docs/reliability.md").read_text()
+    assert f"{', '.join(FORMATS[:-4])}, TIFF or PPM, of any size" in (ROOT / "README.md").read_text()
 
 
 def test_formats_are_all_read():

@@ -48,7 +48,8 @@ def test_cleaned_keeps_what_affects_the_pixels():
     other = [chunk(kind, b"x") for kind in (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"gAMA", b"pHYs", b"prVt", b"tIME")]
     kept = [chunk(kind, b"x") for kind in (b"tRNS", b"eXIf", b"acTL", b"fcTL")]
     assert cleaned(with_chunks(*other, *kept)) == (with_chunks(*kept), 0)
-    assert cleaned(DATA + b"after the end") == (DATA, 0)
+    assert cleaned(DATA + b"after the end") == (DATA + b"after the end", 0)
+    assert cleaned(with_chunks(*other) + b"after the end") == (DATA, 0)
 
 
 @pytest.mark.parametrize(
