@@ -8,6 +8,7 @@ import codecs
 import re
 
 FORMATS = ("JPEG", "PNG", "WebP", "AVIF", "HEIC", "GIF", "BMP", "TIFF", "PPM", "PGM", "PBM")  # that are read
+NOT_A_PICTURE = "not a picture"  # part of the reason for files that have nothing to do with pictures, and of no other
 _HEAD = 4096  # bytes at the start that are looked at
 
 _READABLE = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]} are read"
@@ -148,13 +149,14 @@ def name_content(data: bytes) -> str:
     head = data[:_HEAD]
     for pattern, name in _OTHERS:
         if re.match(pattern, head, re.DOTALL):
-            return f"is {name}, not a picture"
+            return f"is {name}, {NOT_A_PICTURE}"
     if _is_tfrecord(data):
-        return "is a TFRecord file, not a picture"
+        return f"is a TFRecord file, {NOT_A_PICTURE}"
     if not _is_text(head):
-        return f"not a picture, or of an unknown format ({_READABLE})"
+        return f"{NOT_A_PICTURE}, or of an unknown format ({_READABLE})"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    return f"is {'JSON' if start in (b'{', b'[') else 'XML' if start == b'<' else 'text'}, not a picture"
+    kind = "JSON" if start in (b"{", b"[") else "XML" if start == b"<" else "text"
+    return f"is {kind}, {NOT_A_PICTURE}"
 
 
 def _is_text(head: bytes) -> bool:
