@@ -97,9 +97,11 @@ _PICTURES: tuple[tuple[bytes, str, str], ...] = (
     (rb"L\0{3}\x01\x14\x02\0|\[InternetShortcut\]", "a shortcut, not the picture", "copy the picture itself"),
     (rb"data:image/|/9j/4|iVBORw0KGgo", "a picture as base64 text", "decode it with base64 -d"),
 )
-_WEB_PAGE = re.compile(rb"<(?:!doctype html|html|head|body|script|meta)\b", re.IGNORECASE)
-_ERROR_PAGE = re.compile(rb"<(?:\w+:)?(?:error|fault|ExceptionReport|ServiceException)\b", re.IGNORECASE)
-_SVG = re.compile(rb"<(?:\w+:)?svg\b")
+# A drawing may contain parts of a web page, and the other way round: what comes first decides.
+_PAGE_OR_DRAWING = re.compile(
+    rb"<(?:\w+:)?(?:(?P<svg>svg)|(?P<page>!doctype html|html|head|body|script|meta|error|fault|ServiceException\w*))\b",
+    re.IGNORECASE,
+)
 
 # (what a file starts with; its name): neither a picture nor a stand-in for one
 _OTHERS: tuple[tuple[bytes, str], ...] = (
@@ -137,9 +139,10 @@ def name_format(data: bytes) -> str:
     if not head.strip(b"\0"):
         return "contains only zeros: copying or downloading it failed"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        if _SVG.search(head) and not _WEB_PAGE.search(head):
+        first = _PAGE_OR_DRAWING.search(head)
+        if first and first.lastgroup == "svg":
             return f"is an SVG drawing: {_CONVERT}"
-        if _WEB_PAGE.search(head) or _ERROR_PAGE.search(head):
+        if first:
             return f"is a web page, not the picture: {_DOWNLOAD}"
     return ""
 
@@ -161,8 +164,8 @@ def name_content(data: bytes) -> str:
 
 def _is_text(head: bytes) -> bool:
     """Returns whether the start of a file is text in UTF-8, UTF-16 or a Western encoding."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return True
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return head.decode("utf-16", "replace").replace("\n", "").replace("\r", "").replace("\t", "").isprintable()
     if re.search(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]", head):
         return False
     try:

@@ -66,6 +66,7 @@ def open_heif(data: bytes) -> tuple[Any, int]:
     try:
         import pillow_heif  # only here, since importing it takes 0.05 s
 
+        pillow_heif.options.DECODE_THREADS = 1  # with more, the pixels of a damaged file differ from time to time
         file = pillow_heif.open_heif(io.BytesIO(data))
     except ImportError:
         advice = "pip install -r requirements.txt, or convert it to PNG or JPEG"

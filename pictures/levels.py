@@ -9,13 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-_DEPTHS = (
-    8,
-    10,
-    12,
-    14,
-    16,
-)  # bits that sensors deliver; finer steps would treat dark pictures of one camera unequally
+# Bits that sensors deliver. With finer steps, pictures of one camera would more often be treated differently.
+_DEPTHS = (8, 10, 12, 14, 16)
 _OTHER_BYTE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}  # ends of Pillow's raw modes
 
 

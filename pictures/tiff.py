@@ -40,7 +40,7 @@ class Page(TiffImagePlugin.TiffImageFile):
         extra = self._complete_extra_bands()
         self.largest = 4095 if max(bits) == 12 else max(_tuple(tags.get(Base.MaxSampleValue, 0)))
         if interpretation == 0 and max(bits) > 8:
-            self.white_is_zero = True
+            self.white_is_zero = tags.get(Base.PhotometricInterpretation) == 0  # and not missing
             tags[Base.PhotometricInterpretation] = 1
         is_gray_and_other = _COLORS.get(interpretation) == 1 and bits == (16, 16) and extra and not self._has_planes()
         if is_gray_and_other:  # as four bands of 8 bits

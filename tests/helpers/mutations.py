@@ -264,16 +264,20 @@ def by_pillow(data: bytes) -> np.ndarray:
     Returns float (height, width, 3), 0..255. Raises what Pillow raises.
     """
     if data[4:8] == b"ftyp" and b"hei" in data[:40]:
-        image = pillow_heif.open_heif(io.BytesIO(data)).to_pillow()
+        image, scaled = pillow_heif.open_heif(io.BytesIO(data)).to_pillow(), True
+        white_is_zero = False
     else:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            scaled = image.format == "PPM" and image.tile[0].codec_name == "ppm"  # by the level of white in the file
+            white_is_zero = getattr(image, "tag_v2", {}).get(262) == 0
             image.load()
             with contextlib.suppress(Exception):  # a broken EXIF block
                 image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(int)
-        bits = next(bits for bits in (8, 10, 12, 14, 16) if levels.max() < 2**bits)
-        return np.dstack([levels * 256 // 2**bits] * 3).astype(float)
+        bits = 16 if scaled else next(bits for bits in (8, 10, 12, 14, 16) if levels.max() < 2**bits)
+        gray = levels * 256 // 2**bits
+        return np.dstack([255 - gray if white_is_zero else gray] * 3).astype(float)
     pixels = np.asarray((image.convert("RGB") if image.mode == "LAB" else image).convert("RGBA")).astype(float)
     alpha = pixels[..., 3:] / 255
     return pixels[..., :3] * alpha + 255 * (1 - alpha)

@@ -73,6 +73,7 @@ PICTURES = {
     "MNG": (b"\x8aMNG\r\n\x1a\n", "is an MNG or JNG picture"),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is an SVG drawing: convert it to PNG or JPEG"),
     "SVG with a head": (b"<?xml version='1.0'?>\n<!-- made by hand -->\n<svg:svg/>", "is an SVG drawing"),
+    "SVG with a script": (b"<svg><script>move()</script></svg>", "is an SVG drawing"),
     "CR2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(99), "is a raw file of a camera (CR2): convert it to JPEG"),
     "CR3": (media(b"crx "), "is a raw file of a camera (CR3)"),
     "ORF": (b"IIRO\x08\0\0\0", "is a raw file of a camera (ORF)"),

@@ -114,6 +114,15 @@ def test_decode_image_keeps_levels_of_any_bits_in_a_pnm(bits, kind, bands):
     assert note_of(data) == ("" if bits == 16 else f"{bits}-bit levels")
 
 
+@pytest.mark.parametrize(("color", "bands"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_decode_image_keeps_12_bits_in_an_interlaced_png(color, bands):
+    colors, alpha = (bands, []) if bands % 2 else (bands - 1, [65535])
+    rows = b"".join(b"\0" + packed([level] * colors + alpha) for level in (4095, 2048))  # the first and the sixth pass
+    data = png((2, 1), 16, color, rows)
+    header = data[16:28] + b"\1"
+    assert decoded(data[:8] + chunk(b"IHDR", header) + data[33:]) == [[[255] * 3, [128] * 3]]
+
+
 def test_decode_image_keeps_256_levels_of_12_bits():
     pixels = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     for kind in ("PNG", "TIFF", "PPM"):
