@@ -1,44 +1,36 @@
-"""From the bytes of a picture file to pixels: the only way in, for training and for prediction.
-
-The checks of PNG chunks are ours because Pillow's `verify()` accepts a wrong checksum of the last chunk, a missing last
-chunk and unknown critical chunks.
-"""
+"""From the bytes of a picture file to pixels: the only way in, for training and for prediction."""
 
 import contextlib
 import io
 import re
 import struct
-import zlib
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from PIL.ExifTags import Base
 
 from config import ImageConfig
+from pictures import formats, heif, levels, png, pnm, tiff
+from system.terminal import printable
 
-# The formats that are read. The content of a file decides, never its name. Pillow knows many more, but their decoders
-# are rarely used and little tested, and that of EPS starts Ghostscript. MPO files of phones are JPEGs.
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Pillow's names of the formats that it decodes. The content of a file decides, never its name. Pillow knows many more,
+# but their decoders are rarely used and little tested, and that of EPS starts Ghostscript. MPO files of phones are
+# JPEGs. TIFF, PPM and HEIC are opened by modules of their own.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF")
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+_SIGNATURES = (png.SIGNATURE, _JPEG_SIGNATURE, b"GIF8", *tiff.PREFIXES)  # of formats that are read
+_CANON_RAW = re.compile(rb"II\x2a\0.{4}CR", re.DOTALL)  # a TIFF whose first page Pillow may open
 _MARKER = re.compile(
     rb"\xff+[^\xff\xda]", re.DOTALL
 )  # of a JPEG's segment, except for that of the pixels; may be padded
-_BACKGROUND = (255, 255, 255)  # shown through transparent pixels: white, like paper
+_PAPER, _BOARD = (255, 255, 255), (0, 0, 0)  # shown through transparent pixels: white, or black behind what is white
+_VISIBLE = 32  # levels of contrast, of 255; a drawing with less is lost on its ground
+_BLANK_RANGE = 2  # levels by which the pixels of a blank image differ at most
 # Large JPEGs are decoded at this multiple of the final size or more. Compared with a full decode it changes photos by
 # one gray level on average; a factor of 2 changes them by 0.2 levels and takes twice as long.
 _MIN_SCALE = 1.5
-
-
-NOT_A_PICTURE = "not a picture, or of an unknown format"
-
-
-class LoadedPicture(NamedTuple):
-    image: np.ndarray
-    pixels: int
-    note: str
 
 
 class UnreadableImage(ValueError):
@@ -49,36 +41,51 @@ class ImageTooLarge(UnreadableImage):
     """An image whose header declares more pixels than are allowed; it was not decoded."""
 
 
-def load_image(data: bytes, config: ImageConfig, *, max_pixels: int) -> np.ndarray:
+class NotAPicture(UnreadableImage):
+    """A file that has nothing to do with pictures, such as text, or whose content is unknown."""
+
+
+@dataclass(frozen=True)
+class LoadedPicture:
+    """The image of a picture file."""
+
+    image: np.ndarray  # uint8 (height, width, color_channels)
+    pixels: int  # that the file declares, of the page that is used
+    note: str  # what the image does not show, or how it had to be interpreted; "" if nothing
+
+
+def load_picture(data: bytes, config: ImageConfig, *, max_pixels: int) -> LoadedPicture:
     """Returns a picture decoded and resized (stretched) to the size of the config.
 
     Args:
-        data: the content of a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.
+        data: the content of a file of one of `formats.FORMATS`.
         config: the size and the color format of the result.
         max_pixels: larger pictures are not decoded.
 
     Returns:
-        uint8 array (height, width, color_channels), 0..255, RGB or gray, upright by its EXIF orientation, the first
-        frame of an animation, transparent parts on white. A picture that already has the right size is not resampled.
+        the image: uint8 array (height, width, color_channels), 0..255, RGB or gray, upright by its EXIF orientation,
+        the first frame of an animation, transparent parts on white, or on black where they would hide all the rest. A
+        picture that already has the right size is not resampled.
 
     Raises:
         ImageTooLarge: it has more than `max_pixels`.
-        UnreadableImage: it is damaged or not a picture.
+        NotAPicture: it is no picture of any kind.
+        UnreadableImage: it is damaged, or of a format that is not read.
     """
     height, width, channels = config.shape
     mode = "RGB" if channels == 3 else "L"
-    pixels = decode_image(data, mode=mode, min_side=round(_MIN_SCALE * max(height, width)), max_pixels=max_pixels)
+    decoded = _decode(data, mode=mode, min_side=round(_MIN_SCALE * max(height, width)), max_pixels=max_pixels)
     # Averaging areas is right for shrinking and interpolating for enlarging; each axis may need either.
-    shrunk = cv2.resize(
-        pixels, (min(width, pixels.shape[1]), min(height, pixels.shape[0])), interpolation=cv2.INTER_AREA
-    )
-    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).reshape(config.shape)
+    smaller = min(width, decoded.image.shape[1]), min(height, decoded.image.shape[0])
+    shrunk = cv2.resize(decoded.image, smaller, interpolation=cv2.INTER_AREA)
+    image = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).reshape(config.shape)
+    blank = "blank: all of its pixels have the same color" if _is_blank(image) else ""
+    return LoadedPicture(image, decoded.pixels, _join(decoded.note, blank))
 
 
-def load_picture(data: bytes, config: ImageConfig, *, max_pixels: int) -> LoadedPicture:
-    image = load_image(data, config, max_pixels=max_pixels)
-    with Image.open(io.BytesIO(data)) as picture:
-        return LoadedPicture(image, picture.width * picture.height, "")
+def load_image(data: bytes, config: ImageConfig, *, max_pixels: int) -> np.ndarray:
+    """Returns the image of `load_picture` alone; raises the same."""
+    return load_picture(data, config, max_pixels=max_pixels).image
 
 
 def decode_image(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> np.ndarray:
@@ -93,44 +100,149 @@ def decode_image(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> n
         uint8 array (rows, columns, 3) for mode "RGB", (rows, columns) for mode "L".
 
     Raises:
-        ImageTooLarge: its header declares more than `max_pixels`.
-        UnreadableImage: it is damaged or not a picture.
+        the same as `load_picture`.
     """
+    return _decode(data, mode=mode, min_side=min_side, max_pixels=max_pixels).image
+
+
+def _decode(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> LoadedPicture:
     if not data:
         raise UnreadableImage("the file is empty")
+    # Pillow has a limit of its own for the whole process and refuses images of more than twice its size. It is raised
+    # if ours is higher, and not switched off, because Pillow also applies it where a header contradicts itself.
+    Image.MAX_IMAGE_PIXELS = max(max_pixels, Image.MAX_IMAGE_PIXELS or 0)
     try:
-        if data.startswith(_PNG_SIGNATURE):
-            _verify_png_chunks(data)
-        elif data.startswith(_JPEG_SIGNATURE):
-            _verify_jpeg_end(data)
-        with _open(data, max_pixels) as image:
+        if size := pnm.declared_size(data):
+            read = _read_pnm(data, size, max_pixels)
+        elif heif.is_heif(data):
+            read = _read_heif(data, max_pixels)
+        else:
+            read = _read_by_pillow(data, min_side, max_pixels)
+        flat, note = _flatten(read.image, mode)
+        return LoadedPicture(np.asarray(flat), read.pixels, _join(read.note, note))
+    except UnreadableImage:
+        raise
+    except formats.FormatNotRead as error:
+        raise UnreadableImage(str(error)) from None
+    except Image.UnidentifiedImageError:
+        raise _unidentified(data) from None
+    except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, KeyError…
+        reason = printable(" ".join(str(error).split())) or type(error).__name__
+        raise UnreadableImage(f"cannot be decoded: {reason}") from None
+
+
+def _unidentified(data: bytes) -> UnreadableImage:
+    name = "" if heif.is_avif(data) else formats.name_format(data)
+    if not name and (heif.is_avif(data) or data.startswith(_SIGNATURES) or data[8:12] == b"WEBP"):
+        name = "cannot be decoded: its header is damaged"
+    return UnreadableImage(name) if name else NotAPicture(formats.name_content(data))
+
+
+# ---- readers ----
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A picture of any of Pillow's modes with 8 bits per channel, upright."""
+
+    image: Image.Image
+    pixels: int
+    note: str = ""
+
+
+def _read_by_pillow(data: bytes, min_side: int, max_pixels: int) -> _Read:
+    significant_bits, note = 0, ""
+    if data.startswith(png.SIGNATURE):
+        data, significant_bits = png.cleaned(data)
+    elif data.startswith(_JPEG_SIGNATURE):
+        _verify_jpeg_end(data)
+    with _open(data, max_pixels) as image:
+        pixels, frames_note = image.width * image.height, _frames_note(image, data)
+        if _deep_rawmode(image):
+            upright, note = _read_deep(image, data, significant_bits, max_pixels)
+        else:
             image.draft(None, (min_side, min_side))
             _fix_transparent_color(image)
             image.load()
             _rotate_upright(image)
-            return np.asarray(_flatten(image, mode))
-    except ImageTooLarge:
-        raise
-    except Image.UnidentifiedImageError:
-        raise UnreadableImage(NOT_A_PICTURE) from None
-    except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, KeyError…
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableImage(f"cannot be decoded: {reason}") from None
+            upright = image.convert("RGB") if _has_unused_alpha(image) else image
+        return _Read(upright, pixels, _join(frames_note, _bands_note(image), note))
 
 
-def _verify_png_chunks(png: bytes) -> None:
-    """Raises ValueError for a truncated PNG, a wrong checksum, or an unknown chunk that is marked as critical."""
-    view, position, kind = memoryview(png), len(_PNG_SIGNATURE), b""
-    while kind != b"IEND":
-        end = position + 8 + int.from_bytes(view[position : position + 4])  # of the content of this chunk
-        kind = bytes(view[position + 4 : position + 8])
-        if end + 4 > len(png):
-            raise ValueError("the file is truncated")
-        if zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4]):
-            raise ValueError(f"wrong checksum of chunk {kind!r}")
-        if kind[:1].isupper() and kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
-            raise ValueError(f"unknown critical chunk {kind!r}")
-        position = end + 4
+def _frames_note(image: ImageFile.ImageFile, data: bytes) -> str:
+    if isinstance(image, tiff.Page):
+        return "only the first of its pages is used" if tiff.has_more_pages(data) else ""
+    with contextlib.suppress(Exception):  # the next frame of a GIF may be damaged
+        # The second image of an MPO is another view of the same, or for another screen.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            return "only the first frame of its animation is used"
+    return ""
+
+
+def _bands_note(image: ImageFile.ImageFile) -> str:
+    return "its extra bands are not used" if getattr(image, "ignores_bands", False) else ""
+
+
+def _has_unused_alpha(image: ImageFile.ImageFile) -> bool:
+    """Returns whether it is a BMP whose fourth band is all 0, as programs write it that know no transparency."""
+    return image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0)
+
+
+def _read_deep(
+    image: ImageFile.ImageFile, data: bytes, significant_bits: int, max_pixels: int
+) -> tuple[Image.Image, str]:
+    """Returns the picture of an opened file of 16 bits, and a note."""
+    array, note = levels.read_deep(
+        _deep_rawmode(image),
+        lambda rawmode: _load_as(data, rawmode, max_pixels),
+        color_key=_tuple(image.info.get("transparency", ())),
+        largest=getattr(image, "largest", 0),
+        significant_bits=significant_bits,
+    )
+    if getattr(image, "white_is_zero", False):
+        array[..., 0] = 255 - array[..., 0]
+    return _as_image(array), note
+
+
+def _deep_rawmode(image: ImageFile.ImageFile) -> str:
+    """Returns how the file stores a pixel of 16 bits per level; "" for 8 bits."""
+    if isinstance(image, tiff.Page):
+        return image.deep_rawmode
+    rawmode = str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
+    return rawmode if ";16" in rawmode else ""
+
+
+def _load_as(data: bytes, rawmode: str, max_pixels: int) -> np.ndarray:
+    """Returns the pixels of a PNG or TIFF, read as if they were stored in another of Pillow's raw modes."""
+    with _open(data, max_pixels) as image:
+        if isinstance(image, tiff.Page):
+            image.use_rawmode(rawmode)
+        else:
+            image.tile = [tile._replace(args=rawmode) for tile in image.tile]
+        image.load()
+        _rotate_upright(image)
+        return np.asarray(image)
+
+
+def _read_pnm(data: bytes, size: tuple[int, int], max_pixels: int) -> _Read:
+    _check_size(size, max_pixels)
+    array, white = pnm.read_pnm(data)
+    note = ""
+    if white == 65535:  # what programs declare that do not know better
+        white = levels.white_level(int(array.max()))
+        note = levels.note(white)
+    return _Read(_as_image(levels.to_8_bits(array, white)), size[0] * size[1], note)
+
+
+def _read_heif(data: bytes, max_pixels: int) -> _Read:
+    _check_size(heif.declared_size(data), max_pixels)
+    picture, count = heif.open_heif(data)
+    _check_size(picture.size, max_pixels)
+    image = picture.to_pillow()  # upright: its orientation is part of the format, and EXIF must not repeat it
+    if image.mode == "I;16":
+        image = Image.fromarray(levels.to_8_bits(np.asarray(image), 65535))  # pillow-heif has scaled it
+    note = "only the main one of its images is used" if count > 1 else ""
+    return _Read(image, picture.size[0] * picture.size[1], note)
 
 
 def _verify_jpeg_end(jpeg: bytes) -> None:
@@ -145,21 +257,25 @@ def _verify_jpeg_end(jpeg: bytes) -> None:
         raise ValueError("the file is truncated")
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
+# ---- sizes, checked before memory is allocated ----
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     """Returns a picture of which only the header has been read. Raises ImageTooLarge for the size that it declares."""
-    # Pillow has a limit of its own for the whole process and refuses images of more than twice its size. It is raised
-    # if ours is higher, and not switched off, because Pillow also applies it where a header contradicts itself.
-    Image.MAX_IMAGE_PIXELS = max(max_pixels, Image.MAX_IMAGE_PIXELS or 0)
     try:
         _check_size(_declared_size(data), max_pixels)
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        if data.startswith(tiff.PREFIXES) and not _CANON_RAW.match(data):
+            image: ImageFile.ImageFile = tiff.open_page(data)
+        else:
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(re.sub(r"\D*(\d+).*", r"\1", str(error)), max_pixels) from None
     _check_size(image.size, max_pixels)
     tags = getattr(image, "tag_v2", {})  # of a TIFF: each of its tiles is decoded whole, even if the picture is small
     _check_size((tags.get(Base.TileWidth, 0), tags.get(Base.TileLength, 0)), max_pixels)
     if image.mode in ("I", "F"):
-        raise ValueError("its gray levels are signed, fractional or 32-bit, so it is unknown which of them is white")
+        problem = "its gray levels are signed, fractional or 32-bit, so it is unknown which of them is white"
+        raise ValueError(f"{problem}: save it with 8 or 16 bits")
     return image
 
 
@@ -191,17 +307,15 @@ def _too_large(size: str, max_pixels: int) -> ImageTooLarge:
     return ImageTooLarge(f"has {size} pixels, more than --max_megapixels {max_pixels / 10**6:g}")
 
 
-def _fix_transparent_color(image: Image.Image) -> None:
-    """Scales the transparent color of a PNG to 8 bits, like its pixels; Pillow keeps it at the bit depth of the file.
+# ---- colors ----
 
-    The lower 8 of 16 bits are lost, so colors that differ only in them become transparent too.
-    """
+
+def _fix_transparent_color(image: Image.Image) -> None:
+    """Scales the transparent gray of a PNG to 8 bits, like its pixels; Pillow keeps it at the bit depth of the file."""
     tiles = getattr(image, "tile", [])
     color, stored_mode = image.info.get("transparency"), tiles[0].args if tiles else ""
     if color is not None and stored_mode in ("L;2", "L;4"):
         image.info["transparency"] = color * (255 // 3 if stored_mode == "L;2" else 255 // 15)
-    elif color is not None and stored_mode == "RGB;16B":
-        image.info["transparency"] = tuple(level // 256 for level in color)
 
 
 def _rotate_upright(image: Image.Image) -> None:
@@ -209,31 +323,49 @@ def _rotate_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """Returns an image of any of Pillow's modes as "RGB" or "L", with 8 bits per channel."""
-    if image.mode.startswith("I;16"):
-        image = _reduce_gray_levels(image)
-    elif image.mode in ("La", "LAB"):  # Pillow converts them to hardly any other mode
+def _flatten(image: Image.Image, mode: str) -> tuple[Image.Image, str]:
+    """Returns an image of any of Pillow's modes as "RGB" or "L", with 8 bits per channel, and a note."""
+    if image.mode in ("La", "LAB"):  # Pillow converts them to hardly any other mode
         image = image.convert({"La": "LA", "LAB": "RGB"}[image.mode])
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        page = Image.new("RGB", image.size, _BACKGROUND)
-        page.paste(image, mask=image)
-        image = page
-    return image if image.mode == mode else image.convert(mode)
+    if not image.has_transparency_data:
+        return (image if image.mode == mode else image.convert(mode)), ""
+    image = image.convert("RGBA")
+    on_paper = _on_ground(image, _PAPER, mode)
+    if _contrast(on_paper) >= _VISIBLE:
+        return on_paper, ""
+    on_board = _on_ground(image, _BOARD, mode)
+    if _contrast(on_board) < _VISIBLE:
+        return on_paper, ""
+    return on_board, "white on transparent ground, shown on black"
 
 
-def _reduce_gray_levels(image: Image.Image) -> Image.Image:
-    """Returns a gray image of 12 or 16 bits, which Pillow would clip to white, as "L" or, with transparency, "LA"."""
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
-    levels = np.asarray(image)
-    gray = (levels >> (tags.get(Base.BitsPerSample, (16,))[0] - 8)).astype(np.uint8)
-    if tags.get(Base.PhotometricInterpretation) == 0:  # 0 is white; Pillow inverts only images of 8 bits
-        gray = 255 - gray
-    if "transparency" not in image.info:
-        return Image.fromarray(gray)
-    alpha = (levels != image.info["transparency"]).astype(np.uint8) * 255
-    return Image.fromarray(np.dstack([gray, alpha]))
+def _on_ground(image: Image.Image, color: tuple[int, int, int], mode: str) -> Image.Image:
+    page = Image.new("RGB", image.size, color)
+    page.paste(image, mask=image)
+    return page if mode == "RGB" else page.convert(mode)
+
+
+def _contrast(image: Image.Image) -> int:
+    """Returns the largest difference between two levels of a channel."""
+    extrema = np.reshape(image.getextrema(), (-1, 2))
+    return int(np.ptp(extrema, axis=1).max())
+
+
+def _is_blank(image: np.ndarray) -> bool:
+    some = image[::9, ::9, 0]  # enough to tell that nearly all pictures are not blank, in a fraction of the time
+    return np.ptp(some) <= _BLANK_RANGE and bool((np.ptp(image, axis=(0, 1)) <= _BLANK_RANGE).all())
+
+
+def _as_image(array: np.ndarray) -> Image.Image:
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def _tuple(value: object) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _join(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from config import MAX_CLASSES, ImageConfig
 from pictures.copy_names import short_name, source_of
-from pictures.decoding import NOT_A_PICTURE
 from pictures.folders import find_classes, is_ignored, limit_of_links, link_problem, picture_entries
+from pictures.formats import NOT_A_PICTURE
 from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
 from system.errors import UserError
 from system.files import MAX_NAME_BYTES
@@ -188,5 +188,5 @@ def split_off_other_files(pictures: Sequence[Picture]) -> tuple[list[Picture], l
     parts: tuple[list[Picture], list[Picture]] = ([], [])
     for picture in pictures:
         suffix = os.path.splitext(picture.path)[1].lower()  # noqa: PTH122 - a plain string
-        parts[picture.reason == NOT_A_PICTURE and suffix not in _PICTURE_SUFFIXES].append(picture)
+        parts[NOT_A_PICTURE in picture.reason and suffix not in _PICTURE_SUFFIXES].append(picture)
     return parts

@@ -116,7 +116,7 @@ def test_unreadable_pictures_are_named_and_not_counted(ask, labeled):
     assert len(rows) == 13
     assert {(row["true_class"], row["error"]) for row in rows if row["error"]} == {
         ("ant", "the file is empty"),
-        ("bee", "not a picture, or of an unknown format"),
+        ("bee", "is text, not a picture"),
     }
 
 

@@ -110,7 +110,7 @@ def test_a_damaged_copy_is_skipped_and_named(config, rawdata, capsys):
     Path(config.augmented, name).write_bytes(b"no picture")
     preprocess(config)
     assert rows(config, config.augmented)[name].status == SKIPPED
-    assert f"{Path(name).name}: not a picture" in capsys.readouterr().out
+    assert f"{Path(name).name}: is text, not a picture" in capsys.readouterr().out
 
 
 def test_preprocess_again_with_copies_changes_nothing(config, rawdata, capsys):

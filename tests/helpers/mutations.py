@@ -17,13 +17,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageOps
 
 from pictures.decoding import UnreadableImage, decode_image
 
 MAX_PIXELS = 10**6  # of damaged files, whose headers may declare any size
 PNG = b"\x89PNG\r\n\x1a\n"
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # that are read
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")  # that are read; Pillow's names
 MIN_SIDE = 32  # pixels; small enough that the large JPEGs are decoded at a fraction of their size
 
 # scene(16, 24) at quality 75, written by `jpegtran -arithmetic`, because Pillow cannot.
@@ -46,8 +47,13 @@ def scene(height: int = 32, width: int = 40, seed: int = 0) -> np.ndarray:
 
 
 def file_of(image: Image.Image | np.ndarray, kind: str = "PNG", **options) -> bytes:
-    """Returns the content of a picture file, as Pillow writes it."""
+    """Returns the content of a picture file, as Pillow or, for HEIF, pillow-heif writes it."""
     data = io.BytesIO()
+    if kind == "HEIF":
+        pillow_heif.from_pillow(image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+            data, **options
+        )
+        return data.getvalue()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(data, kind, **options)
     return data.getvalue()
 
@@ -62,6 +68,8 @@ def samples() -> dict[str, bytes]:
     exif[0x0112] = 6
     animation = {"save_all": True, "append_images": [other]}
     gray_16_bits = np.asarray(photo.convert("L")).astype(np.uint16) * 257
+    gray_12_bits = gray_16_bits // 16
+    plain = " ".join(map(str, scene().flat)).encode()
     return {
         "JPEG": file_of(photo, "JPEG", quality=90),
         "JPEG, progressive": file_of(photo, "JPEG", progressive=True),
@@ -76,6 +84,7 @@ def samples() -> dict[str, bytes]:
         "PNG, palette": file_of(photo.quantize(64), "PNG", transparency=3),
         "PNG, alpha": file_of(transparent, "PNG", exif=exif),
         "PNG, 16 bits": file_of(gray_16_bits, "PNG"),
+        "PNG, 12 bits": file_of(gray_12_bits, "PNG"),
         "APNG": file_of(photo, "PNG", **animation),
         "WebP": file_of(photo, "WEBP"),
         "WebP, lossless": file_of(photo, "WEBP", lossless=True),
@@ -92,8 +101,17 @@ def samples() -> dict[str, bytes]:
         "TIFF, JPEG": file_of(photo, "TIFF", compression="jpeg"),
         "TIFF, fax": file_of(photo.convert("1"), "TIFF", compression="group4"),
         "TIFF, 16 bits": file_of(gray_16_bits, "TIFF"),
+        "TIFF, 12 bits": file_of(gray_12_bits, "TIFF", compression="tiff_lzw"),
         "AVIF": file_of(photo, "AVIF"),
         "AVIF, alpha": file_of(transparent, "AVIF"),
+        "PBM": file_of(photo.convert("1"), "PPM"),
+        "PGM": file_of(photo.convert("L"), "PPM"),
+        "PGM, 12 bits": file_of(gray_12_bits, "PPM"),
+        "PPM": file_of(photo, "PPM"),
+        "PPM, plain": b"P3\n# a comment\n40 32\n255\n%b\n" % plain,
+        "HEIC": file_of(photo, "HEIF"),
+        "HEIC, alpha": file_of(transparent, "HEIF"),
+        "HEIC, grid": file_of(photo, "HEIF", tile_size=16),
     }
 
 
@@ -108,8 +126,10 @@ def png(size: tuple[int, int], bits: int, color: int, rows: bytes, *extra: bytes
     return PNG + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def tiff(size: tuple[int, int], bits: int, interpretation: int, strip: bytes, *, order: str = "<", **tags) -> bytes:
-    """Returns a TIFF of (width, height) in one uncompressed strip.
+def tiff(
+    size: tuple[int, int], bits: int, interpretation: int, strip: bytes, *, order: str = "<", start: int = 0, **tags
+) -> bytes:
+    """Returns a TIFF of (width, height), not compressed, in one strip, or one for each color if t284=(2,).
 
     Args:
         size: (width, height).
@@ -117,41 +137,55 @@ def tiff(size: tuple[int, int], bits: int, interpretation: int, strip: bytes, *,
         interpretation: the value of tag 262, such as 1 for gray and 2 for RGB.
         strip: the samples.
         order: "<" or ">", as in `struct`; the numbers in `strip` must have the same.
-        tags: other tags by their number, such as t338=(1,).
+        start: where its directory stands in the file to which this is appended, as a further page without a header.
+        tags: other tags by their number, such as t338=(1,). `following` is where the directory of the next page stands.
     """
+    following = tags.pop("following", 0)
     samples = {2: 3, 5: 4, 6: 3, 8: 3}.get(interpretation, 1) + len(tags.get("t338", ()))
     entries = {256: size[:1], 257: size[1:], 258: (bits,) * samples, 259: (1,), 262: (interpretation,)}
     entries |= {277: (samples,), 278: size[1:], **{int(tag[1:]): values for tag, values in tags.items()}}
     where, length = (324, 325) if 322 in entries else (273, 279)  # tiles or strips
-    entries |= {where: (0,), length: (len(strip),)}
-    pointers = {259, 262, 277}  # 16 bits each, like lists; sizes and positions take 32
-    start = 8 + 2 + 12 * len(entries) + 4
-    values = {
-        t: struct.pack(f"{order}{len(v)}{'H' if t in pointers or len(v) > 1 else 'I'}", *v) for t, v in entries.items()
-    }
-    values[where] = struct.pack(order + "I", start + sum(len(v) for v in values.values() if len(v) > 4))
+    planes = samples if entries.get(284) == (2,) else 1  # each color in a strip of its own, or all in one
+    entries |= {where: (0,) * planes, length: (len(strip) // planes,) * planes}
+    shorts = {258, 259, 262, 277, 284, 320, 338, 339, 530}  # 16 bits each; sizes and positions take 32
+    outside_at = (start or 8) + 2 + 12 * len(entries) + 4
+    values = {t: struct.pack(f"{order}{len(v)}{'H' if t in shorts else 'I'}", *v) for t, v in entries.items()}
+    strip_at = outside_at + sum(len(v) for v in values.values() if len(v) > 4)
+    strips = range(strip_at, strip_at + planes * (len(strip) // planes), max(1, len(strip) // planes))
+    values[where] = struct.pack(f"{order}{planes}I", *strips)
     table, outside = b"", b""
     for tag, packed in sorted(values.items()):
-        count = len(entries[tag])
-        kind = 3 if tag in pointers or count > 1 else 4
-        value = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack(order + "I", start + len(outside))
+        value = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack(order + "I", outside_at + len(outside))
         outside += packed if len(packed) > 4 else b""
-        table += struct.pack(order + "HHI", tag, kind, count) + value
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(entries))
-    return head + table + bytes(4) + outside + strip
+        table += struct.pack(order + "HHI", tag, 3 if tag in shorts else 4, len(entries[tag])) + value
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    count, next_page = struct.pack(order + "H", len(entries)), struct.pack(order + "I", following)
+    return (b"" if start else head) + count + table + next_page + outside + strip
+
+
+def reduced_first(*, below: bool = False, order: str = "<") -> bytes:
+    """Returns a TIFF of scene() whose first page is a red copy of 4 × 3 pixels.
+
+    The scene is the second page, or stands in a directory below the first one.
+    """
+    link = {"t330": (1,)} if below else {"following": 1}
+    at = len(tiff((4, 3), 8, 2, bytes(36), order=order, t254=(1,), **link))
+    link = {"t330": (at,)} if below else {"following": at}
+    first = tiff((4, 3), 8, 2, bytes((255, 0, 0)) * 12, order=order, t254=(1,), **link)
+    return first + tiff((40, 32), 8, 2, scene().tobytes(), order=order, start=at, t254=(0,))
 
 
 def bombs(width: int = 60_000, height: int = 60_000) -> dict[str, bytes]:
     """Returns files of less than a kilobyte whose headers declare this size, or the largest of the format."""
     small = Image.new("RGB", (16, 16), (9, 99, 200))
-    still = {kind: file_of(small, kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "AVIF")}
+    still = {kind: file_of(small, kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "AVIF", "HEIF")}
     late = file_of(small, "JPEG", progressive=True)
     lossless, animated = (
         file_of(small, "WEBP", lossless=True),
         file_of(small, "WEBP", save_all=True, append_images=[Image.new("RGB", (16, 16))]),
     )
     wide, high = min(width, 16_383), min(height, 16_383)  # the largest WebP, except for the canvas of an animation
-    ispe = still["AVIF"].index(b"ispe") + 8
+    ispe, heif_ispe = (still[kind].index(b"ispe") + 8 for kind in ("AVIF", "HEIF"))
     sizes = struct.pack("<HH", width, height)
     # A GIF whose only frame is larger than its screen and has to be cleared after it was shown.
     frame = b"GIF89a\x10\0\x10\0\x80\0\0" + bytes(6) + b"!\xf9\x04\x08\0\0\0\0," + bytes(4) + sizes + b"\0\2\2\x4c\1\0;"
@@ -173,6 +207,8 @@ def bombs(width: int = 60_000, height: int = 60_000) -> dict[str, bytes]:
         "WebP, lossless": at(lossless, 21, struct.pack("<I", (wide - 1) | (high - 1) << 14 | lossless[24] >> 4 << 28)),
         "WebP, animated": at(animated, 24, (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")),
         "AVIF": at(still["AVIF"], ispe, struct.pack(">II", min(width, 16_384), min(height, 16_384))),
+        "HEIC": at(still["HEIF"], heif_ispe, struct.pack(">II", width, height)),
+        **{f"P{kind}": b"P%d %d %d 1 0" % (kind, width, height) for kind in range(1, 7)},
     }
 
 
@@ -227,12 +263,21 @@ def by_pillow(data: bytes) -> np.ndarray:
 
     Returns float (height, width, 3), 0..255. Raises what Pillow raises.
     """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.load()
-        with contextlib.suppress(Exception):  # a broken EXIF block
-            image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        return np.dstack([np.asarray(image) // 256] * 3).astype(float)
+    if data[4:8] == b"ftyp" and b"hei" in data[:40]:
+        image, scaled = pillow_heif.open_heif(io.BytesIO(data)).to_pillow(), True
+        white_is_zero = False
+    else:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            scaled = image.format == "PPM" and image.tile[0].codec_name == "ppm"  # by the level of white in the file
+            white_is_zero = getattr(image, "tag_v2", {}).get(262) == 0
+            image.load()
+            with contextlib.suppress(Exception):  # a broken EXIF block
+                image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(int)
+        bits = 16 if scaled else next(bits for bits in (8, 10, 12, 14, 16) if levels.max() < 2**bits)
+        gray = levels * 256 // 2**bits
+        return np.dstack([255 - gray if white_is_zero else gray] * 3).astype(float)
     pixels = np.asarray((image.convert("RGB") if image.mode == "LAB" else image).convert("RGBA")).astype(float)
     alpha = pixels[..., 3:] / 255
     return pixels[..., :3] * alpha + 255 * (1 - alpha)
@@ -247,9 +292,8 @@ def judge(data: bytes) -> str:
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         return f"wrong array: {pixels.dtype} {pixels.shape}"
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-        if image.format == "PNG":
+        by_pillow(data)
+        if data.startswith(PNG):
             with Image.open(io.BytesIO(data)) as image:
                 image.verify()
     except Exception as error:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from config import ImageConfig
 from pictures import decoding
-from pictures.decoding import UnreadableImage, decode_image, encode_png, load_image
+from pictures.decoding import UnreadableImage, decode_image, encode_png, load_image, load_picture
 from tests.helpers.mutations import chunk, file_of, png, tiff
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -185,14 +185,16 @@ def test_decode_image_scales_16_bit_colors_and_alpha(color, levels, expected):
 @pytest.mark.parametrize(
     ("bits", "color", "levels", "key", "expected"),
     [
-        (1, 0, [0b01000000], (0,), [[255] * 3, [255] * 3]),
+        (1, 0, [0b10000000], (1,), [[255] * 3, [0] * 3]),
         (2, 0, [0b01100000], (1,), [[255] * 3, [170] * 3]),  # the second of four levels is transparent, the third not
         (4, 0, [0x12], (1,), [[255] * 3, [34] * 3]),
         (4, 0, [0x10], (0,), [[17] * 3, [255] * 3]),
         (8, 0, [1, 15], (1,), [[255] * 3, [15] * 3]),
         (8, 2, [1, 2, 3, 1, 2, 4], (1, 2, 3), [[255] * 3, [1, 2, 4]]),
-        (16, 0, levels_16(300, 301), (300,), [[255] * 3, [1] * 3]),
-        (16, 2, levels_16(300, 0, 0, 0, 600, 0), (300, 0, 0), [[255] * 3, [0, 2, 0]]),
+        (16, 0, levels_16(300, 32768), (300,), [[255] * 3, [128] * 3]),
+        (16, 0, levels_16(300, 301), (300,), [[255] * 3, [75] * 3]),  # 301 of 10 bits
+        (16, 2, levels_16(300, 0, 0, 301, 32768, 0), (300, 0, 0), [[255] * 3, [1, 128, 0]]),
+        (16, 2, levels_16(300, 0, 0, 301, 0, 0), (300, 0, 0), [[255] * 3, [75, 0, 0]]),
     ],
 )
 def test_decode_image_finds_the_transparent_color_at_any_bit_depth(bits, color, levels, key, expected):
@@ -282,6 +284,130 @@ def test_decode_image_does_not_lower_the_limit_of_pillow():
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
+# ---- what an image does not show ----
+
+
+def note_of(data: bytes, channels: int = 3) -> str:
+    return load_picture(data, ImageConfig(color_channels=channels), max_pixels=MAX_PIXELS).note
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("PNG", (30, 20)), ("JPEG", (1200, 900)), ("PPM", (30, 20)), ("HEIF", (30, 20))]
+)
+def test_load_picture_tells_how_many_pixels_the_file_has(kind, size):
+    picture = load_picture(file_of(noise(*size[::-1]), kind), ImageConfig(), max_pixels=MAX_PIXELS)
+    assert picture.pixels == size[0] * size[1]  # also of a JPEG that is decoded at a fraction of its size
+    assert picture.note == ""
+    assert picture.image.shape == (100, 100, 3)
+
+
+def test_load_image_is_the_image_of_load_picture():
+    data, config = file_of(noise(30, 20), "JPEG"), ImageConfig(height=16, width=24)
+    image = load_image(data, config, max_pixels=MAX_PIXELS)
+    assert np.array_equal(image, load_picture(data, config, max_pixels=MAX_PIXELS).image)
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("GIF", "only the first frame of its animation is used"),
+        ("PNG", "only the first frame of its animation is used"),
+        ("WEBP", "only the first frame of its animation is used"),
+        ("AVIF", "only the first frame of its animation is used"),
+        ("TIFF", "only the first of its pages is used"),
+        ("MPO", ""),  # another view of the same
+    ],
+)
+def test_load_picture_notes_further_frames_and_pages(kind, note):
+    frames = [Image.fromarray(noise(16, 16)), Image.fromarray(block(RED))]
+    assert note_of(file_of(frames[0], kind, save_all=True, append_images=frames[1:])) == note
+    assert note_of(file_of(frames[0], "JPEG" if kind == "MPO" else kind)) == ""
+
+
+BLANK = "blank: all of its pixels have the same color"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("difference", "note"), [(0, BLANK), (2, BLANK), (3, "")])
+def test_load_picture_notes_blank_pictures(channels, difference, note):
+    pixels = block((90, 100, 110), 40, 30)
+    pixels[:20] += np.uint8(difference)
+    assert note_of(file_of(pixels), channels) == note
+
+
+def test_load_picture_calls_blank_what_is_blank_after_resizing():
+    pixels = block(WHITE, 2000, 2000)
+    pixels[1000, 1000] = 0  # 1/400 of a pixel in the end
+    assert note_of(file_of(pixels)) == BLANK
+
+
+def test_load_picture_joins_several_notes():
+    frame = Image.fromarray(block(RED))
+    data = file_of(frame, "TIFF", save_all=True, append_images=[frame])
+    assert note_of(data) == f"only the first of its pages is used; {BLANK}"
+
+
+# ---- drawings on transparent ground ----
+
+ON_BLACK = "white on transparent ground, shown on black"
+
+
+def drawing(color, ground=(9, 99, 200), opacity: int = 255) -> np.ndarray:
+    """Returns a square of a color in the middle of a transparent ground, whose color must not matter."""
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[..., :3] = ground
+    pixels[10:30, 10:30] = (*color, opacity)
+    return pixels
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("ground", [(0, 0, 0), (255, 255, 255)])
+def test_load_picture_shows_white_drawings_on_black(kind, ground):
+    data = file_of(Image.fromarray(drawing(WHITE, ground)), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    picture = load_picture(data, ImageConfig(height=40, width=40), max_pixels=MAX_PIXELS)
+    assert picture.note == ON_BLACK
+    assert picture.image[20, 20].min() > 250 and picture.image[2, 2].max() < 5
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_load_picture_shows_white_palette_drawings_on_black(kind):
+    image = Image.new("P", (40, 40), 0)
+    image.putpalette([9, 99, 200, 255, 255, 255])
+    image.paste(1, (10, 10, 30, 30))
+    assert note_of(file_of(image, kind, transparency=0)) == ON_BLACK
+    assert decoded(file_of(image, kind, transparency=0))[[2, 20], [2, 20]].tolist() == [[0] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize(
+    ("color", "opacity", "channels", "note"),
+    [
+        (WHITE, 60, 3, ON_BLACK),  # a watermark
+        ((255, 255, 240), 255, 3, ON_BLACK),  # ivory
+        ((224, 224, 224), 255, 3, ON_BLACK),
+        ((223, 223, 223), 255, 3, ""),  # 32 levels darker than white
+        ((255, 255, 0), 255, 3, ""),  # yellow: visible in color, and as gray only on black
+        ((255, 255, 0), 255, 1, ON_BLACK),
+        ((0, 0, 0), 255, 3, ""),
+        ((0, 0, 0), 30, 3, ""),  # faint on white, and not better on black
+    ],
+)
+def test_load_picture_shows_on_black_only_what_white_hides(color, opacity, channels, note):
+    assert note_of(file_of(drawing(color, opacity=opacity)), channels) == note
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [((0, 0), [[1, 2, 3], [9, 9, 9]]), ((0, 255), [[255] * 3, [9, 9, 9]])])
+def test_decode_image_ignores_the_alpha_of_a_bmp_that_is_all_0(alpha, expected):
+    pixels = bytes((3, 2, 1, alpha[0], 9, 9, 9, alpha[1]))
+    header = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + bytes(52)  # where red, green, blue, alpha are
+    assert decoded(b"BM" + struct.pack("<IHHI", 130, 0, 0, 122) + header + pixels).tolist() == [expected]
+
+
+def test_load_picture_calls_a_picture_that_is_all_transparent_blank():
+    assert note_of(file_of(drawing(RED, opacity=0))) == BLANK
+    assert (decoded(file_of(drawing(RED, opacity=0))) == 255).all()
+
+
 # ---- EXIF ----
 
 STORED = {  # by orientation: how an upright picture is stored
@@ -354,9 +480,9 @@ def damaged() -> dict[str, tuple[bytes, str]]:
     }
     return cuts | {
         "nothing": (b"", "the file is empty"),
-        "zeros": (bytes(1000), "not a picture"),
+        "zeros": (bytes(1000), "contains only zeros"),
         "text": (b"a letter, not a picture\n" * 20, "not a picture"),
-        "a web page": (b"<!DOCTYPE html><html><body>404 Not found</body></html>", "not a picture"),
+        "a web page": (b"<!DOCTYPE html><html><body>404 Not found</body></html>", "is a web page, not the picture"),
         "the start of a JPEG": (jpeg[:20], "not a picture|cannot be decoded"),
         "the start of a PNG": (png_[:8], "not a picture|cannot be decoded"),
         "a truncated WebP": (file_of(noise(40, 50), "WEBP")[:-100], "cannot be decoded"),
@@ -396,14 +522,14 @@ def test_decode_image_does_not_reduce_a_rotated_photo_too_far():
 
 @pytest.mark.parametrize(("side", "expected"), [(1200, 150), (1192, 298)])
 def test_load_image_decodes_large_jpegs_at_1_5_times_the_final_size(monkeypatch, side, expected):
-    shapes = []
+    shapes, decode = [], decoding._decode
 
-    def recording(data: bytes, **options) -> np.ndarray:
-        pixels = decode_image(data, **options)
-        shapes.append(pixels.shape)
-        return pixels
+    def recording(data: bytes, **options) -> decoding.LoadedPicture:
+        decoded = decode(data, **options)
+        shapes.append(decoded.image.shape)
+        return decoded
 
-    monkeypatch.setattr(decoding, "decode_image", recording)
+    monkeypatch.setattr(decoding, "_decode", recording)
     loaded(file_of(block(RED, side, side), "JPEG"), 60, 100)
     assert shapes == [(expected, expected, 3)]
 
