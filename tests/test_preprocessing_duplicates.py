@@ -238,7 +238,7 @@ def test_the_split_reports_chance_where_a_leaky_one_reports_success(known_by, co
         class_name = "ant" if number % 2 else "bee"
         for copy in range(12):
             if known_by == "hashes":
-                image, name = as_jpeg(clouds(number), int(rng.integers(60, 95))), f"{rng.integers(10**9)}.jpg"
+                image, name = as_jpeg(clouds(number), int(rng.integers(70, 95))), f"{rng.integers(10**9)}.jpg"
             else:
                 box = (*rng.integers(0, 25, 2), *(135, 95) + rng.integers(0, 25, 2))
                 image, name = clouds(number).crop(box), f"{class_name}_original_{number}.jpg_{UUID.format(copy)}.jpg"

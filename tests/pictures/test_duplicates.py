@@ -87,7 +87,12 @@ def test_assign_groups_compares_hashes_up_to_the_maximum_distance(bits, groups):
 
 def similar_pairs(hashes: np.ndarray, max_distance: int) -> list[tuple[int, int]]:
     """Returns all pairs, sorted; a pair that is found twice is in it twice."""
-    return sorted((int(a), int(b)) for pairs in similar_hashes(hashes, max_distance) for a, b in pairs)
+
+    def is_wanted(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return rows[:, None] < columns
+
+    blocks = similar_hashes(hashes, hashes, max_distance, is_wanted)
+    return sorted((int(rows[r]), int(columns[c])) for rows, columns, near in blocks for r, c in np.argwhere(near))
 
 
 @pytest.mark.parametrize(
