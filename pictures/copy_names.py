@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from pictures.manifest import Picture, updated
+from system.files import MAX_NAME_BYTES
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _COPY_NAMES = (
@@ -42,18 +43,18 @@ _CHANGED = (
 )
 _ANY_CHANGE = rf"(?:(?:random|center){_SEPARATOR}?)?(?:{_AUGMENTED}|{_FLIPPED}|{_ROTATED}|{_CHANGED}){_NUMBERS}"
 _FLAGS = re.IGNORECASE | re.DOTALL
+_CHANGED_STEM = re.compile(rf"(?P<stem>.+?){_SEPARATOR}+{_ANY_CHANGE}", _FLAGS)
 _BESIDE_SOURCE = (
-    re.compile(rf"(?P<stem>.+?){_SEPARATOR}+{_ANY_CHANGE}", _FLAGS),
-    re.compile(rf"(?:{_ANY_CHANGE}|copy of){_SEPARATOR}+(?P<stem>.+)", _FLAGS),
+    _CHANGED_STEM,
+    re.compile(rf"(?:copy of|{_ANY_CHANGE}){_SEPARATOR}+(?P<stem>.+)", _FLAGS),
     re.compile(r"(?P<stem>.+)_0_\d{1,7}", _FLAGS),  # of Keras's ImageDataGenerator for one picture
 )
-_WITHOUT_SOURCE = re.compile(
+_COPY_STEM = re.compile(
     rf"(?P<stem>.+?){_SEPARATOR}+(?:{_AUGMENTED}|{_FLIPPED}|{_ROTATED}){_NUMBERS}", _FLAGS
 )  # the words that hardly occur in the names of photos
 _KERAS = re.compile(r"(?P<stem>(?P<prefix>.*)_(?P<index>0|[1-9]\d*))_(?P<number>0|[1-9]\d{0,6})", re.DOTALL)
 
-_MAX_NAME_BYTES = 245  # of a copy: file systems allow 255, and ".png" is appended in data/, "." and ".part" in between
-_MAX_SOURCE_BYTES = _MAX_NAME_BYTES - len("_augmented_01234567_1000000.jpg")
+_MAX_SOURCE_BYTES = MAX_NAME_BYTES - len("_augmented_01234567_1000000.jpg.png")  # in data/, .png is appended
 
 
 # ---- names that we write ----
@@ -188,14 +189,17 @@ def _stripped(stem: str) -> Iterator[str]:
 def _of_shared_stems(names: Sequence[str]) -> dict[str, str]:
     """Returns the sources of names such as cat1_aug_1.jpg and cat1_aug_2.jpg, if there are several such stems."""
     groups = defaultdict(list)
+    copies: dict[str, bool] = defaultdict(bool)  # which have a name that hardly any photo has
     for name in names:
         folder, _, stem = _stem_of(name).rpartition("/")
-        shared = stem
-        while match := _WITHOUT_SOURCE.fullmatch(shared):
+        shared, is_copy = stem, False
+        while match := _CHANGED_STEM.fullmatch(shared):
+            is_copy |= bool(_COPY_STEM.fullmatch(shared))
             shared = match["stem"]
         if shared != stem:
             groups[f"{folder}/{shared}"].append(name)
-    shared_stems = {stem: own for stem, own in groups.items() if len(own) > 1}
+            copies[f"{folder}/{shared}"] |= is_copy
+    shared_stems = {stem: own for stem, own in groups.items() if len(own) > 1 and copies[stem]}
     return _as_sources(shared_stems) if len(shared_stems) > 1 else {}
 
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from operator import attrgetter
 
 import cv2
 import imagehash
@@ -225,7 +226,8 @@ def mixed_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
     A copy is left out if its source is there.
     """
     photos = defaultdict(list)
-    for picture in stand_ins(p for p in pictures if p.status == KEPT).values():
+    shown = stand_ins(picture for picture in pictures if picture.status == KEPT)
+    for picture in sorted(shown.values(), key=attrgetter("path")):
         photos[picture.photo or picture.group].append(picture)
     return [photo for photo in photos.values() if len({picture.class_name for picture in photo}) > 1]
 
