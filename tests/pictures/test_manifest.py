@@ -194,7 +194,7 @@ def test_read_manifest_refuses_other_files_in_one_line(content, tmp_path):
 )
 def test_read_manifest_makes_all_rows_of_another_version_pending(header, tmp_path, capsys):
     path = tmp_path / "manifest.csv"
-    row = b"ant/a.jpg.png,ant,ant/a.jpg,,ant/a.jpg,train,ab12,00ff,kept,,rawdata/ant/a.jpg,5,6,100x100x3,8\n"
+    row = b"ant/a.jpg.png,ant,ant/a.jpg,ant/a.jpg,train,ab12,00ff,kept,,rawdata/ant/a.jpg,5,6,100x100x3,8\n"
     path.write_bytes(header + row)
     assert read_manifest(path) == [
         Picture(stored="ant/a.jpg.png", class_name="ant", source="ant/a.jpg", path="rawdata/ant/a.jpg", status=PENDING)
