@@ -119,7 +119,7 @@ def _find(
             if symmetry == UNCHANGED:
                 groups.join(nodes[rows], nodes[columns], near & thumbnails.alike(rows, columns))
             elif (near := near & (labels[rows][:, None] == labels[columns])).any():
-                same = near & thumbnails.same(rows, columns, symmetry)
+                same = near & thumbnails.turned(rows, columns, symmetry)
                 groups.join(nodes[rows], nodes[columns], same)
                 photos.join(nodes[rows], nodes[columns], same)
     roots = groups.roots(nodes)
