@@ -87,6 +87,7 @@ class PictureConfig(DecodingConfig, ImageConfig):
     augmented: PathName = "augmented"  # Folder of the copies made by augment.py; they are used for training only.
     data_path: PathName = "data"  # Folder of the standardized images that training reads, and of manifest.csv.
     validation_split: ValidationFraction = 0.2  # Fraction of the photos of each class held out for validation.
+    group_similar: Flag = True  # Keep pictures that look alike on one side of the split. False: only the same picture.
     seed: Seed = 1  # Determines the split, the copies, the initial weights and the order of the pictures.
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from config import PictureConfig
 from pictures.data_folder import DataFolder, has_foreign_data, read_pixels
-from pictures.duplicates import assign_groups, mixed_groups
+from pictures.duplicates import assign_groups, grouping, mislabeled_lines
 from pictures.listing import index_classes, index_pictures, split_off_other_files
 from pictures.manifest import (
     EXCLUDED,
@@ -37,7 +37,7 @@ from pictures.manifest import (
     shape_text,
 )
 from pictures.report import print_reasons, report
-from pictures.split import assign_splits, exclude_unusable_copies
+from pictures.split import assign_splits, exclude_unusable_copies, few_validate_lines
 from pictures.standardize import add_hashes
 from system.errors import EXIT_SUCCESS, UserError
 from system.files import locked, remove_partial_files
@@ -84,13 +84,17 @@ def _update(
     # A picture is standardized before it is compared with others; the split follows from the comparison.
     originals = folder.update(originals, others=[folder.previous_by_key.get(copy.key, copy) for copy in copies])
     if not folder.keeps_groups(originals):
-        originals = assign_groups(originals, pixels_of=partial(read_pixels, config=config))
+        originals = _assign_groups(originals, config)
     _warn_mislabeled(originals)
     originals = _assign_splits(originals, config)
     copies = exclude_unusable_copies(copies, originals)
     pictures = folder.update([*folder.mark_missing(originals), *copies])  # now it is known which copies are needed
     folder.finish(pictures)
     return pictures
+
+
+def _assign_groups(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
+    return assign_groups(pictures, pixels_of=partial(read_pixels, config=config), similar=config.group_similar)
 
 
 def _assign_splits(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
@@ -101,7 +105,10 @@ def _assign_splits(pictures: Sequence[Picture], config: PictureConfig) -> list[P
         print(f"class {printable(name)}: none of its files is a picture, so it is not a class of this run")
     if len(names) < 2:
         raise UserError(f"{printable(config.raw_data)}: at least two classes with pictures are needed")
-    assigned = {p.path: p for p in assign_splits(candidates, fraction=config.validation_split, seed=config.seed)}
+    candidates = assign_splits(candidates, fraction=config.validation_split, seed=config.seed)
+    for line in few_validate_lines(candidates, fraction=config.validation_split):
+        print(line)
+    assigned = {picture.path: picture for picture in candidates}
     return [assigned.get(picture.path, picture) for picture in pictures]
 
 
@@ -114,11 +121,12 @@ def training_pictures(config: PictureConfig) -> list[Picture]:
     data = Path(config.data_path)
     if has_foreign_data(data) and _is_ready_made(config):
         print(f"{printable(data)}/ has no {MANIFEST}, so it was not made by this toolkit; it is used as it is")
-        found = _index_foreign_data(config)
-        found = assign_groups(found, pixels_of=partial(read_pixels, config=config))
+        found = _assign_groups(_index_foreign_data(config), config)
         _warn_mislabeled(found)
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
         found = _reuse_data_folder(config)
+        if any(picture.grouped not in (0, grouping(similar=config.group_similar)) for picture in found):
+            found = _assign_groups(found, config)
     else:
         return preprocess(config)
     found = _assign_splits(found, config)
@@ -178,9 +186,8 @@ def _refuse_same_names(pictures: Sequence[Picture]) -> None:
 
 
 def _warn_mislabeled(pictures: Sequence[Picture]) -> None:
-    for group in mixed_groups(pictures):
-        names = " and ".join(printable(picture.path) for picture in group)
-        print(f"probably mislabeled: {names} show the same picture")
+    for line in mislabeled_lines(pictures):
+        print(line)
 
 
 def main(config: PictureConfig) -> int:

@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from config import AugmentConfig, ImageConfig
 from pictures.copy_names import copy_name
 from pictures.decoding import UnreadableImage, decode_image
 from pictures.folders import read_regular_file
-from pictures.manifest import TRAIN, Picture
+from pictures.manifest import TRAIN, Picture, stand_ins
 
 _MIN_SIDE = 32  # pixels; Augmentor's operations fail on tiny images
 _MAX_ASPECT = 3  # and on narrow ones
@@ -42,9 +43,9 @@ class CopyTask:
 def plan(pictures: Sequence[Picture], sample: int) -> list[CopyTask]:
     """Returns tasks for `sample` copies of each class, spread over its training sources as evenly as possible."""
     classes = defaultdict(list)
-    for picture in sorted(pictures, key=lambda picture: picture.path):
-        if picture.split == TRAIN and not picture.is_copy:
-            classes[picture.class_name].append(picture)
+    training = stand_ins(picture for picture in pictures if picture.split == TRAIN)  # copies are not copied again
+    for picture in sorted(training.values(), key=attrgetter("path")):
+        classes[picture.class_name].append(picture)
     tasks = [
         CopyTask(picture, range(sample // len(sources) + (index < sample % len(sources))))
         for sources in classes.values()

@@ -22,6 +22,7 @@ import numpy as np
 
 from config import PictureConfig
 from pictures.decoding import UnreadableImage, load_image
+from pictures.duplicates import grouping
 from pictures.folders import find_classes, picture_entries, picture_files, read_image, read_regular_file
 from pictures.manifest import (
     EXCLUDED,
@@ -135,7 +136,8 @@ class DataFolder:
     def keeps_groups(self, originals: Sequence[Picture]) -> bool:
         """Returns whether the groups of the last run are still valid, because it compared exactly these pictures."""
         kept = {picture.key for picture in originals if picture.status == KEPT}
-        compared = {picture.key for picture in self.previous if picture.grouped}
+        grouped = grouping(similar=self._config.group_similar)
+        compared = {picture.key for picture in self.previous if picture.grouped == grouped}
         return kept == compared and all(picture.grouped for picture in originals if picture.status == KEPT)
 
     def _reusable(self, picture: Picture) -> Picture | None:

@@ -1,13 +1,16 @@
 """Which pictures show the same photo, so that none is used for training while another one is used for validation.
 
-Names identify copies (manifest.py); perceptual hashes find pictures that were saved again, reduced, slightly cropped,
-or put into two class folders. The hash is ImageHash's. The search is ours: imagededup needs torch, fastdup has
-a non-commercial license, and cleanvision needs pandas.
+Names identify copies (copy_names.py). Perceptual hashes find pictures that may look alike, and thumbnails confirm it
+(similarity.py): pictures saved again, reduced or slightly cropped, mirrored or turned, and series of one scene. The
+hash is ImageHash's. The search is ours: imagededup needs torch, fastdup has a non-commercial license, and cleanvision
+needs pandas.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
+from operator import attrgetter
 
 import cv2
 import imagehash
@@ -16,16 +19,18 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pictures.manifest import KEPT, Picture, updated
+from pictures.manifest import KEPT, Picture, stand_ins, updated
+from pictures.similarity import MIRRORED_OR_TURNED, UNCHANGED, Thumbnails
+from system.terminal import printable, progress
 
 # Measured on photos and drawings: saving again, halving the size, cutting off 2 % of each side or changing the
 # brightness by 30 % changes at most 8 of 64 bits of nearly all pictures; different pictures differ in at least 10.
 # Logos on a plain background can have the same hash and yet differ, so each pair is confirmed by comparing thumbnails.
 MAX_HASH_DISTANCE = 8  # bits
-_MIN_CORRELATION = 0.98
-_THUMBNAIL_SIDE = 8  # pixels
-_BLOCK = 2**16  # distances computed at a time
-_NO_PAIRS = np.zeros((0, 2), int)
+SIMILAR, SAME = 1, 2  # which pictures were grouped
+_BLOCK = 2**21  # pairs compared at a time
+_MAX_LINES = 10  # of warnings
+_MAX_NAMES = 3  # in one of them
 
 
 def perceptual_hash(pixels: np.ndarray) -> str:
@@ -41,95 +46,205 @@ def perceptual_hash(pixels: np.ndarray) -> str:
     return str(imagehash.phash(Image.fromarray(cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA))))
 
 
-def assign_groups(pictures: Sequence[Picture], *, pixels_of: Callable[[Picture], np.ndarray]) -> list[Picture]:
-    """Returns the pictures with the group of every kept one: the first, by name, of the sources that show the same.
+def grouping(*, similar: bool) -> int:
+    """Returns how groups are made: of all pictures that look alike, or only of those that are the same picture."""
+    return SIMILAR if similar else SAME
+
+
+def assign_groups(
+    pictures: Sequence[Picture], *, pixels_of: Callable[[Picture], np.ndarray], similar: bool = True
+) -> list[Picture]:
+    """Returns the pictures with the photo and the group of every kept one: each named by the first of its sources.
+
+    Sources of one photo are the same picture: equal files, or differing by no more than saving again, resizing and, in
+    one class, mirroring or turning. (Not in several classes: these may be about left and right.) Sources of one group
+    look alike, directly or through others between them.
 
     Args:
         pictures: rows of a manifest with their perceptual hashes.
         pixels_of: returns the standardized pixels of a picture, uint8 (height, width, 3 or 1). It is called only for
             candidates, which are few.
+        similar: whether pictures that look alike are in one group, or only those that are the same picture.
     """
     kept = [picture for picture in pictures if picture.status == KEPT]
     sources = sorted({picture.source for picture in kept})
     index = {source: number for number, source in enumerate(sources)}
-    node = np.array([index[picture.source] for picture in kept], int)
-    rows, columns = node[np.concatenate([_NO_PAIRS, *_same_pictures(kept, pixels_of)])].T
-    links = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(len(sources),) * 2)
-    _, component = connected_components(links, directed=False)
-    _, first = np.unique(component, return_index=True)
-    group = {source: sources[first[component[number]]] for source, number in index.items()}
-    return [updated(p, group=group[p.source], grouped=1) if p.status == KEPT else p for p in pictures]
+    photos, groups = _Components(len(sources)), _Components(len(sources))
+    first_with: dict[str, Picture] = {}
+    firsts = [first_with.setdefault(picture.sha256 or picture.path, picture) for picture in kept]
+    nodes, first_nodes = (np.array([index[picture.source] for picture in part], int) for part in (kept, firsts))
+    for components in (photos, groups):
+        components.join_pairs(nodes, first_nodes)  # equal files
+    distinct = [
+        picture for picture, first in zip(kept, firsts, strict=True) if picture is first and first.perceptual_hash
+    ]
+    nodes = np.array([index[picture.source] for picture in distinct], int)
+    with progress(len(distinct), "comparing", leave=False) as advance:
+
+        def load(at: int) -> np.ndarray:
+            advance(1)
+            return pixels_of(distinct[at])
+
+        _find(distinct, nodes, Thumbnails(len(distinct), load), photos=photos, groups=groups)
+    grouped = grouping(similar=similar)
+    first_photos, first_alike = photos.roots(), (groups if similar else photos).roots()
+
+    def assign(picture: Picture) -> Picture:
+        node = index[picture.source]
+        photo, group = sources[first_photos[node]], sources[first_alike[node]]
+        return updated(picture, photo=photo, group=group, grouped=grouped)
+
+    return [assign(picture) if picture.status == KEPT else picture for picture in pictures]
 
 
-def mixed_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
-    """Returns the groups whose pictures are in several class folders, of which at most one can be right."""
-    groups = defaultdict(list)
-    for picture in pictures:
-        if picture.status == KEPT and not picture.is_copy:
-            groups[picture.group].append(picture)
-    return [group for group in groups.values() if len({picture.class_name for picture in group}) > 1]
+def _find(
+    pictures: Sequence[Picture],
+    nodes: np.ndarray,
+    thumbnails: Thumbnails,
+    *,
+    photos: "_Components",
+    groups: "_Components",
+) -> None:
+    """Joins the nodes of the pictures: in `groups` if they look alike, in `photos` too if they are the same picture."""
+    hashes = np.array([int(picture.perceptual_hash, 16) for picture in pictures], np.uint64)
+    classes = {name: number for number, name in enumerate(sorted({picture.class_name for picture in pictures}))}
+    labels = np.array([classes[picture.class_name] for picture in pictures], int)
+
+    def apart(components: _Components, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return components.roots(nodes[rows])[:, None] != components.roots(nodes[columns])
+
+    for symmetry in (UNCHANGED, *MIRRORED_OR_TURNED):
+        turned = symmetry.apply_to_hashes(hashes)
+        for rows, columns, near in similar_hashes(turned, hashes, MAX_HASH_DISTANCE, partial(apart, groups)):
+            if symmetry == UNCHANGED:
+                groups.join(nodes[rows], nodes[columns], near & thumbnails.alike(rows, columns))
+            elif (near := near & (labels[rows][:, None] == labels[columns])).any():
+                same = near & thumbnails.turned(rows, columns, symmetry)
+                groups.join(nodes[rows], nodes[columns], same)
+                photos.join(nodes[rows], nodes[columns], same)
+    roots = groups.roots(nodes)
+    order = np.argsort(roots, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(roots[order])) + 1):
+        start, step = 0, 1
+        while start < len(members):
+            rows, columns = members[start : start + step], members[start:]
+            if (wanted := apart(photos, rows, columns)).any():
+                photos.join(nodes[rows], nodes[columns], wanted & thumbnails.same(rows, columns))
+            start += step
+            step = min(2 * step, max(1, _BLOCK // len(members)))  # the first few may join most of the others
 
 
-def _same_pictures(kept: Sequence[Picture], pixels_of: Callable[[Picture], np.ndarray]) -> Iterator[np.ndarray]:
-    """Yields the indices of pictures that are the same file or look the same, int (pairs, 2), in blocks."""
-    first_with: dict[str, int] = {}
-    first = np.array([first_with.setdefault(p.sha256, at) if p.sha256 else at for at, p in enumerate(kept)], int)
-    yield np.stack([first, np.arange(len(kept))], axis=1)
-    distinct = np.array([at for at, p in enumerate(kept) if p.perceptual_hash and first[at] == at], int)
-    hashes = np.array([int(kept[at].perceptual_hash, 16) for at in distinct], np.uint64)
-    thumbnails: dict[int, np.ndarray] = {}  # of the candidates
+class _Components:
+    """The connected components of a graph to which links are added; each is named by its first node.
 
-    def thumbnail(at: int) -> np.ndarray:
-        if at not in thumbnails:
-            thumbnails[at] = _thumbnail(pixels_of(kept[at]))
-        return thumbnails[at]
+    SciPy's connected_components alone would need all links at once, and its DisjointSet looks up one node at a time.
+    """
 
-    for near in similar_hashes(hashes, MAX_HASH_DISTANCE):
-        candidates, position = np.unique(distinct[near], return_inverse=True)
-        small = np.array([thumbnail(at) for at in candidates.tolist()])
-        one, other = small[position.reshape(near.shape).T]
-        yield distinct[near][np.einsum("pv,pv->p", one, other) >= _MIN_CORRELATION]
+    def __init__(self, count: int) -> None:
+        self._parents = np.arange(count)
+
+    def roots(self, nodes: np.ndarray | None = None) -> np.ndarray:
+        """Returns the first node of the component of each of the nodes, or of all."""
+        nodes = np.arange(len(self._parents)) if nodes is None else nodes
+        roots = self._parents[nodes]
+        while (above := self._parents[roots]).tobytes() != roots.tobytes():
+            roots = above
+        self._parents[nodes] = roots
+        return roots
+
+    def join(self, rows: np.ndarray, columns: np.ndarray, linked: np.ndarray) -> None:
+        """Adds the links between two lists of nodes, bool (rows, columns)."""
+        self.join_pairs(rows, columns, np.nonzero(linked))
+
+    def join_pairs(self, ones: np.ndarray, others: np.ndarray, pairs: tuple[np.ndarray, ...] | None = None) -> None:
+        """Adds links between two lists of nodes, given by positions in these lists, or by default one by one."""
+        nodes, position = np.unique(self.roots(np.concatenate([ones, others])), return_inverse=True)
+        one, other = position[: len(ones)], position[len(ones) :]
+        ends = (one[pairs[0]], other[pairs[1]]) if pairs else (one, other)
+        graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(len(nodes),) * 2)
+        _, component = connected_components(graph, directed=False)
+        _, first = np.unique(component, return_index=True)
+        self._parents[nodes] = nodes[first[component]]
 
 
-def similar_hashes(hashes: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
-    """Yields the indices, int (pairs, 2), of all pairs of hashes that differ in at most `max_distance` bits, in blocks.
+def similar_hashes(
+    rows: np.ndarray, columns: np.ndarray, max_distance: int, is_wanted: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields all wanted pairs of hashes that differ in at most `max_distance` bits, in blocks, each pair once.
 
     If 64 bits are split into max_distance + 1 parts, two similar hashes have at least one equal part. So only hashes
     with an equal part are compared: a small fraction, unless most are the same.
 
     Args:
-        hashes: uint64 (n,).
+        rows: uint64 (n,).
+        columns: uint64 (m,).
         max_distance: 0 to 63.
+        is_wanted: called with indices of rows and of columns, before they are compared; returns bool (rows, columns).
+
+    Yields:
+        indices of rows, indices of columns, and which of these pairs are wanted and similar, bool (rows, columns).
 
     Algorithm: multi-index hashing (Norouzi, Punjani and Fleet 2012).
     """
     cuts = [64 * part // (max_distance + 1) for part in range(max_distance + 2)]
     masks = np.array([(1 << high) - (1 << low) for low, high in pairwise(cuts)], np.uint64)
     for part, mask in enumerate(masks):
-        order = np.argsort(hashes & mask, kind="stable")
-        ends = np.flatnonzero(np.diff(hashes[order] & mask)) + 1
-        for start, end in pairwise([0, *ends.tolist(), len(order)]):
-            for pairs in _similar_among(hashes, order[start:end], max_distance):
-                one, other = hashes[pairs].T
-                found_before = ((one ^ other)[:, None] & masks[:part] == 0).any(axis=1)
-                if not found_before.all():
-                    yield pairs[~found_before]
+        for row, column in _equal_values(rows & mask, columns & mask):
+            step = max(1, _BLOCK // len(column))
+            for start in range(0, len(row), step):
+                block = row[start : start + step]
+                wanted = is_wanted(block, column)
+                if not wanted.any():
+                    continue
+                different = rows[block][:, None] ^ columns[column]
+                near = wanted & (np.bitwise_count(different) <= max_distance)
+                for earlier in masks[:part] if near.any() else ():
+                    near &= different & earlier != 0  # else the pair was found before
+                if near.any():
+                    used, beside = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+                    yield block[used], column[beside], near[np.ix_(used, beside)]
 
 
-def _similar_among(hashes: np.ndarray, indices: np.ndarray, max_distance: int) -> Iterator[np.ndarray]:
-    """Yields the same as `similar_hashes` for some indices, comparing each hash with every later one."""
-    own = hashes[indices]
-    rows = max(1, _BLOCK // max(1, len(own)))
-    for start in range(0, len(own) - 1, rows):
-        distances = np.bitwise_count(own[start : start + rows, None] ^ own[None, start:])
-        row, column = divmod(np.flatnonzero(distances <= max_distance), len(own) - start)
-        pairs = indices[start + np.stack([row, column], axis=1)]
-        if (row < column).any():
-            yield pairs[row < column]
+def _equal_values(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields the indices of rows and of columns with the same value, for each value that both have."""
+    row_order, column_order = (np.argsort(values, kind="stable") for values in (rows, columns))
+    values = np.intersect1d(rows, columns)
+    bounds = [
+        (np.searchsorted(part[order], values, side="left"), np.searchsorted(part[order], values, side="right"))
+        for part, order in ((rows, row_order), (columns, column_order))
+    ]
+    for row_start, row_end, column_start, column_end in np.stack([*bounds[0], *bounds[1]], axis=1).tolist():
+        yield row_order[row_start:row_end], column_order[column_start:column_end]
 
 
-def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Returns a tiny image as a vector of mean 0 and length 1, so that the product of two is their correlation."""
-    small = cv2.resize(pixels, (_THUMBNAIL_SIDE,) * 2, interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-    small -= small.mean()
-    return small / max(float(np.linalg.norm(small)), 1e-9)
+# ---- what the user is told ----
+
+
+def mixed_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
+    """Returns the pictures that are in several class folders, of which at most one can be right.
+
+    A copy is left out if its source is there.
+    """
+    photos = defaultdict(list)
+    shown = stand_ins(picture for picture in pictures if picture.status == KEPT)
+    for picture in sorted(shown.values(), key=attrgetter("path")):
+        photos[picture.photo or picture.group].append(picture)
+    return [photo for photo in photos.values() if len({picture.class_name for picture in photo}) > 1]
+
+
+def mislabeled_lines(pictures: Sequence[Picture]) -> list[str]:
+    """Returns a few lines that name pictures which are in the folders of several classes."""
+    groups = mixed_groups(pictures)
+    lines = []
+    for group in groups[:_MAX_LINES]:
+        first_of = {picture.class_name: picture for picture in reversed(group)}  # at least one of two classes
+        named = [*first_of.values(), *(p for p in group if p not in first_of.values())]
+        names = " and ".join(printable(picture.path) for picture in sorted(named[:_MAX_NAMES], key=group.index))
+        more = f" and {len(group) - _MAX_NAMES:,} more" if len(group) > _MAX_NAMES else ""
+        lines.append(f"probably mislabeled: {names}{more} show the same picture")
+    if len(groups) > _MAX_LINES:
+        lines.append(
+            f"probably mislabeled: {len(groups) - _MAX_LINES:,} more pictures like these; pictures in several classes "
+            "have the same entry in the column photo of manifest.csv"
+        )
+    return lines

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from config import MAX_CLASSES, ImageConfig
-from pictures.copy_names import short_name, source_of
+from pictures.copy_names import short_name, source_of, with_sources
 from pictures.folders import find_classes, is_ignored, limit_of_links, link_problem, picture_entries
 from pictures.formats import NOT_A_PICTURE
 from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
@@ -33,11 +33,12 @@ _PLACEHOLDER = re.compile(r"\..+\.icloud", re.DOTALL)  # of a file that has not 
 
 def index_pictures(folder: Path, config: ImageConfig) -> list[Picture]:
     """Returns all files in the class folders of a folder as manifest rows that are pending or, if refused, skipped."""
-    return [
+    pictures = [
         picture
         for class_name, class_folder in find_classes(folder).items()
         for picture in _index_class(class_name, class_folder, config)
     ]
+    return with_sources(pictures)
 
 
 def _index_class(class_name: str, class_folder: Path, config: ImageConfig) -> list[Picture]:

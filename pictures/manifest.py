@@ -30,7 +30,8 @@ class Picture:
     stored: str = ""  # the image made from it, below data_path; "" if there is none
     class_name: str
     source: str  # the photo that it shows, as <class>/<name>: itself, unless its name is that of a copy
-    group: str = ""  # the first of the sources that show the same photo; they are on one side of the split
+    photo: str = ""  # the first of the sources that are the same picture: saved again, resized, mirrored or turned
+    group: str = ""  # the first of the sources that look alike; they are on one side of the split
     split: str = ""  # "train" or "validation"
     sha256: str = ""  # of the file
     perceptual_hash: str = ""  # 64 bits in hexadecimal; near-duplicates share nearly all of them
@@ -41,7 +42,7 @@ class Picture:
     pixels: int = 0  # of the file
     shape: str = ""  # of the image: height x width x channels
     stored_sha256: str = ""  # of the image in data/
-    grouped: int = 0  # 1 if the group was found by comparing all sources that were kept, else 0
+    grouped: int = 0  # how the group was found by comparing all sources that were kept: 1 or 2 (duplicates.py), else 0
 
     @property
     def is_copy(self) -> bool:
@@ -75,6 +76,14 @@ def shape_text(config: ImageConfig) -> str:
 def class_names(pictures: Iterable[Picture]) -> list[str]:
     """Returns the sorted names of the classes; a label is an index into this list."""
     return sorted({picture.class_name for picture in pictures})
+
+
+def stand_ins(pictures: Iterable[Picture]) -> dict[str, Picture]:
+    """Returns the picture that stands for each source: the source itself or, if it is not there, its first copy."""
+    found: dict[str, Picture] = {}
+    for picture in sorted(pictures, key=attrgetter("is_copy", "path")):
+        found.setdefault(picture.source, picture)
+    return found
 
 
 def read_manifest(path: Path) -> list[Picture]:

@@ -4,32 +4,53 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
-from pictures.copy_names import source_of
-from pictures.manifest import EXCLUDED, KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, Picture, updated
+from pictures.copy_names import short_source, source_of, with_sources
+from pictures.manifest import EXCLUDED, KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, Picture, stand_ins, updated
 from system.errors import UserError
 from system.terminal import printable
 
+_CHOICE = (
+    "add pictures of other scenes, or use --group_similar False, with which the validation accuracy will be too high"
+)
 
-def draw_validation_groups(groups: Iterable[str], *, fraction: float, seed: int) -> set[str]:
+
+def draw_validation_groups(
+    groups: Iterable[str], *, fraction: float, seed: int, sizes: Mapping[str, int] | None = None
+) -> set[str]:
     """Returns the groups of one class that are used for validation, by their names: at least one, and never all.
 
-    They are ranked by a hash of the seed and their name, so the result does not depend on the order of listing, and a
-    new name moves at most one other to the other side.
+    They have about `fraction` of the pictures. They are taken in the order of a hash of the seed and their name, except
+    for those that are larger than what is still wanted. So the result does not depend on the order of listing, and if
+    all groups are single pictures, a new name moves at most one other to the other side.
+
+    Args:
+        groups: their names.
+        fraction: of the pictures.
+        seed: another one gives other groups.
+        sizes: the number of pictures of each group; without it, one each. If all are too large, the smallest is taken.
     """
     ranked = sorted(set(groups), key=lambda group: hashlib.sha256(os.fsencode(f"{seed}/{group}")).digest())
-    count = min(max(round(fraction * len(ranked)), 1), len(ranked) - 1)
-    return set(ranked[:count])
+    size = {group: sizes[group] if sizes else 1 for group in ranked}
+    total = sum(size.values())
+    wanted = min(max(round(fraction * total), 1), total - 1)
+    drawn = set()
+    for group in ranked:
+        if size[group] <= wanted:
+            drawn.add(group)
+            wanted -= size[group]
+    return drawn or {min(ranked, key=lambda group: size[group])}
 
 
 def assign_splits(pictures: Sequence[Picture], *, fraction: float, seed: int) -> list[Picture]:
-    """Returns the pictures with their side of the split: all of a group for training, or one of it for validation.
+    """Returns the pictures with their side of the split, which is that of their group.
 
-    That one is a source itself, or the first copy if only copies remain. The others of its group are excluded, so that
-    every validation picture counts as one measurement. A group with pictures of several classes is used for training:
-    its labels contradict each other, so nothing can be measured with it.
+    One picture of each photo is used for validation: the source itself, or the first copy if only copies remain. The
+    others are excluded, so that every validation picture counts as one measurement. A group with pictures of several
+    classes is used for training: its labels may contradict each other, and then nothing can be measured with it.
 
     Raises:
         UserError: a class has fewer than two groups of its own.
@@ -40,20 +61,23 @@ def assign_splits(pictures: Sequence[Picture], *, fraction: float, seed: int) ->
         if picture.status == KEPT:
             groups_of[picture.class_name][picture.group].append(picture)
             classes_of[picture.group].add(picture.class_name)
-    representatives: dict[str, str] = {}  # validation group → path of the picture that stands for it
+    validating: set[str] = set()
     for class_name, groups in groups_of.items():
-        own = [group for group in groups if len(classes_of[group]) == 1]
-        if len(own) < 2:
-            raise _too_few(class_name, len(own), pictures)
-        for group in draw_validation_groups(own, fraction=fraction, seed=seed):
-            representatives[group] = min(groups[group], key=lambda picture: (picture.is_copy, picture.path)).path
+        sizes = {group: _count_photos(own) for group, own in groups.items() if len(classes_of[group]) == 1}
+        if len(sizes) < 2:
+            raise _too_few(class_name, len(sizes), pictures)
+        validating |= draw_validation_groups(sizes, fraction=fraction, seed=seed, sizes=sizes)
+    measured: dict[tuple[str, str], str] = {}  # group and photo → path of the picture that stands for it
+    for picture in sorted(pictures, key=attrgetter("is_copy", "path")):
+        if picture.status == KEPT and picture.group in validating:
+            measured.setdefault((picture.group, picture.photo), picture.path)
 
     def assign(picture: Picture) -> Picture:
         if picture.status != KEPT:
             return picture
-        if picture.group not in representatives:
+        if picture.group not in validating:
             return updated(picture, split=TRAIN)
-        representative = representatives[picture.group]
+        representative = measured[picture.group, picture.photo]
         if picture.path == representative:
             return updated(picture, split=VALIDATION)
         reason = f"shows the same as {representative}, which is used for validation"
@@ -64,8 +88,15 @@ def assign_splits(pictures: Sequence[Picture], *, fraction: float, seed: int) ->
 
 def _too_few(class_name: str, groups: int, pictures: Sequence[Picture]) -> UserError:
     own = [picture for picture in pictures if picture.class_name == class_name]
+    kept = [picture for picture in own if picture.status == KEPT]
+    if _are_similar(kept, pictures):
+        others = "" if groups == 1 else ", or like pictures of other classes"
+        return UserError(
+            f"class {printable(class_name)}: all {_count_photos(kept):,} pictures look alike{others}, so they would be "
+            f"on one side of the split between training and validation: {_CHOICE}"
+        )
     skipped = [picture for picture in own if picture.status == SKIPPED]
-    same = sum(picture.status == KEPT for picture in own) - groups
+    same = len(kept) - groups
     why = f" ({len(skipped)} skipped, the first because: {printable(skipped[0].reason)})" if skipped else ""
     why += f" ({same} more show the same as others)" if same > 0 else ""
     return UserError(
@@ -74,9 +105,39 @@ def _too_few(class_name: str, groups: int, pictures: Sequence[Picture]) -> UserE
     )
 
 
+def few_validate_lines(pictures: Sequence[Picture], *, fraction: float) -> list[str]:
+    """Returns one line for each class of which less than half the fraction validates because pictures look alike."""
+    classes = defaultdict(list)
+    for picture in pictures:
+        if picture.status == KEPT:
+            classes[picture.class_name].append(picture)
+    lines = []
+    for class_name, own in sorted(classes.items()):
+        photos = _count_photos(own)
+        wanted, validating = round(fraction * photos), sum(picture.split == VALIDATION for picture in own)
+        if 2 * validating < wanted and _are_similar(own, pictures):
+            lines.append(
+                f"class {printable(class_name)}: {validating:,} of {photos:,} pictures validate instead of {wanted:,}, "
+                f"since pictures that look alike are kept on one side of the split: {_CHOICE}"
+            )
+    return lines
+
+
+def _count_photos(pictures: Iterable[Picture]) -> int:
+    return len({(picture.group, picture.photo) for picture in pictures})
+
+
+def _are_similar(own: Sequence[Picture], pictures: Sequence[Picture]) -> bool:
+    """Returns whether one of the groups of a class has several photos, perhaps of several classes."""
+    groups = {picture.group for picture in own}
+    return _count_photos(p for p in pictures if p.status == KEPT and p.group in groups) > len(groups)
+
+
 def exclude_unusable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> list[Picture]:
-    """Returns copies with the group of their source; excluded unless that exists, is unchanged and for training."""
-    sources = {picture.source: picture for picture in originals if picture.status == KEPT and not picture.is_copy}
+    """Returns copies with their source and its group; excluded unless that exists, is unchanged and for training."""
+    kept = [picture for picture in originals if picture.status == KEPT]
+    sources = stand_ins(kept)
+    sources = {short_source(source): picture for source, picture in sources.items()} | sources
 
     def check(copy: Picture) -> Picture:
         source = sources.get(copy.source)
@@ -89,10 +150,10 @@ def exclude_unusable_copies(copies: Sequence[Picture], originals: Sequence[Pictu
         elif not source.sha256.startswith(source_of(copy.path)[1]):
             reason = "its source has changed since: run augment.py again"
         else:
-            return replace(copy, group=source.group, split=TRAIN)
+            return replace(copy, source=source.source, photo=source.photo, group=source.group, split=TRAIN)
         return replace(copy, stored="", status=EXCLUDED, reason=reason)
 
-    return [check(copy) if copy.status == PENDING else copy for copy in copies]
+    return [check(copy) if copy.status == PENDING else copy for copy in with_sources(copies, kept)]
 
 
 def fingerprint(pictures: Sequence[Picture]) -> str:

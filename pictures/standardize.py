@@ -49,7 +49,7 @@ def _with_image(picture: Picture, loaded: LoadedPicture) -> Picture:
 
 def skipped(picture: Picture, reason: str) -> Picture:
     """Returns the row of a picture that cannot be used."""
-    return replace(picture, stored="", group="", split="", status=SKIPPED, reason=reason)
+    return replace(picture, stored="", photo="", group="", split="", status=SKIPPED, reason=reason)
 
 
 def carry_over(old: Picture, picture: Picture) -> Picture:
@@ -57,5 +57,5 @@ def carry_over(old: Picture, picture: Picture) -> Picture:
     if old.status == EXCLUDED:
         old = replace(old, status=KEPT, reason="", stored=picture.stored)
     elif old.status == KEPT and picture.group:
-        old = updated(old, group=picture.group, split=picture.split)
+        old = updated(old, photo=picture.photo, group=picture.group, split=picture.split)
     return updated(old, path=picture.path)

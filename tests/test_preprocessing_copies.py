@@ -4,13 +4,17 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageEnhance, ImageOps
 
 from config import PictureConfig
+from pictures.copies import plan
 from pictures.copy_names import copy_name
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, VALIDATION, read_manifest
 from preprocessing import preprocess
 from system.errors import UserError
-from tests.helpers.pictures import write_picture
+from tests.helpers.pictures import clouds, save, write_picture
+
+UUID = "123e4567-e89b-12d3-a456-{:012d}"
 
 
 @pytest.fixture
@@ -143,3 +147,88 @@ def test_a_name_in_both_rawdata_and_augmented_is_refused(config, rawdata):
     with pytest.raises(UserError, match="ant00.jpg has the same class and name; remove or rename one"):
         preprocess(config)
     assert not Path(config.data_path).exists()
+
+
+# ---- copies made by other tools ----
+
+ROBOFLOW = "{:032x}"
+CHANGES = {
+    "plain": lambda image: image,
+    "mirrored": ImageOps.mirror,
+    "turned": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "rotated": lambda image: image.rotate(8),
+    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
+    "cropped": lambda image: image.crop((16, 12, 144, 108)),
+}
+NAMES = {
+    "roboflow": lambda source, change: f"{source}_png.rf.{ROBOFLOW.format(100 * source + change)}.jpg",
+    "keras": lambda source, change: f"aug_{source}_{(7919 * source + 3571 * change + 17) % 9973}.png",
+    "imgaug": lambda source, change: f"{source}_aug_{change}.jpg",
+    "albumentations": lambda source, change: (
+        f"{source}_{['copy', 'flip', 'rot90', 'rotate_8', 'bright', 'crop'][change]}.jpg"
+    ),
+    "augmentor": lambda source, change: f"ant_original_{source}.png_{UUID.format(100 * source + change)}.png",
+}
+
+
+@pytest.mark.parametrize("with_sources", [True, False])
+@pytest.mark.parametrize("tool", NAMES)
+def test_copies_of_other_tools_are_on_the_side_of_their_source(tool, with_sources, settings_for):
+    config = settings_for(PictureConfig, height=32, width=32)
+    shown = {}
+    for source in range(8):
+        if with_sources and tool != "keras":  # whose indices do not tell which file it was
+            save(clouds(source), Path(config.raw_data, "ant", f"{source}.png"))
+        for number, change in enumerate(CHANGES.values()):
+            name = NAMES[tool](source, number)
+            shown[f"ant/{name}"] = source
+            save(change(clouds(source)), Path(config.raw_data, "ant", name))
+        save(clouds(100 + source), Path(config.raw_data, "bee", f"IMG_{source}.jpg"))
+    preprocess(config)
+    table = rows(config, config.raw_data)
+    sides = {(source, table[name].split) for name, source in shown.items() if table[name].split}
+    expected = 8 if not with_sources or tool == "keras" else 6  # of the others, all copies are excluded
+    assert len(sides) == expected
+    assert sum(picture.split == VALIDATION for picture in table.values() if picture.class_name == "ant") == 2
+
+
+@pytest.mark.parametrize("change", ["plain", "mirrored", "turned"])
+def test_copies_without_telling_names_are_found_by_content(change, settings_for):
+    config = settings_for(PictureConfig, height=32, width=32)
+    for source in range(8):
+        save(clouds(source), Path(config.raw_data, "ant", f"{source}.png"))
+        save(CHANGES[change](clouds(source)), Path(config.raw_data, "ant", f"x{17 * source}.jpg"))
+        save(clouds(100 + source), Path(config.raw_data, "bee", f"{source}.png"))
+    preprocess(config)
+    table = rows(config, config.raw_data)
+    for source in range(8):
+        assert table[f"ant/x{17 * source}.jpg"].photo == f"ant/{source}.png"
+        assert (table[f"ant/{source}.png"].split == TRAIN) == (table[f"ant/x{17 * source}.jpg"].split == TRAIN)
+
+
+def test_a_class_of_copies_of_roboflow_is_augmented_from_the_first_of_each(settings_for):
+    config = settings_for(PictureConfig, height=32, width=32)
+    for name in ("ant", "bee"):
+        for source in range(4):
+            for number in range(3):
+                image = clouds(10 * source + number + 1000 * (name == "bee"))
+                save(image, Path(config.raw_data, name, f"{source}_jpg.rf.{ROBOFLOW.format(10 * source + number)}.jpg"))
+    pictures = preprocess(config)
+    tasks = plan(pictures, 6)
+    assert sum(len(task.indices) for task in tasks) == 12
+    assert {task.picture.source for task in tasks} == {picture.source for picture in pictures if picture.split == TRAIN}
+    save(clouds(99), Path(config.augmented, tasks[0].names()[0]))
+    (copy,) = (picture for picture in preprocess(config) if "augmented" in picture.path)
+    assert (copy.group, copy.split) == (tasks[0].picture.source, TRAIN)
+
+
+def test_a_copy_of_a_source_with_a_long_name_is_used(settings_for):
+    config = settings_for(PictureConfig, height=32, width=32)
+    for number in range(4):
+        save(clouds(number), Path(config.raw_data, "ant", f"{'猫' * 55}{number}.png"))
+        save(clouds(10 + number), Path(config.raw_data, "bee", f"{number}.png"))
+    source = next(p for p in preprocess(config) if p.class_name == "ant" and p.split == TRAIN)
+    name = copy_name(source.source, source.sha256, 0)
+    save(clouds(99), Path(config.augmented, name))
+    (copy,) = (picture for picture in preprocess(config) if picture.is_copy)
+    assert copy.source == source.source

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance
 
 import preprocessing
 from config import PictureConfig
 from pictures import data_folder
 from pictures.data_folder import read_pixels
 from pictures.manifest import KEPT, TRAIN, VALIDATION, Picture, read_manifest
+from pictures.split import draw_validation_groups
 from preprocessing import preprocess, training_pictures
 from system.errors import UserError
 from tests.helpers.pictures import as_jpeg, clouds, save
@@ -238,7 +239,7 @@ def test_the_split_reports_chance_where_a_leaky_one_reports_success(known_by, co
         class_name = "ant" if number % 2 else "bee"
         for copy in range(12):
             if known_by == "hashes":
-                image, name = as_jpeg(clouds(number), int(rng.integers(60, 95))), f"{rng.integers(10**9)}.jpg"
+                image, name = as_jpeg(clouds(number), int(rng.integers(70, 95))), f"{rng.integers(10**9)}.jpg"
             else:
                 box = (*rng.integers(0, 25, 2), *(135, 95) + rng.integers(0, 25, 2))
                 image, name = clouds(number).crop(box), f"{class_name}_original_{number}.jpg_{UUID.format(copy)}.jpg"
@@ -295,3 +296,98 @@ def test_a_damaged_image_in_data_is_made_again_before_it_is_compared(config):
     save(clouds(50), Path(config.raw_data, "ant", "new.png"))  # otherwise the groups are known, and nothing is compared
     preprocess(config)
     assert rows(config)["ant/3.png"].group == "ant/3.jpg"
+
+
+# ---- series of one scene ----
+
+
+def frame(scene: int, number: int, *, defect: bool = False) -> Image.Image:
+    """Returns a photo of a scene in which an object moves; with a defect it is another object."""
+    image = clouds(scene)
+    x, y = (number * 37) % 130, (number * 23) % 90
+    ImageDraw.Draw(image).rectangle((x, y, x + 8, y + 6), fill="white" if defect else "black")
+    return image
+
+
+def make_series(folder: Path, scenes: int, frames: int) -> None:
+    for scene in range(scenes):
+        for number in range(frames):
+            save(frame(scene, number), folder / "ant" / f"{scene}-{number}.png")
+    for number in range(10):
+        save(clouds(100 + number), folder / "bee" / f"{number}.png")
+
+
+def test_a_series_validates_as_a_whole(config, capsys):
+    make_series(Path(config.raw_data), scenes=10, frames=6)
+    preprocess(config)
+    table = rows(config)
+    ant = [picture for picture in table.values() if picture.class_name == "ant"]
+    assert Counter((picture.status, picture.split) for picture in ant) == {(KEPT, TRAIN): 48, (KEPT, VALIDATION): 12}
+    assert len({picture.group for picture in ant}) == len({(picture.group, picture.split) for picture in ant}) == 10
+    assert len({picture.photo for picture in ant}) == 60
+    output = capsys.readouterr().out
+    assert "mislabeled" not in output
+    assert "validate instead" not in output
+
+
+def test_a_class_of_one_scene_is_refused_unless_it_is_spread(config, capsys):
+    make_series(Path(config.raw_data), scenes=1, frames=40)
+    with pytest.raises(UserError, match="^class ant: all 40 pictures look alike.*, or use --group_similar False"):
+        preprocess(config)
+    for _ in range(2):  # the second time from the manifest
+        preprocess(replace(config, group_similar=False))
+        ant = [picture for picture in rows(config).values() if picture.class_name == "ant"]
+        assert Counter(picture.split for picture in ant) == {TRAIN: 32, VALIDATION: 8}
+        assert {picture.grouped for picture in ant} == {2}
+    with pytest.raises(UserError, match="all 40 pictures look alike"):
+        preprocess(config)
+
+
+def test_parts_photographed_alike_are_not_called_mislabeled(config, capsys):
+    raw = Path(config.raw_data)
+    for number in range(30):
+        save(frame(1, number), raw / "good" / f"{number}.png")
+        save(frame(1, number, defect=True), raw / "scratched" / f"{number}.png")
+    for number in range(5):
+        for name in ("good", "scratched"):
+            save(clouds(100 + 10 * number + len(name)), raw / name / f"other-{number}.png")
+    preprocess(config)
+    output = capsys.readouterr().out
+    assert "mislabeled" not in output
+    assert "class good: 1 of 35 pictures validate instead of 7, since pictures that look alike" in output
+    assert "class scratched: 1 of 35 pictures validate instead of 7" in output
+    assert max(map(len, output.splitlines())) < 300
+    series = [picture for name, picture in rows(config).items() if "other" not in name]
+    assert {(picture.status, picture.split) for picture in series} == {(KEPT, TRAIN)}
+    preprocess(replace(config, group_similar=False))
+    output = capsys.readouterr().out
+    assert "mislabeled" not in output
+    assert "validate instead" not in output
+    assert Counter(picture.split for picture in rows(config).values()) == {TRAIN: 56, VALIDATION: 14}
+
+
+def test_group_similar_applies_to_data_without_raw_pictures(config, capsys):
+    raw = Path(config.raw_data)
+    make_series(raw, scenes=2, frames=10)
+    preprocess(config)
+    shutil.rmtree(raw)
+    for similar, validating in ((True, 10), (False, 4)):
+        kept = training_pictures(replace(config, group_similar=similar))
+        assert sum(picture.split == VALIDATION for picture in kept if picture.class_name == "ant") == validating
+
+
+def test_group_similar_applies_to_foreign_data(config):
+    make_series(Path(config.data_path), scenes=2, frames=10)
+    for similar, validating in ((True, 10), (False, 4)):
+        kept = training_pictures(replace(config, group_similar=similar))
+        assert sum(picture.split == VALIDATION for picture in kept if picture.class_name == "ant") == validating
+
+
+def test_data_without_series_is_split_as_before(config):
+    make_photos(Path(config.raw_data))
+    for similar in (True, False):
+        preprocess(replace(config, group_similar=similar))
+        validating = {name for name, picture in rows(config).items() if picture.split == VALIDATION}
+        assert validating == draw_validation_groups(
+            [f"ant/{number}.png" for number in range(10)], fraction=0.2, seed=1
+        ) | draw_validation_groups([f"bee/{number}.png" for number in range(10, 20)], fraction=0.2, seed=1)

@@ -1,8 +1,12 @@
 """The names that tell which photo a file shows."""
 
+import hashlib
+import os
+
 import pytest
 
-from pictures.copy_names import copy_name, source_of
+from pictures.copy_names import copy_name, short_name, short_source, source_of, sources_among, with_sources
+from pictures.manifest import Picture
 
 SHA256 = "0123456789abcdef" * 4
 UUID = "123e4567-e89b-12d3-a456-426614174000"
@@ -44,3 +48,171 @@ def test_source_of_is_the_inverse_of_copy_name(source):
 
 def test_copy_name_has_four_digits_so_that_copies_sort():
     assert copy_name("ant/a.jpg", SHA256, 7) == "ant/a.jpg_augmented_01234567_0007.jpg"
+
+
+ROBOFLOW = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        (f"ant/IMG_0001_jpg.rf.{ROBOFLOW}.jpg", "ant/IMG_0001.jpg"),
+        (f"ant/my-ant_PNG.rf.{ROBOFLOW}.jpg", "ant/my-ant.PNG"),
+        ("ant/IMG_0001_jpg.rf.9sXbGk2vPqRtYwZa3LmN.jpg", "ant/IMG_0001.jpg"),  # newer
+        (f"ant/deep/a_jpeg.rf.{ROBOFLOW}.jpg", "ant/deep/a.jpeg"),
+        (f"ant/a.rf.{ROBOFLOW}.jpg", "ant/a"),  # without the suffix of the source
+        (f"ant/a_jpg.rf.{ROBOFLOW}.jpg.png", "ant/a.jpg.png"),  # in data/
+        ("ant/a_jpg.rf.0123.jpg", "ant/a_jpg.rf.0123.jpg"),
+        (f"ant/a_jpg_rf_{ROBOFLOW}.jpg", f"ant/a_jpg_rf_{ROBOFLOW}.jpg"),
+    ],
+)
+def test_source_of_knows_the_names_of_roboflow(name, source):
+    assert source_of(name) == (source, "")
+
+
+# ---- names among others ----
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "cat1_aug.jpg",
+        "cat1_aug_3.jpg",
+        "cat1_aug3.png",
+        "cat1_augmented_2.jpg",
+        "cat1-flip.jpg",
+        "cat1_hflip.jpg",
+        "cat1_flip_lr.jpg",
+        "cat1_horizontal_flip.jpg",
+        "cat1_HorizontalFlip.jpg",
+        "cat1_mirrored.jpg",
+        "cat1_rot90.png",
+        "cat1_rotated_-15.jpg",
+        "cat1_rot_90deg.jpg",
+        "cat1_RandomRotate90.jpg",
+        "cat1_crop_10_20.jpg",
+        "cat1_gaussian_noise.jpg",
+        "cat1_bright_1.2.jpg",
+        "cat1_flip_rot90_3.jpg",
+        "cat1_RandomBrightnessContrast.jpg",
+        "cat1_copy.jpg",
+        "cat1 - Copy.jpg",
+        "cat1-copy 2.jpg",
+        "Copy of cat1.jpg",
+        "aug_3_cat1.jpg",
+        "flipped_cat1.jpg",
+        "cat1.jpg_flip.jpg",
+        "cat1_0_7315.png",  # Keras, with the name of the source as prefix
+        "more/cat1_flip.jpg",  # in a sub-folder
+    ],
+)
+def test_sources_among_finds_a_copy_beside_its_source(copy):
+    names = [f"ant/{copy}", "ant/cat1.jpg", "ant/cat2.jpg", "bee/cat1.jpg", "bee/IMG_1.jpg"]
+    assert sources_among(names) == {f"ant/{copy}": "ant/cat1.jpg"}
+    assert sources_among([f"ant/{copy}", "ant/cat2.jpg", "bee/cat1.jpg"]) == {}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["IMG_0001.jpg", "IMG_0002.jpg", "IMG.jpg"],
+        ["IMG_2.jpg", "IMG_2_1.jpg", "IMG_2_2.jpg"],
+        ["photo.jpg", "photo_2024_1234.png", "photo_2024_5678.png", "photo_2023_7.png"],
+        ["DSC.jpg", "DSC (1).jpg", "DSC (2).jpg"],  # downloads of one name
+        ["cat_flip.jpg", "dog_flip.jpg"],
+        ["cat_aug_1.jpg", "cat_aug_2.jpg", "cat_aug_3.jpg"],  # the name of the class
+        ["cat.jpg", "cats_flip.jpg", "cat_flipper.jpg", "catflip.jpg", "cat_flip_b.jpg"],
+        [f"cat_0_{number}.jpg" for number in (7315, 482, 9120, 33)],  # Keras, but of which sources?
+        [f"video_{video}_{frame}.jpg" for video in range(3) for frame in range(40)],
+        [f"video_{video}_{30 * frame}.jpg" for video in range(3) for frame in range(40)],
+        [f"page_{page}_{1000 + 7 * page}.jpg" for page in range(10)],
+        [f"shot_2023_{number}.jpg" for number in (7315, 482)] + [f"shot_2024_{number}.jpg" for number in (9120, 33)],
+        ["2023_dark_1.jpg", "2023_dark_2.jpg", "2024_dark_1.jpg", "2024_dark_2.jpg"],
+        ["flip.jpg", "rot90.jpg", "aug.jpg", "copy.jpg", "_flip.jpg"],
+    ],
+    ids=lambda names: names[0],
+)
+def test_sources_among_leaves_ordinary_names_alone(names):
+    assert sources_among([f"ant/{name}" for name in names]) == {}
+
+
+def test_sources_among_finds_the_names_of_keras():
+    names = [f"ant/aug_{index}_{number}.png" for index in range(3) for number in (7315 + index, 482 * (index + 1))]
+    assert sources_among(names) == {name: f"{name.rpartition('_')[0]}.png" for name in names}
+
+
+def test_sources_among_finds_copies_that_share_a_stem_without_source():
+    names = ["ant/a_aug_0.jpg", "ant/a_aug_1.jpg", "ant/b_flip.jpg", "ant/b_rot90.jpg", "ant/c_aug_0.jpg"]
+    assert sources_among(names) == {
+        "ant/a_aug_0.jpg": "ant/a.jpg",
+        "ant/a_aug_1.jpg": "ant/a.jpg",
+        "ant/b_flip.jpg": "ant/b.jpg",
+        "ant/b_rot90.jpg": "ant/b.jpg",
+    }
+
+
+def test_sources_among_follows_copies_of_copies():
+    names = ["ant/a.jpg", "ant/a_flip.jpg", "ant/a_flip_rot90.jpg"]
+    assert sources_among(names) == {"ant/a_flip.jpg": "ant/a.jpg", "ant/a_flip_rot90.jpg": "ant/a.jpg"}
+
+
+def test_sources_among_takes_a_source_of_most_pictures_for_the_name_of_the_class():
+    def copies(count):
+        return [f"ant/cat_aug_{number}.jpg" for number in range(count)]
+
+    assert len(sources_among(["ant/cat.jpg", *copies(20)])) == 20
+    assert sources_among(["ant/cat.jpg", *copies(21)]) == {}
+
+
+def test_sources_among_takes_no_time_for_long_names():
+    names = ["ant/x_flip_" + "1" * 200 + "z.jpg", "ant/" + "flip_" * 48 + ".jpg", "ant/x.jpg"]
+    assert sources_among(names) == {}
+
+
+def test_with_sources_looks_at_other_pictures_too():
+    def picture(folder, name):
+        return Picture(class_name="ant", source=f"ant/{name}", path=f"{folder}/ant/{name}")
+
+    copies = [picture("augmented", "a_flip.jpg"), picture("augmented", "b_flip.jpg")]
+    flipped, other = with_sources(copies, [picture("rawdata", "a.jpg")])
+    assert (flipped.source, flipped.is_copy) == ("ant/a.jpg", True)
+    assert other == copies[1]
+
+
+# ---- long names ----
+
+
+def test_short_name_is_the_name_if_it_fits():
+    assert short_name("a" * 20, 20) == "a" * 20
+
+
+@pytest.mark.parametrize("suffix", [".jpg", "", ".a-long-suffix"])
+def test_short_name_keeps_the_beginning_and_a_short_suffix(suffix):
+    name = "猫" * 85 + suffix  # three bytes each
+    shorter = short_name(name, 100)
+    digits = hashlib.sha256(name.encode()).hexdigest()[:8]
+    kept = suffix if suffix == ".jpg" else ""
+    assert shorter == "猫" * ((100 - 9 - len(kept)) // 3) + "~" + digits + kept
+    assert 98 <= len(shorter.encode()) <= 100
+
+
+def test_short_name_tells_names_of_one_beginning_apart():
+    assert short_name("猫" * 80 + "a.jpg", 100) != short_name("猫" * 80 + "b.jpg", 100)
+
+
+def test_short_name_takes_bytes_that_are_not_utf_8():
+    assert os.fsencode(short_name(os.fsdecode(b"\xe9" * 255), 100)).startswith(b"\xe9" * 91 + b"~")
+
+
+@pytest.mark.parametrize("name", ["猫" * 85, "猫" * 83 + "ab.jpg", "a" * 251 + ".png"])
+@pytest.mark.parametrize("index", [0, 999_999])
+def test_copy_name_of_a_long_name_fits(name, index):
+    assert len(name.encode()) == 255
+    copy = copy_name(f"ant/{name}", SHA256, index)
+    written = copy.removeprefix("ant/") + ".png"
+    assert len(written.encode()) <= 249  # with "." before and ".part" behind it, 255
+    assert source_of(copy) == (short_source(f"ant/{name}"), "01234567")
+
+
+def test_copy_name_of_the_longest_names_of_earlier_versions_is_the_same():
+    assert copy_name("ant/" + "a" * 170, SHA256, 1) == "ant/" + "a" * 170 + "_augmented_01234567_0001.jpg"

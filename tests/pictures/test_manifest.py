@@ -24,7 +24,8 @@ from system.errors import UserError
 
 SHA256 = "0123456789abcdef" * 4
 COLUMNS = (
-    "stored,class,source,group,split,sha256,perceptual_hash,status,reason,note,path,pixels,shape,stored_sha256,grouped"
+    "stored,class,source,photo,group,split,sha256,perceptual_hash,status,reason,note,path,pixels,shape,stored_sha256,"
+    "grouped"
 )
 HEADER = f"{COLUMNS}\n".encode()
 HEADER_OF_VERSION_1 = (
@@ -94,7 +95,7 @@ def test_write_manifest_makes_a_table_with_the_documented_columns(tmp_path):
     write_manifest(path, [replace(kept("ant/a.jpg"), split=TRAIN, sha256="ab12", stored_sha256="cd", pixels=5)])
     assert path.read_text(encoding="utf-8").splitlines() == [
         COLUMNS,
-        "ant/a.jpg.png,ant,ant/a.jpg,ant/a.jpg,train,ab12,,kept,,,rawdata/ant/a.jpg,5,,cd,0",
+        "ant/a.jpg.png,ant,ant/a.jpg,,ant/a.jpg,train,ab12,,kept,,,rawdata/ant/a.jpg,5,,cd,0",
     ]
 
 
@@ -151,9 +152,9 @@ def test_read_manifest_accepts_two_dots_inside_a_name(tmp_path):
     [
         b"name,label\na.jpg,1\n",
         b"a.jpg\nb.jpg\n",
-        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,many,l,m,0\n",
+        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,l,many,m,n,0\n",
         HEADER + b"a,b,c\n",
-        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,1,l,m,0,more\n",
+        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,l,1,m,n,0,more\n",
         HEADER.replace(b"source,", b""),
         HEADER_OF_VERSION_1 + b"a,b,c\n",
         b"\x89PNG\r\n\x1a\n\x00\x00",

@@ -9,7 +9,13 @@ import pytest
 
 from pictures.copy_names import copy_name, source_of
 from pictures.manifest import EXCLUDED, KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, Picture
-from pictures.split import assign_splits, draw_validation_groups, exclude_unusable_copies, fingerprint
+from pictures.split import (
+    assign_splits,
+    draw_validation_groups,
+    exclude_unusable_copies,
+    few_validate_lines,
+    fingerprint,
+)
 from system.errors import UserError
 
 NAMES = [f"ant/{number}.jpg" for number in range(10)]
@@ -76,6 +82,41 @@ def test_draw_validation_groups_moves_at_most_one_group_for_a_new_one():
         after = draw_validation_groups([*names, "ant/new"], fraction=0.2, seed=1)
         moved.add(len(before ^ (after - {"ant/new"})))
     assert moved == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction", "pictures"),
+    [
+        ([1] * 10, 0.3, 3),
+        ([10] * 10, 0.2, 20),
+        ([5, 1, 1, 1, 1, 1], 0.5, 5),
+        ([30, 1, 1, 1], 0.2, 3),  # the series is too large
+        ([30, 20], 0.2, 20),  # both are too large
+        ([30, 30], 0.2, 30),
+        ([30, 1], 0.9, 1),  # never all
+        ([3, 3], 0.01, 3),  # never none
+    ],
+)
+def test_draw_validation_groups_counts_the_pictures_of_groups(sizes, fraction, pictures):
+    groups = {f"ant/{number}": size for number, size in enumerate(sizes)}
+    for seed in range(10):
+        drawn = draw_validation_groups(groups, fraction=fraction, seed=seed, sizes=groups)
+        assert sum(groups[group] for group in drawn) == pictures
+
+
+def test_draw_validation_groups_passes_over_a_series_that_is_too_large():
+    # In the order of test_draw_validation_groups_is_the_same_on_every_machine, without the first.
+    drawn = draw_validation_groups(NAMES, fraction=0.3, seed=1)
+    first = min(drawn, key=lambda name: hashlib.sha256(f"1/{name}".encode()).digest())
+    sizes = dict.fromkeys(NAMES, 1) | {first: 20}
+    assert draw_validation_groups(NAMES, fraction=0.1, seed=1, sizes=sizes) >= drawn - {first}
+    assert first not in draw_validation_groups(NAMES, fraction=0.1, seed=1, sizes=sizes)
+
+
+def test_draw_validation_groups_of_one_picture_each_is_as_without_sizes():
+    for fraction in (0.01, 0.2, 0.5, 0.9):
+        without = draw_validation_groups(NAMES, fraction=fraction, seed=1)
+        assert draw_validation_groups(NAMES, fraction=fraction, seed=1, sizes=dict.fromkeys(NAMES, 1)) == without
 
 
 # ---- assigning ----
@@ -166,6 +207,85 @@ def test_assign_splits_refuses_a_class_with_one_usable_source():
         assign_splits([*others, skipped], fraction=0.2, seed=1)
 
 
+# ---- series of one scene ----
+
+
+def series(class_name: str, *sizes: int, group: str = "") -> list[Picture]:
+    """Returns groups of so many different pictures each; `group` names the first."""
+    pictures = []
+    for number, size in enumerate(sizes):
+        own = [kept(f"{class_name}/{number}-{frame:02}.jpg") for frame in range(size)]
+        name = group if group and number == 0 else own[0].source
+        pictures += [replace(picture, photo=picture.source, group=name) for picture in own]
+    return pictures
+
+
+def test_assign_splits_validates_with_all_pictures_of_a_series():
+    pictures = series("ant", *[6] * 10)
+    for seed in range(5):
+        split = assign_splits(pictures, fraction=0.2, seed=seed)
+        assert Counter(picture.split for picture in split) == {TRAIN: 48, VALIDATION: 12}
+        sides = {(picture.group, picture.split) for picture in split}
+        assert len(sides) == 10  # no group is on both
+
+
+def test_assign_splits_excludes_only_copies_of_pictures_of_a_series():
+    pictures = series("ant", 3, 3)
+    again = replace(pictures[1], path="rawdata/ant/again.jpg")
+    copy = replace(kept(copy_name("ant/0-02.jpg", SHA256, 0)), photo="ant/0-02.jpg", group=pictures[0].group)
+    for seed in range(10):
+        split = assign_splits([*pictures, again, copy], fraction=0.5, seed=seed)
+        if split[0].split == VALIDATION:
+            assert [picture.split for picture in split] == [VALIDATION] * 3 + [TRAIN] * 3 + [""] * 2
+            assert [picture.status for picture in split[-2:]] == [EXCLUDED] * 2
+            assert split[-1].reason == "shows the same as rawdata/ant/0-02.jpg, which is used for validation"
+            break
+    else:
+        raise AssertionError("the first group never validated")
+
+
+def test_assign_splits_names_the_choice_if_all_pictures_of_a_class_look_alike():
+    with pytest.raises(UserError) as refusal:
+        assign_splits([*series("ant", 1, 1), *series("bee", 40)], fraction=0.2, seed=1)
+    assert str(refusal.value) == (
+        "class bee: all 40 pictures look alike, so they would be on one side of the split between training and "
+        "validation: add pictures of other scenes, or use --group_similar False, with which the validation accuracy "
+        "will be too high"
+    )
+    mixed = [*series("ant", 30, group="ant/0"), *series("bee", 30, group="ant/0")]
+    with pytest.raises(UserError, match="^class ant: all 30 pictures look alike, or like pictures of other"):
+        assign_splits(mixed, fraction=0.2, seed=1)
+    copies = [replace(picture, photo=picture.group) for picture in series("bee", 40)]  # of one photo
+    with pytest.raises(UserError, match="^class bee: 1 usable picture .39 more show the same as others.; at least two"):
+        assign_splits([*series("ant", 1, 1), *copies], fraction=0.2, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ((57, 1, 1, 1), "class ant: 3 of 60 pictures validate instead of 12, since pictures that look alike are kept"),
+        ((55, *[1] * 5), "class ant: 5 of 60 pictures validate instead of 12"),
+        ((54, *[1] * 6), ""),  # half of 12
+        ((20, 20, 20), ""),
+        ((1,) * 60, ""),
+    ],
+)
+def test_few_validate_lines_tell_of_less_than_half(sizes, line):
+    pictures = [*series("ant", *sizes), *series("bee", *[1] * 10)]
+    lines = few_validate_lines(assign_splits(pictures, fraction=0.2, seed=1), fraction=0.2)
+    assert len(lines) == bool(line)
+    assert "".join(lines).startswith(line)
+    assert not line or "add pictures of other scenes, or use --group_similar False, with which" in lines[0]
+
+
+def test_few_validate_lines_count_series_of_several_classes():
+    pictures = [*series("ant", 50, *[1] * 5, group="ant/0"), *series("bee", 50, *[1] * 5, group="ant/0")]
+    lines = few_validate_lines(assign_splits(pictures, fraction=0.2, seed=1), fraction=0.2)
+    assert [line.split(",")[0] for line in lines] == [
+        f"class {name}: 1 of 55 pictures validate instead of 11" for name in ("ant", "bee")
+    ]
+
+
 # ---- copies ----
 
 
@@ -195,6 +315,27 @@ def test_exclude_unusable_copies_gives_the_reason():
         "its name is not that of a copy",
     ]
     assert {(picture.status, picture.stored, picture.split) for picture in excluded} == {(EXCLUDED, "", "")}
+
+
+def test_exclude_unusable_copies_finds_a_source_with_a_long_name():
+    source = replace(kept(f"ant/{'猫' * 85}"), sha256=SHA256, split=TRAIN)
+    copy = replace(kept(copy_name(source.source, SHA256, 0), "augmented"), status=PENDING, group="")
+    (usable,) = exclude_unusable_copies([copy], [source])
+    assert usable == replace(copy, source=source.source, group=source.group, split=TRAIN)
+
+
+def test_exclude_unusable_copies_knows_copies_of_other_tools():
+    source = replace(kept("ant/a.jpg"), split=TRAIN)
+    copy = replace(kept("ant/a_rot90.jpg", "augmented"), status=PENDING, group="")
+    assert exclude_unusable_copies([copy], [source])[0].source == "ant/a.jpg"
+    assert exclude_unusable_copies([copy], [])[0].reason == "its name is not that of a copy"
+
+
+def test_exclude_unusable_copies_of_a_copy_that_stands_for_its_source():
+    first = replace(kept("ant/a_jpg.rf.0123456789abcdef0123456789abcdef.jpg"), sha256=SHA256, split=TRAIN)
+    other = replace(kept("ant/a_jpg.rf.1123456789abcdef0123456789abcdef.jpg"), sha256="f" * 64, split=TRAIN)
+    copy = replace(kept(copy_name("ant/a.jpg", SHA256, 0), "augmented"), status=PENDING, group="")
+    assert exclude_unusable_copies([copy], [other, first])[0].split == TRAIN
 
 
 def test_exclude_unusable_copies_keeps_skipped_ones():
