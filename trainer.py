@@ -129,9 +129,10 @@ def load_samples(
     Raises:
         UserError: a batch would have more pictures than there are, or one cannot be read.
     """
-    if (count := len(training)) < config.batch_size:
-        problem = f"--batch_size {config.batch_size}: there are only {count} training pictures"
-        raise UserError(f"{problem}; use --batch_size {count} or less")
+    # The default is always possible, so that a first try with few pictures works.
+    if config.batch_size > (limit := max(len(training), TrainConfig.batch_size)):
+        problem = f"--batch_size {config.batch_size}: there are only {len(training)} training pictures"
+        raise UserError(f"{problem}; use --batch_size {limit} or less")
     in_memory = fits_in_memory(len(training) + len(validating), config)
     train_samples, validation_samples = (load(part, config, in_memory=in_memory) for part in (training, validating))
     print(f"classes: {', '.join(map(printable, class_names(training)))}")
