@@ -135,7 +135,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
     # Often needed
     epochs: Count = 300  # Maximum number of epochs: passes over the training pictures, rounded up to full batches.
-    batch_size: BatchSize = 10  # Pictures per training step; at most as many as there are training pictures.
+    batch_size: BatchSize = 10  # Pictures per training step; above 10, at most as many as there are to train on.
     learning_rate: LearningRate = 0.001  # Step size of the Adam optimizer.
 
     # Network

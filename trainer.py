@@ -32,7 +32,7 @@ from network.model_config import ModelConfig, changed_settings, require_same
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
 from pictures.split import fingerprint
 from preprocessing import training_pictures
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.script import run_script
@@ -46,6 +46,7 @@ from training.batches import (
     fits_in_memory,
     load,
     read_error,
+    require_batch_size,
     training_batches,
     validation_batches,
 )
@@ -82,6 +83,7 @@ def train(folder: Path, config: TrainConfig) -> int:
     close_idle_workers()
     training = [picture for picture in pictures if picture.split == TRAIN]
     validating = [picture for picture in pictures if picture.split == VALIDATION]
+    require_batch_size(config.batch_size, count=len(training))
     print(f"device: {configure_device(config.precision)}")
     model_config = ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
     if latest:
@@ -131,11 +133,8 @@ def load_samples(
     """Returns the images to train on and to validate with, and prints how many there are.
 
     Raises:
-        UserError: a batch would have more pictures than there are, or one cannot be read.
+        UserError: a picture cannot be read.
     """
-    if (count := len(training)) < config.batch_size:
-        problem = f"--batch_size {config.batch_size}: there are only {count} training pictures"
-        raise UserError(f"{problem}; use --batch_size {count} or less")
     in_memory = fits_in_memory(len(training) + len(validating), config)
     train_samples, validation_samples = (load(part, config, in_memory=in_memory) for part in (training, validating))
     print(f"classes: {', '.join(map(printable, class_names(training)))}")

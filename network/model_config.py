@@ -1,4 +1,4 @@
-"""What rebuilds a network, and what a resumed run must share: `checkpoints/model.json`, also in every checkpoint."""
+"""What rebuilds a network, and the settings of its run: `checkpoints/model.json`, also in every checkpoint."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -64,6 +64,7 @@ class ModelConfig(ImageConfig):
     batch_size: BatchSize
     seed: Seed
     validation_split: ValidationFraction
+    group_similar: Flag = True
     pictures: str  # fingerprint of the training and validation pictures
 
     # May change, which is said: it affects what is trained from then on.

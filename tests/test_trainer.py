@@ -296,6 +296,15 @@ def test_three_classes_of_gray_pictures_are_trained(rawdata, settings_for, capsy
     assert read_model_config(Path(config.model_save_name)).class_names == ["ant", "bee", "wasp"]
 
 
+def test_first_try_with_few_pictures_works(settings_for, capsys):
+    config = settings_for(TrainConfig, epochs=1)
+    for label, name in enumerate(("ant", "bee")):
+        for number in range(2):
+            write_picture(Path(config.raw_data, name, f"{number}.png"), label=label, seed=number)
+    assert trainer.main(config) == 0
+    assert "training on 2 pictures, validating on 2" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("batch_size", [17, 3000])
 def test_batches_larger_than_the_training_pictures_are_refused(rawdata, settings_for, batch_size):
     config = settings_for(TrainConfig, batch_size=batch_size)

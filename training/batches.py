@@ -119,6 +119,16 @@ def read_error(*parts: Samples) -> UserError | None:
 # ---- the order of the images ----
 
 
+def require_batch_size(batch_size: int, *, count: int) -> None:
+    """Raises UserError if a batch has more pictures than there are for training, so that an epoch is many passes.
+
+    The default size is always possible, so that a first try with few pictures works.
+    """
+    if batch_size > (largest := max(count, TrainConfig.batch_size)):
+        problem = f"--batch_size {batch_size}: there are only {count} training pictures"
+        raise UserError(f"{problem}; use --batch_size {largest} or less")
+
+
 def epoch_steps(count: int, batch_size: int) -> tuple[int, int]:
     """Returns how an epoch over `count` images is divided.
 

@@ -28,6 +28,7 @@ FIELDS = {
     "balance_classes": True,
     "batch_size": 10,
     "seed": 1,
+    "group_similar": True,
     "pictures": "0123abcd",
     "epochs": 300,
     "patience": 30,

@@ -24,6 +24,7 @@ from training.batches import (
     load,
     permutation,
     read_error,
+    require_batch_size,
     rng_for,
     training_batches,
     validation_batches,
@@ -170,6 +171,15 @@ def test_class_weights_balance_the_classes():
     assert class_weights(np.array([0, 1, 1, 1]), balance=True) == pytest.approx({0: 2, 1: 2 / 3})
     assert class_weights(np.array([1, 0]), balance=True) == {0: 1, 1: 1}
     assert class_weights(np.array([0, 1, 1, 1]), balance=False) == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize(("count", "largest"), [(2, 10), (10, 10), (11, 11), (3000, 3000)])
+def test_require_batch_size_allows_as_many_as_there_are_or_the_default(count, largest):
+    require_batch_size(largest, count=count)
+    with pytest.raises(UserError) as refused:
+        require_batch_size(largest + 1, count=count)
+    problem = f"--batch_size {largest + 1}: there are only {count} training pictures"
+    assert str(refused.value) == f"{problem}; use --batch_size {largest} or less"
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ TIES = 0.8389188647, 0.8389189839
 
 
 @pytest.mark.parametrize("accuracies", [TIES, TIES[::-1]])
-def test_best_epoch_of_accuracies_that_differ_by_rounding_has_the_smallest_loss(accuracies):
+def test_best_epoch_of_equal_accuracies_that_were_rounded_differently(accuracies):
     one, other = accuracies
     assert best_epoch([metrics(one, 0.5), metrics(other, 0.4), metrics(0.8, 0.1)]) == 1
     assert best_epoch([metrics(one, 0.4), metrics(other, 0.5), metrics(0.8, 0.1)]) == 0
