@@ -125,7 +125,8 @@ def test_shape_is_height_width_channels():
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "count"), [(16, 16, 16), (512, 512, 16), (1024, 512, 8), (2048, 2048, 1), (4096, 4096, 1)]
+    ("height", "width", "count"),
+    [(16, 16, 16), (512, 512, 16), (1024, 512, 8), (2048, 2048, 1), (2049, 2049, 1), (4096, 4096, 1)],
 )
 def test_images_per_chunk_falls_with_the_size_of_an_image(height, width, count):
     assert ImageConfig(height=height, width=width).images_per_chunk == count
