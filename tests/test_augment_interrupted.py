@@ -29,6 +29,7 @@ def test_main_killed_at_any_change_is_completed_by_another_run(rawdata, settings
     augment.main(fewer)
     expected = contents(folder)
     assert expected["ant/.mine.part"] == b"mine"
+    assert sum(name.endswith(".jpg") for name in expected) == 4
     after, was_killed = 0, True
     while was_killed:
         restore(folder, tmp_path / "state")

@@ -139,6 +139,7 @@ def test_platt_scaling_of_difficult_data_gives_valid_ordered_scores(odds, labels
     slope, intercept = fit_platt_scaling(odds, np.array(labels))
     assert slope > 0 and math.isfinite(intercept)
     found = scores(odds, Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    assert found.shape == odds.shape
     assert ((found >= 0) & (found <= 1)).all()
     higher = odds[:, :, None] > odds[:, None]
     assert (found[:, :, None] >= found[:, None])[higher].all()
@@ -265,7 +266,8 @@ def test_is_unknown_is_false_without_calibration():
 
 
 def test_is_unknown_is_false_with_default_thresholds():
-    assert not is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), Calibration(*NO_DISTANCES)).any()
+    lenient = Calibration(*NO_DISTANCES)
+    assert is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), lenient).tolist() == [False]
 
 
 # ---- fit ----

@@ -75,9 +75,10 @@ def kill_script(name: str, *arguments: object, folder: Path, suffix: str, count:
 
 
 def contents(folder: str | Path) -> dict[str, bytes | None]:
-    """Returns all files and folders below a folder, except for the lock."""
+    """Returns all files and folders below a folder, except for the lock. Fails if there are none."""
     folder = Path(folder)
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.name != ".lock"}
+    assert found, f"nothing was made in {folder}"
     return {name: path.read_bytes() if path.is_file() else None for name, path in found.items()}
 
 

@@ -54,7 +54,7 @@ def test_imap_runs_in_other_processes_which_are_few_and_reused(monkeypatch):
     monkeypatch.setattr(pool, "_available_cores", lambda: 2)
     first = set(results(jobs.process_id, range(200)))
     assert os.getpid() not in first
-    assert len(first) <= 2
+    assert 1 <= len(first) <= 2
     assert set(results(jobs.process_id, range(200))) <= first | {worker._popen.pid for worker in pool._idle}
 
 
@@ -90,9 +90,10 @@ def test_imap_starts_at_once_and_limits_the_items_in_progress(monkeypatch, tmp_p
     assert len(list(tmp_path.iterdir())) <= 5 * 16  # one more was submitted when the first chunk was returned
 
 
-def test_imap_that_is_never_iterated_drops_its_items(tmp_path):
+def test_imap_that_is_never_iterated_drops_its_items(monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
     imap(partial(jobs.touch, below=tmp_path), range(1000), on_failure=jobs.failed, description="working")
-    assert len(list(tmp_path.iterdir())) <= 2 * os.cpu_count() * 16
+    assert len(list(tmp_path.iterdir())) <= 4 * 16  # two chunks per core
 
 
 def test_imap_runs_in_the_current_folder_of_its_caller(tmp_path, monkeypatch):
