@@ -219,6 +219,21 @@ def test_main_again_replaces_its_copies_and_never_copies_copies(settings_for, ra
     assert all(name.count("_augmented_") == 1 for name in [*third, *fewer])
 
 
+def test_main_flushes_every_copy_before_old_ones_are_deleted(settings_for, rawdata, monkeypatch):
+    copies_for(settings_for(AugmentConfig, sample=40))
+    config = settings_for(AugmentConfig, sample=20)
+    flushed = []
+
+    def record(paths):
+        assert len(contents(config.augmented)) == 80
+        flushed.extend(path.relative_to(config.augmented).as_posix() for path in paths)
+
+    monkeypatch.setattr(augment, "fsync_all", record)
+    copies = copies_for(config)
+    assert len(copies) == 40
+    assert sorted(flushed) == sorted(copies)
+
+
 def test_main_does_not_touch_other_files_in_the_folder_of_copies(settings_for, rawdata):
     config = settings_for(AugmentConfig, sample=4)
     uuid = "123e4567-e89b-12d3-a456-426614174000"

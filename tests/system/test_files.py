@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +218,44 @@ def test_remove_unfinished_files_deletes_what_is_not_complete(tmp_path, monkeypa
         write_atomically(tmp_path / "old", b"new")
     assert found == ["old"]
     assert (tmp_path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_write_atomically_accepts_only_folders_that_cannot_be_flushed(tmp_path, monkeypatch, what, number):
+    fsync = os.fsync
+
+    def fail(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode) == (what == "folder"):
+            raise OSError(number, "no")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if what == "folder" and number != errno.EIO:  # such as network drives
+        write_atomically(tmp_path / "a.json", b"1")
+        assert (tmp_path / "a.json").read_bytes() == b"1"
+    else:
+        with pytest.raises(OSError) as caught:
+            write_atomically(tmp_path / "a.json", b"1")
+        assert caught.value.errno == number
+
+
+def test_write_atomically_needs_no_folder_that_another_process_makes_meanwhile(tmp_path, monkeypatch):
+    mkdir, path = Path.mkdir, tmp_path / "new" / "a.json"
+
+    def slow(self, *arguments, **options):
+        mkdir(path.parent, exist_ok=True)
+        mkdir(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    write_atomically(path, b"1")
+    assert path.read_bytes() == b"1"
+
+
+def test_remove_partial_files_ignores_what_is_deleted_meanwhile(tmp_path):
+    (tmp_path / ".a.png.part").touch()
+    remove_partial_files(tmp_path, is_ours=lambda name: (tmp_path / ".a.png.part").unlink() or True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_remove_partial_files_deletes_only_those_of_this_toolkit(tmp_path):
