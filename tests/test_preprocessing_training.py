@@ -1,5 +1,6 @@
 """The pictures that a training run gets: from `rawdata/`, from `data/` alone, or from a folder that the user made."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from system.files import locked
 from tests.helpers import jobs
 from tests.helpers.files import contents
 from tests.helpers.pictures import ROOT, write_picture
+from tests.helpers.processes import running
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and signals of POSIX")
 
@@ -132,11 +134,13 @@ def test_foreign_data_with_a_pipe_does_not_wait_forever(config, foreign_data):
 
 def test_preprocessing_waits_for_another_run(config, rawdata, tmp_path):
     command = [sys.executable, ROOT / "preprocessing.py", "--data_path", config.data_path]
-    with locked(Path(config.data_path)):
-        second = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = second.stderr.readline()
-        stored = [path.name for path in Path(config.data_path).iterdir()]
-    out, err = second.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with contextlib.ExitStack() as processes:
+        with locked(Path(config.data_path)):
+            second = processes.enter_context(running(*command, cwd=tmp_path, **pipes))
+            line = second.stderr.readline()
+            stored = [path.name for path in Path(config.data_path).iterdir()]
+        out, err = second.communicate()
     assert line.endswith("data_path/: another run is using this folder; waiting\n")
     assert stored == [".lock"]
     assert (second.returncode, err) == (0, "")

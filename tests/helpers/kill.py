@@ -5,14 +5,9 @@ import io
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
-
-from tests.helpers.pictures import ROOT
 
 # What changes a file or folder, as pathlib calls it.
 CHANGES = ((io, "open"), *((os, name) for name in ("replace", "rename", "unlink", "remove", "mkdir", "rmdir")))
@@ -61,17 +56,6 @@ def killed(folder: Path, *, after: int) -> Iterator[Kill]:
             stack.enter_context(mock.patch.object(module, name, kill.before(getattr(module, name))))
         with contextlib.suppress(Killed):
             yield kill
-
-
-def kill_script(name: str, *arguments: object, folder: Path, suffix: str, count: int, cwd: Path) -> None:
-    """Runs a script and kills it as soon as a folder has this many files with the suffix."""
-    run = subprocess.Popen([sys.executable, str(ROOT / name), *map(str, arguments)], cwd=cwd, stdout=subprocess.DEVNULL)
-    with run:
-        while sum(path.name.endswith(suffix) for path in folder.rglob("*")) < count:
-            assert run.poll() is None
-            time.sleep(0.01)
-        run.send_signal(signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
 
 
 def contents(folder: str | Path) -> dict[str, bytes | None]:

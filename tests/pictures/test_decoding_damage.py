@@ -240,7 +240,7 @@ def test_decode_image_refuses_other_formats(data):
 def run_campaign(first: int, count: int, progress: Path) -> Counter:
     """Counts the verdicts on damaged files, judged in another process, which a decoder may crash or block."""
     arguments = [sys.executable, "-m", "tests.helpers.mutations", str(first), str(count), str(progress)]
-    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, f"input {progress.read_text()} crashed: {result.stderr[-1000:]}"
     return Counter({(name, verdict): count for name, verdict, count in json.loads(result.stdout)})
 
@@ -306,7 +306,7 @@ def test_decode_image_refuses_bombs_before_it_allocates_memory(tmp_path):
         (tmp_path / name).write_bytes(data)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     arguments = [sys.executable, "-W", "ignore", "-c", WITH_LITTLE_MEMORY, str(tmp_path)]
-    result = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(arguments, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == sorted(bombs())
 

@@ -22,6 +22,7 @@ from system.files import (
     write_atomically,
 )
 from tests.helpers.pictures import ROOT
+from tests.helpers.processes import running
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a handle")
 
@@ -308,16 +309,10 @@ with locked(Path(sys.argv[1])):
 @pytest.fixture
 def holder(tmp_path):
     """A process that has locked tmp_path."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with running(sys.executable, "-c", HOLDER, tmp_path, cwd=ROOT, **pipes) as process:
         assert process.stdout.readline() == "locked\n"
         yield process
-        process.kill()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -332,37 +327,24 @@ def test_locked_is_released_when_its_process_is_killed(tmp_path, holder):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_locked_with_wait_says_so_and_continues_when_it_is_free(tmp_path, holder):
-    waiting = subprocess.Popen(
-        [sys.executable, "-c", HOLDER.replace("[1])", "[1]), wait=True"), str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with waiting:
+    patient = HOLDER.replace("[1])", "[1]), wait=True")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running(sys.executable, "-c", patient, tmp_path, cwd=ROOT, **pipes) as waiting:
         assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
         holder.send_signal(signal.SIGKILL)
         assert waiting.stdout.readline() == "locked\n"
-        waiting.kill()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_locked_with_wait_makes_a_folder_again_that_the_other_removed(tmp_path):
     folder = tmp_path / "new"
-    with locked(folder):
-        waiting = subprocess.Popen(
-            [sys.executable, "-c", HOLDER.replace("[1])", "[1]), wait=True"), str(folder)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
-    with waiting:
+    patient = HOLDER.replace("[1])", "[1]), wait=True")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with contextlib.ExitStack() as processes:
+        with locked(folder):
+            waiting = processes.enter_context(running(sys.executable, "-c", patient, folder, cwd=ROOT, **pipes))
+            assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
         assert waiting.stdout.readline() == "locked\n"
         assert (folder / ".lock").exists()
         with pytest.raises(UserError), locked(folder):
             pass
-        waiting.communicate()

@@ -1,5 +1,7 @@
 """Batches: every image once per pass, in an order that follows from the seed and the position alone."""
 
+import os
+import threading
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -119,6 +121,23 @@ def test_training_batches_from_a_step_equal_the_whole_stream_from_there(count, b
     for (images, labels), (later_images, later_labels) in zip(whole[step:], later, strict=True):
         np.testing.assert_array_equal(later_images, images)
         np.testing.assert_array_equal(later_labels, labels)
+
+
+def test_training_batches_keep_their_order_if_one_takes_longer(monkeypatch):
+    samples, second_is_made = numbered(20), threading.Event()
+    first = batch_indices(0, count=20, batch_size=5, seed=1)
+
+    class SlowAtFirst(StreamedImages):
+        def __getitem__(self, index):
+            if np.array_equal(index, first):
+                second_is_made.wait(timeout=60)  # in vain if batches are made one after the other
+            elif not isinstance(index, slice):
+                second_is_made.set()
+            return samples.images[index]
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    slow = Samples(SlowAtFirst([], TrainConfig()), samples.labels)
+    assert order(slow, 4, batch_size=5, seed=1) == order(samples, 4, batch_size=5, seed=1)
 
 
 def test_image_is_transformed_differently_in_every_pass():
