@@ -1,6 +1,7 @@
 """Processes that do not outlive the test that starts them."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,11 @@ def running(*command: object, **options) -> Iterator[subprocess.Popen]:
             yield process
         finally:
             process.kill()
+
+
+def with_modules() -> dict[str, str]:
+    """Returns an environment in which Python finds the modules of this project, from any folder."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:

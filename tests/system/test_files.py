@@ -22,7 +22,7 @@ from system.files import (
     write_atomically,
 )
 from tests.helpers.pictures import ROOT
-from tests.helpers.processes import running
+from tests.helpers.processes import running, with_modules
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a handle")
 
@@ -310,7 +310,7 @@ with locked(Path(sys.argv[1])):
 def holder(tmp_path):
     """A process that has locked tmp_path."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with running(sys.executable, "-c", HOLDER, tmp_path, cwd=ROOT, **pipes) as process:
+    with running(sys.executable, "-c", HOLDER, tmp_path, env=with_modules(), **pipes) as process:
         assert process.stdout.readline() == "locked\n"
         yield process
 
@@ -329,7 +329,7 @@ def test_locked_is_released_when_its_process_is_killed(tmp_path, holder):
 def test_locked_with_wait_says_so_and_continues_when_it_is_free(tmp_path, holder):
     patient = HOLDER.replace("[1])", "[1]), wait=True")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with running(sys.executable, "-c", patient, tmp_path, cwd=ROOT, **pipes) as waiting:
+    with running(sys.executable, "-c", patient, tmp_path, env=with_modules(), **pipes) as waiting:
         assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
         holder.send_signal(signal.SIGKILL)
         assert waiting.stdout.readline() == "locked\n"
