@@ -342,7 +342,9 @@ def test_locked_with_wait_makes_a_folder_again_that_the_other_removed(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with contextlib.ExitStack() as processes:
         with locked(folder):
-            waiting = processes.enter_context(running(sys.executable, "-c", patient, folder, cwd=ROOT, **pipes))
+            waiting = processes.enter_context(
+                running(sys.executable, "-c", patient, folder, env=with_modules(), **pipes)
+            )
             assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
         assert waiting.stdout.readline() == "locked\n"
         assert (folder / ".lock").exists()
