@@ -24,7 +24,7 @@ CONFIGS = {
     "predict": config.PredictConfig,
 }
 PACKAGES = ("pictures", "network", "training", "answers", "system")
-OPTIONS_OF_OTHERS = {"help", "logdir", "cov"}  # of TensorBoard, pytest and every script
+OPTIONS_OF_OTHERS = {"help", "logdir", "cov", "max"}  # of every script, TensorBoard, pytest and mutmut (--max-children)
 MESSAGES_OF_OTHERS = ("No space left on device", "No matching distribution found for tensorflow")
 
 each_document = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)

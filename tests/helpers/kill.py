@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock

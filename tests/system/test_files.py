@@ -21,7 +21,6 @@ from system.files import (
     reserved,
     write_atomically,
 )
-from tests.helpers.pictures import ROOT
 from tests.helpers.processes import running, with_modules
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a handle")
@@ -241,7 +240,7 @@ def test_write_atomically_accepts_only_folders_that_cannot_be_flushed(tmp_path, 
         assert caught.value.errno == number
 
 
-def test_write_atomically_needs_no_folder_that_another_process_makes_meanwhile(tmp_path, monkeypatch):
+def test_write_atomically_accepts_a_folder_that_is_made_meanwhile(tmp_path, monkeypatch):
     mkdir, path = Path.mkdir, tmp_path / "new" / "a.json"
 
     def slow(self, *arguments, **options):
