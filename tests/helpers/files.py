@@ -1,6 +1,13 @@
 """What a folder contains, for tests that compare it with another one, or with what it contained before."""
 
+import sys
 from pathlib import Path
+
+import pytest
+
+needs_any_letter = pytest.mark.skipif(
+    sys.getfilesystemencoding() != "utf-8", reason="in this locale, file names cannot have all letters"
+)
 
 
 def contents(folder: str | Path) -> dict[str, bytes]:
