@@ -17,16 +17,25 @@ def running(*command: object, **options) -> Iterator[subprocess.Popen]:
 
     Without this, Popen would wait for it forever after a failed assertion or at the time limit of the test.
     """
-    with subprocess.Popen(list(map(str, command)), text=True, **options) as process:
+    options = {"env": environment(), "text": True, **options}
+    with subprocess.Popen(list(map(str, command)), **options) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
+def environment(**changes: str) -> dict[str, str]:
+    """Returns the variables of a new process: those of this one, and changes."""
+    variables = {**os.environ, **changes}
+    if variables.get("MUTANT_UNDER_TEST") == "stats":  # mutmut can record only what runs in its own folder
+        del variables["MUTANT_UNDER_TEST"]
+    return variables
+
+
 def with_modules() -> dict[str, str]:
     """Returns an environment in which Python finds the modules of this project, from any folder."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    return environment(PYTHONPATH=str(ROOT))
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:
