@@ -28,7 +28,6 @@ from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture, pixels_of
 from tests.helpers.runs import BY_STEPS, FROZEN, STEPS, files, history, run_here, stop_at, tensors
 from training.batches import Samples, class_weights, load, validation_batches
-from training.callbacks import TrainingStopped
 from training.checkpoints import latest_checkpoint
 
 
@@ -112,24 +111,6 @@ def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, 
 
 def best(history: list[dict[str, float]]) -> int:
     return max(range(len(history)), key=lambda epoch: (history[epoch]["val_accuracy"], -history[epoch]["val_loss"]))
-
-
-def test_first_weights_and_dropout_follow_from_the_seed(rawdata, settings_for, tmp_path, monkeypatch):
-    def stop(*_):
-        raise TrainingStopped(signal.SIGTERM)
-
-    monkeypatch.setattr(trainer, "fit", stop)
-    first = []
-    for folder, seed in (("one", 1), ("same", 1), ("other", 2)):
-        config = settings_for(TrainConfig, seed=seed, model_save_name=str(tmp_path / folder))
-        assert trainer.main(config) == 143
-        weights = latest_checkpoint(tmp_path / folder).part("weights")
-        first.append({name: value for name, value in weights.items() if name.endswith(("kernel", "generator_state"))})
-    one, same, other = first
-    assert len(one) == 5 + 2  # layers with weights, and with dropout
-    for name, value in one.items():
-        np.testing.assert_array_equal(value, same[name])
-        assert not np.array_equal(value, other[name]), name
 
 
 def test_data_is_updated_when_pictures_are_added(rawdata, settings_for, capsys):
