@@ -102,7 +102,7 @@ def expected_calibration_error(scores: np.ndarray, correct: np.ndarray) -> float
         correct: bool (count,).
     """
     bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=scores - correct, minlength=_BINS)
+    gaps = np.bincount(bins, weights=scores - correct)
     return float(np.abs(gaps).sum() / len(correct))
 
 

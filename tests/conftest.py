@@ -1,7 +1,6 @@
 """Fixtures: small picture files, configs for them, and the scripts as a user runs them."""
 
 import dataclasses
-import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.pictures import ROOT, write_picture
+from tests.helpers.processes import environment
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +67,9 @@ def settings_for(tmp_path: Path):
 def script(tmp_path: Path):
     """Returns a function that runs a script in tmp_path, as a user does, and returns the finished process."""
 
-    def run(name: str, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, str(ROOT / name), *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+    def run(name: str, *arguments: object) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(ROOT / name), *map(str, arguments)]
+        return subprocess.run(command, cwd=tmp_path, env=environment(COLUMNS="200"), capture_output=True, text=True)
 
     return run
 

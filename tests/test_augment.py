@@ -22,6 +22,7 @@ from pictures.manifest import TRAIN
 from preprocessing import preprocess
 from system import pool
 from tests.helpers import jobs
+from tests.helpers.files import contents
 from tests.helpers.pictures import write_picture
 
 # Augmentor's perspective uses a class of NumPy that is deprecated.
@@ -145,11 +146,6 @@ def test_transforms_all_at_once_keep_size_and_mode():
 # ---- the script ----
 
 
-def contents(folder: str | Path) -> dict[str, bytes]:
-    paths = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != ".lock"]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
 def copies_for(config: AugmentConfig) -> dict[str, bytes]:
     assert augment.main(config) == 0
     return contents(config.augmented)
@@ -158,7 +154,9 @@ def copies_for(config: AugmentConfig) -> dict[str, bytes]:
 def test_main_without_transforms_writes_the_sources_themselves(settings_for, rawdata, monkeypatch):
     monkeypatch.setattr(augment, "transforms", lambda config: [])
     config = settings_for(AugmentConfig, sample=12)
-    for name, data in copies_for(config).items():
+    copies = copies_for(config)
+    assert len(copies) == 24
+    for name, data in copies.items():
         source = (rawdata / source_of(name)[0]).read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             assert image.format == "JPEG"
@@ -193,13 +191,14 @@ def test_main_gives_the_same_bytes_in_any_number_of_processes(settings_for, rawd
 def test_main_gives_other_copies_for_another_seed(settings_for, rawdata):
     one = copies_for(settings_for(AugmentConfig, sample=15))
     other = copies_for(settings_for(AugmentConfig, sample=15, seed=2))
+    assert len(one) == len(other) == 30
     assert not set(one.values()) & set(other.values())
 
 
 def test_main_only_adds_files_for_a_larger_sample(settings_for, rawdata):
     few = copies_for(settings_for(AugmentConfig, sample=11))
     many = copies_for(settings_for(AugmentConfig, sample=26))
-    assert len(many) == 52
+    assert (len(few), len(many)) == (22, 52)
     assert {name: many[name] for name in few} == few
 
 
@@ -218,6 +217,21 @@ def test_main_again_replaces_its_copies_and_never_copies_copies(settings_for, ra
     fewer = copies_for(settings_for(AugmentConfig, sample=3))
     assert len(fewer) == 6
     assert all(name.count("_augmented_") == 1 for name in [*third, *fewer])
+
+
+def test_main_flushes_every_copy_before_old_ones_are_deleted(settings_for, rawdata, monkeypatch):
+    copies_for(settings_for(AugmentConfig, sample=40))
+    config = settings_for(AugmentConfig, sample=20)
+    flushed = []
+
+    def record(paths):
+        assert len(contents(config.augmented)) == 80
+        flushed.extend(path.relative_to(config.augmented).as_posix() for path in paths)
+
+    monkeypatch.setattr(augment, "fsync_all", record)
+    copies = copies_for(config)
+    assert len(copies) == 40
+    assert sorted(flushed) == sorted(copies)
 
 
 def test_main_does_not_touch_other_files_in_the_folder_of_copies(settings_for, rawdata):

@@ -8,8 +8,9 @@ import pytest
 
 import augment
 from config import AugmentConfig
-from tests.helpers.kill import contents, kill_script, killed, restore
+from tests.helpers.kill import contents, killed, restore
 from tests.helpers.pictures import write_picture
+from tests.helpers.processes import kill_script
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -29,6 +30,7 @@ def test_main_killed_at_any_change_is_completed_by_another_run(rawdata, settings
     augment.main(fewer)
     expected = contents(folder)
     assert expected["ant/.mine.part"] == b"mine"
+    assert sum(name.endswith(".jpg") for name in expected) == 4
     after, was_killed = 0, True
     while was_killed:
         restore(folder, tmp_path / "state")
@@ -44,7 +46,7 @@ def test_main_killed_at_any_change_is_completed_by_another_run(rawdata, settings
 @not_on_windows
 def test_augment_killed_is_completed_by_another_run(rawdata, script, tmp_path):
     arguments = ("--sample", 40, "--height", 16, "--width", 16)
-    kill_script("augment.py", *arguments, folder=tmp_path / "augmented", suffix=".jpg", count=20, cwd=tmp_path)
+    kill_script("augment.py", *arguments, suffix=".jpg", count=20, cwd=tmp_path)
     for folder in ("augmented", "clean"):
         assert script("augment.py", *arguments, "--augmented", folder).returncode == 0
     assert len(contents(tmp_path / "augmented")) == 82  # with the two folders

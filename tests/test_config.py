@@ -9,6 +9,7 @@ import pytest
 from config import AugmentConfig, DecodingConfig, ImageConfig, PictureConfig, PredictConfig, TrainConfig
 from system.command_line import read_command_line, read_comments
 from system.errors import UserError
+from tests.helpers.files import needs_any_letter
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
 PATH_NAMES = ["raw_data", "augmented", "data_path", "model_save_name", "evaluate", "json", "csv"]
@@ -125,7 +126,8 @@ def test_shape_is_height_width_channels():
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "count"), [(16, 16, 16), (512, 512, 16), (1024, 512, 8), (2048, 2048, 1), (4096, 4096, 1)]
+    ("height", "width", "count"),
+    [(16, 16, 16), (512, 512, 16), (1024, 512, 8), (2048, 2048, 1), (2049, 2049, 1), (4096, 4096, 1)],
 )
 def test_images_per_chunk_falls_with_the_size_of_an_image(height, width, count):
     assert ImageConfig(height=height, width=width).images_per_chunk == count
@@ -209,6 +211,7 @@ def test_pictures_have_their_home_folder_expanded_and_no_url(tmp_path, monkeypat
 
 
 @not_on_windows
+@needs_any_letter
 @pytest.mark.parametrize("config_class", [TrainConfig, PredictConfig])
 def test_model_save_name_must_be_utf8(config_class):
     with pytest.raises(UserError, match=r"^--model_save_name caf\\udce9: must be UTF-8, in which TensorFlow writes"):

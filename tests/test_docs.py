@@ -24,7 +24,7 @@ CONFIGS = {
     "predict": config.PredictConfig,
 }
 PACKAGES = ("pictures", "network", "training", "answers", "system")
-OPTIONS_OF_OTHERS = {"help", "logdir", "cov"}  # of TensorBoard, pytest and every script
+OPTIONS_OF_OTHERS = {"help", "logdir", "cov", "max"}  # of every script, TensorBoard, pytest and mutmut (--max-children)
 MESSAGES_OF_OTHERS = (
     "No space left on device",
     "No matching distribution found for tensorflow",
@@ -48,18 +48,33 @@ def commands(path: Path) -> list[tuple[str, list[str]]]:
     return [(script, shlex.split(arguments)) for script, arguments in found]
 
 
+def links(path: Path) -> list[str]:
+    """Returns the targets of links and pictures in this repository."""
+    targets = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
+    return [target for target in targets if not target.startswith(("http://", "https://"))]
+
+
+def options(path: Path) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--([a-z]\w*)", path.read_text(encoding="utf-8")))
+
+
+def files_in_commands(path: Path) -> list[str]:
+    """Returns the benchmarks, the requirements and the test files that commands name."""
+    text = path.read_text(encoding="utf-8")
+    modules = [f"benchmarks/{name}.py" for name in re.findall(r"python\s+-m benchmarks\.(\w+)", text)]
+    names = re.findall(r"-r (requirements[\w-]*\.txt)|pytest[^\n`]* (tests/[\w/.]+)", text)
+    return modules + [requirements or tests for requirements, tests in names]
+
+
 @each_document
 def test_relative_links_and_pictures_exist(path):
-    for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
-        if not target.startswith(("http://", "https://")):
-            assert (path.parent / target.partition("#")[0]).exists(), target
+    assert [target for target in links(path) if not (path.parent / target.partition("#")[0]).exists()] == []
 
 
 @each_document
 def test_settings_that_are_mentioned_exist(path):
     names = {field.name for kind in CONFIGS.values() for field in dataclasses.fields(kind)}
-    mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", path.read_text(encoding="utf-8")))
-    assert mentioned - names - OPTIONS_OF_OTHERS == set()
+    assert options(path) - names - OPTIONS_OF_OTHERS == set()
 
 
 @each_document
@@ -69,20 +84,21 @@ def test_commands_of_the_scripts_are_accepted(path):
             read_command_line(CONFIGS[script], "", arguments)
 
 
-def test_commands_are_found_in_the_readme():
-    assert ("predict", ["--model_save_name", "checkpoints-catdog", "picture.jpg"]) in commands(PATHS[0])
-    assert len({script for script, _ in commands(PATHS[0])}) >= 3
-
-
 @each_document
 def test_benchmarks_and_files_in_commands_exist(path):
-    text = path.read_text(encoding="utf-8")
-    for module in re.findall(r"python\s+-m benchmarks\.(\w+)", text):
-        assert (ROOT / "benchmarks" / f"{module}.py").is_file(), module
-    for name in re.findall(r"-r (requirements[\w-]*\.txt)", text):
-        assert (ROOT / name).is_file(), name
-    for name in re.findall(r"pytest[^\n`]* (tests/[\w/.]+)", text):
-        assert (ROOT / name).is_file(), name
+    assert [name for name in files_in_commands(path) if not (ROOT / name).is_file()] == []
+
+
+def test_links_settings_and_commands_are_found_in_the_documents():
+    """Otherwise the tests above would pass whatever the documents say."""
+    readme, contributing = PATHS[:2]
+    assert {"how-it-works.md", "tensorboard.md", "troubleshooting.md", "code.md"} <= {path.name for path in PATHS[2:]}
+    assert {"docs/predictions.png", "docs/code.md", "CONTRIBUTING.md"} <= set(links(readme))
+    assert {"model_save_name", "evaluate", "help"} <= options(readme)
+    assert ("predict", ["--model_save_name", "checkpoints-catdog", "picture.jpg"]) in commands(readme)
+    assert {script for script, _ in commands(readme)} >= {"augment", "trainer", "predict"}
+    assert {"requirements.txt", "requirements-cuda.txt", "requirements-test.txt"} <= set(files_in_commands(readme))
+    assert {"benchmarks/speed.py", "tests/pictures/test_decoding.py"} <= set(files_in_commands(contributing))
 
 
 def test_continuous_integration_runs_the_test_command_and_the_linters():

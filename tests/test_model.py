@@ -176,6 +176,27 @@ def test_batch_normalization_uses_the_batch_only_in_training():
     assert not np.allclose(run(model, images), before)
 
 
+def test_batch_normalization_follows_new_batches_within_about_10_steps():
+    layers = [layer for layer in build(**FULL).layers if type(layer).__name__ == "FusedBatchNormalization"]
+    assert [layer.momentum for layer in layers] == [0.9] * 3
+
+
+def drawn(seed: int) -> dict[str, np.ndarray]:
+    """Returns what is random in a new network: weights, and the states of the generators of dropout."""
+    keras.utils.set_random_seed(seed)
+    variables = {variable.path: variable.numpy() for variable in build(dropout=0.5).variables}
+    return {path: value for path, value in variables.items() if path.endswith(("kernel", "seed_generator_state"))}
+
+
+def test_initial_weights_and_dropout_follow_from_the_seed():
+    one, same, other = drawn(1), drawn(1), drawn(2)
+    assert len(one) == 5 + 2
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, same[name])
+        assert not np.array_equal(value, other[name]), name
+    assert len({value.tobytes() for value in one.values()}) == 7  # no two layers draw the same
+
+
 def test_building_blocks_compute_what_their_names_say():
     x = np.arange(12, dtype=np.float32).reshape(1, 3, 4, 1)
     np.testing.assert_array_equal(

@@ -1,6 +1,7 @@
 """Making `data/` from `rawdata/`: what is kept, what is skipped, what is done again, and what is refused."""
 
 import hashlib
+import io
 import itertools
 import os
 import shutil
@@ -18,6 +19,7 @@ from pictures.manifest import KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, read_ma
 from preprocessing import preprocess, training_pictures
 from system.errors import UserError
 from tests.helpers import jobs
+from tests.helpers.files import contents
 from tests.helpers.pictures import write_picture
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
@@ -36,17 +38,10 @@ def rows(config: PictureConfig) -> dict:
     return table
 
 
-def is_content(path: Path) -> bool:
-    return path.is_file() and path.name != ".lock"
-
-
-def contents(folder: str | Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if is_content(path)}
-
-
 def outputs(config: PictureConfig) -> dict[str, tuple[int, int]]:
     """Returns what changes for every image that is written again, even with the same content."""
-    found = Path(config.data_path).rglob("*.png")
+    found = list(Path(config.data_path).rglob("*.png"))
+    assert found
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
 
 
@@ -251,9 +246,8 @@ def test_preprocess_makes_images_of_another_size_again(settings_for, rawdata, ca
     capsys.readouterr()
     preprocess(wide)
     assert "0 new, 20 changed, 0 removed" in capsys.readouterr().out
-    for path in Path(wide.data_path).rglob("*.png"):
-        with Image.open(path) as image:
-            assert image.size == (32, 16)
+    sizes = [Image.open(io.BytesIO(data)).size for name, data in contents(wide.data_path).items() if ".png" in name]
+    assert sizes == [(32, 16)] * 20
 
 
 def test_preprocess_keeps_a_picture_only_while_it_is_readable(config, rawdata):

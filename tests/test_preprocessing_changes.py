@@ -1,5 +1,6 @@
 """Changes between two runs, and two runs at once: no image is ever used for another picture."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from preprocessing import preprocess, training_pictures
 from system.errors import UserError
 from system.files import locked
 from tests.helpers.pictures import ROOT, write_picture
+from tests.helpers.processes import running
 from training.batches import load
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
@@ -195,17 +197,14 @@ def test_load_refuses_images_that_another_run_has_changed(bitmaps, settings_for)
 
 def test_preprocess_waits_while_augmented_is_written(config, bitmaps, tmp_path):
     write_picture(Path(config.augmented, "ant", "x.jpg"), label=0, seed=1)
-    command = [sys.executable, ROOT / "preprocessing.py", "--raw_data", config.raw_data]
-    with locked(Path(config.augmented)):
-        second = subprocess.Popen(
-            [*command, "--augmented", config.augmented, "--data_path", config.data_path],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        line = second.stderr.readline()
-    out, _ = second.communicate(timeout=60)
+    folders = ("--raw_data", config.raw_data, "--augmented", config.augmented, "--data_path", config.data_path)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with contextlib.ExitStack() as processes:
+        with locked(Path(config.augmented)):
+            run = running(sys.executable, ROOT / "preprocessing.py", *folders, cwd=tmp_path, **pipes)
+            second = processes.enter_context(run)
+            line = second.stderr.readline()
+        out, _ = second.communicate()
     assert line.endswith("augmented/: another run is using this folder; waiting\n")
     assert (second.returncode, "12 pictures; 13 new" in out) == (0, True)
 

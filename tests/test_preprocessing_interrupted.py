@@ -10,8 +10,9 @@ from config import PictureConfig
 from pictures.copy_names import copy_name
 from pictures.manifest import EXCLUDED, SKIPPED, TRAIN, VALIDATION, Picture, read_manifest
 from preprocessing import preprocess
-from tests.helpers.kill import contents, kill_script, killed, restore
+from tests.helpers.kill import contents, killed, restore
 from tests.helpers.pictures import write_picture
+from tests.helpers.processes import kill_script
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -108,7 +109,7 @@ def test_preprocessing_killed_several_times_is_completed(tmp_path, script):
             tmp_path / "rawdata" / ("ant", "bee")[number % 2] / f"{number}.png", label=number % 2, seed=number
         )
     for stored in (1, 40, 150):
-        kill_script("preprocessing.py", folder=tmp_path / "data", suffix=".png", count=stored, cwd=tmp_path)
+        kill_script("preprocessing.py", suffix=".png", count=stored, cwd=tmp_path)
         (tmp_path / "rawdata" / "ant" / f"{stored // 2 * 2}.png").unlink()
     for data in ("data", "clean"):
         assert script("preprocessing.py", "--data_path", data).returncode == 0

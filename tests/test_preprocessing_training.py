@@ -1,5 +1,6 @@
 """The pictures that a training run gets: from `rawdata/`, from `data/` alone, or from a folder that the user made."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ from preprocessing import preprocess, training_pictures
 from system.errors import UserError
 from system.files import locked
 from tests.helpers import jobs
+from tests.helpers.files import contents
 from tests.helpers.pictures import ROOT, write_picture
+from tests.helpers.processes import running
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and signals of POSIX")
 
@@ -24,14 +27,6 @@ not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and signals o
 @pytest.fixture
 def config(settings_for) -> PictureConfig:
     return settings_for(PictureConfig)
-
-
-def is_content(path: Path) -> bool:
-    return path.is_file() and path.name != ".lock"
-
-
-def contents(folder: str | Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if is_content(path)}
 
 
 # ---- a data/ folder that the user made ----
@@ -139,13 +134,15 @@ def test_foreign_data_with_a_pipe_does_not_wait_forever(config, foreign_data):
 
 def test_preprocessing_waits_for_another_run(config, rawdata, tmp_path):
     command = [sys.executable, ROOT / "preprocessing.py", "--data_path", config.data_path]
-    with locked(Path(config.data_path)):
-        second = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = second.stderr.readline()
-        stored = contents(config.data_path)
-    out, err = second.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with contextlib.ExitStack() as processes:
+        with locked(Path(config.data_path)):
+            second = processes.enter_context(running(*command, cwd=tmp_path, **pipes))
+            line = second.stderr.readline()
+            stored = [path.name for path in Path(config.data_path).iterdir()]
+        out, err = second.communicate()
     assert line.endswith("data_path/: another run is using this folder; waiting\n")
-    assert stored == {}
+    assert stored == [".lock"]
     assert (second.returncode, err) == (0, "")
     assert "20 pictures; 20 new" in out
 

@@ -147,6 +147,7 @@ def test_data_folder_made_by_the_user_is_enough(rawdata, settings_for, capsys):
     config = settings_for(TrainConfig, epochs=1)
     rawdata.rename(config.data_path)
     before = files(config.data_path)
+    assert len(before) == 20
     assert trainer.main(config) == 0
     assert "training on 16 pictures, validating on 4" in capsys.readouterr().out
     assert files(config.data_path) == before

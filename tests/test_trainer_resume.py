@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from system import files as files_module
 from system.errors import UserError
 from system.files import locked
 from tests.helpers.pictures import ROOT, write_picture
+from tests.helpers.processes import kill_script, running, wait_until
 from tests.helpers.runs import BY_STEPS, STEPS, files, history, latest_step, run_here, scalars, stop_at, tensors
 from training.batches import batch_indices
 from training.callbacks import SaveCheckpoints, Throughput
@@ -262,20 +262,11 @@ def arguments(config: TrainConfig, **changes) -> list[str]:
 def test_ctrl_c_saves_and_ends_and_the_same_command_continues(rawdata, settings_for, tmp_path, capsys):
     config = settings_for(TrainConfig)
     options = arguments(config, epochs=1_000_000, patience=1_000_000, save_seconds=0)
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "trainer.py"), *options],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        deadline = time.monotonic() + 120
-        while len(list(Path(config.model_save_name).glob("ckpt-*"))) < 2:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.1)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running(sys.executable, ROOT / "trainer.py", *options, cwd=tmp_path, **pipes) as process:
+        wait_until(lambda: len(list(Path(config.model_save_name).glob("ckpt-*"))) >= 2, process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate()
     assert process.returncode == 130
     assert "stopped and saved after step" in out
     assert err == ""
@@ -308,13 +299,7 @@ def test_second_ctrl_c_while_saving_keeps_the_older_checkpoints(whole_run, tmp_p
 def test_killed_run_continues_to_the_same_end(whole_run, tmp_path):
     config = run_in(tmp_path / "checkpoints", whole_run, save_seconds=0)
     options = arguments(config, epochs=4, save_seconds=0, **BY_STEPS)
-    process = subprocess.Popen([sys.executable, str(ROOT / "trainer.py"), *options], stdout=subprocess.DEVNULL)
-    with process:
-        deadline = time.monotonic() + 120
-        while len(list(Path(config.model_save_name).glob("ckpt-*"))) < 3:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.005)
-        process.kill()
+    kill_script("trainer.py", *options, suffix=".safetensors", count=3, cwd=tmp_path)
     assert 9 <= latest_step(config.model_save_name) < 4 * STEPS
     assert trainer.main(config) == 0
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)

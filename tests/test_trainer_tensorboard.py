@@ -3,14 +3,14 @@
 import json
 import re
 import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.processes import running, wait_until
 
 
 def free_port() -> int:
@@ -27,23 +27,16 @@ def served(trained, tmp_path_factory):
     log = tmp_path_factory.mktemp("served") / "tensorboard.log"
 
     def get(page: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}", timeout=30) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{page}") as response:
             return response.read()
 
-    with log.open("wb") as output, subprocess.Popen([program, *options], stdout=output, stderr=output) as server:
-        try:
-            deadline = time.monotonic() + 120
-            while runs(get, server, log) != ["train", "validation"]:
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.2)
-            yield get
-        finally:
-            server.terminate()
+    with log.open("wb") as output, running(program, *options, stdout=output, stderr=output) as server:
+        wait_until(lambda: runs(get) == ["train", "validation"], server)
+        yield get
 
 
-def runs(get, server: subprocess.Popen, log: Path) -> list[str]:
+def runs(get) -> list[str]:
     """Returns the runs that it has found so far; none while it is starting."""
-    assert server.poll() is None, log.read_text()
     try:
         return sorted(json.loads(get("/data/runs")))
     except urllib.error.URLError:

@@ -139,9 +139,33 @@ def test_platt_scaling_of_difficult_data_gives_valid_ordered_scores(odds, labels
     slope, intercept = fit_platt_scaling(odds, np.array(labels))
     assert slope > 0 and math.isfinite(intercept)
     found = scores(odds, Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    assert found.shape == odds.shape
     assert ((found >= 0) & (found <= 1)).all()
     higher = odds[:, :, None] > odds[:, None]
     assert (found[:, :, None] >= found[:, None])[higher].all()
+
+
+def log_posterior(odds: np.ndarray, labels: np.ndarray, log_slope: float, intercept: float) -> float:
+    """Returns the logarithm of likelihood and prior, term by term: sigmoids, and normal distributions around 0."""
+    total = -(log_slope**2 + intercept**2) / (2 * 0.25**2)
+    for row, label in zip(odds.tolist(), labels, strict=True):
+        for number, value in enumerate(row):
+            probability = 1 / (1 + math.exp(-(math.exp(log_slope) * value + intercept)))
+            total += math.log(probability if number == label else 1 - probability)
+    return total
+
+
+@pytest.mark.parametrize("spread", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 4, 30])
+@pytest.mark.parametrize("shift", [0, 1])  # of the labels; with 1, all predictions are wrong
+def test_platt_scaling_maximizes_the_posterior(count, spread, shift):
+    odds, labels = known(count, classes=3, spread=spread)
+    labels = (labels + shift) % 3
+    slope, intercept = fit_platt_scaling(odds, labels)
+    best = log_posterior(odds, labels, math.log(slope), intercept)
+    for angle in np.linspace(0, 2 * math.pi, 8, endpoint=False):
+        step = 0.01 * math.cos(angle), 0.01 * math.sin(angle)
+        assert log_posterior(odds, labels, math.log(slope) + step[0], intercept + step[1]) < best
 
 
 def test_platt_scaling_of_wrong_predictions_gives_scores_near_a_half():
@@ -261,11 +285,13 @@ def test_is_unknown_beyond_either_threshold_but_not_at_it():
 
 
 def test_is_unknown_is_false_without_calibration():
-    assert is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), None).tolist() == [False]
+    found = is_unknown(np.array([[-1e30, -1e30]] * 3), np.array([[1e30, 0]] * 3), None)
+    assert (found.tolist(), found.dtype) == ([False] * 3, bool)
 
 
 def test_is_unknown_is_false_with_default_thresholds():
-    assert not is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), Calibration(*NO_DISTANCES)).any()
+    lenient = Calibration(*NO_DISTANCES)
+    assert is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), lenient).tolist() == [False]
 
 
 # ---- fit ----

@@ -155,8 +155,10 @@ def test_worst_mistakes_are_the_ten_with_the_highest_scores(mistakes, shown):
 
 
 def test_worst_mistakes_with_equal_scores_keep_their_order():
-    answers = [(name, "bee", (0.7, 0.1)) for name in ("c.png", "a.png", "b.png")]
-    assert [mistake["picture"] for mistake in report_on(answers)["worst_mistakes"]] == ["c.png", "a.png", "b.png"]
+    # So many, and between others, that not every way of sorting would keep their order.
+    names = [f"{7 * number % 40}.png" for number in range(40)]
+    answers = [(name, "bee", ((0.7, 0.9)[number % 2], 0.1)) for number, name in enumerate(names)]
+    assert [mistake["picture"] for mistake in report_on(answers)["worst_mistakes"]] == names[1:21:2]
 
 
 def test_evaluate_without_pictures_is_an_error():
@@ -240,6 +242,14 @@ def test_format_report_lists_at_most_ten_confusions():
     start = lines.index("most frequent confusions:")
     assert lines[start + 1 : lines.index("", start)] == [
         f"{number:>5} × class 00 predicted as class {number:02d}" for number in range(12, 2, -1)
+    ]
+
+
+def test_format_report_lists_equal_confusions_in_the_order_of_the_classes():
+    lines = format_report(many(20, {(number, 0): 2 for number in range(1, 20)})).splitlines()
+    start = lines.index("most frequent confusions:")
+    assert lines[start + 1 : lines.index("", start)] == [
+        f"    2 × class {number:02d} predicted as class 00" for number in range(1, 11)
     ]
 
 

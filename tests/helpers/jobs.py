@@ -1,4 +1,7 @@
-"""Functions for worker processes, which import this module by its name."""
+"""Functions for worker processes, which import this module by its name.
+
+The libraries for pictures are imported where they are needed, so that the workers of most tests start at once.
+"""
 
 import ctypes
 import faulthandler
@@ -7,10 +10,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-from pictures.copies import make_copies
-from pictures.folders import try_read_image
-from pictures.standardize import add_hashes, standardize
 
 
 def square(item: int) -> int:
@@ -34,10 +33,10 @@ def folder(item) -> str:
 
 
 def touch(item: int, *, below: Path, slow: int = -1) -> int:
-    """Writes the id of its process to a file with the name of the item; the item `slow` then takes a minute."""
+    """Writes the id of its process to a file with the name of the item; the item `slow` then takes an hour."""
     (below / str(item)).write_text(str(os.getpid()))
     if item == slow:
-        time.sleep(60)
+        time.sleep(3600)
     return item
 
 
@@ -48,6 +47,13 @@ def fail_or_wait(item: int, *, below: Path) -> None:
     (below / str(item)).touch()
     while not (below / "go on").exists():
         time.sleep(0.01)
+
+
+def nap(seconds: float, *, log: Path) -> None:
+    """Adds a letter to a file, and sleeps."""
+    with log.open("a") as file:
+        file.write("z")
+    time.sleep(seconds)
 
 
 def misbehave(item: str | int):
@@ -102,6 +108,8 @@ class Unloadable:
 
 def standardize_or_crash(picture, **options):
     """Replaces `standardize` where a test needs a picture that crashes its decoder: ant03.jpg."""
+    from pictures.standardize import standardize
+
     if picture.path.endswith("ant03.jpg"):
         misbehave("crash")
     return standardize(picture, **options)
@@ -109,6 +117,8 @@ def standardize_or_crash(picture, **options):
 
 def add_hashes_or_crash(picture, **options):
     """Replaces `add_hashes` in the same way."""
+    from pictures.standardize import add_hashes
+
     if picture.path.endswith("ant03.jpg"):
         misbehave("crash")
     return add_hashes(picture, **options)
@@ -116,6 +126,8 @@ def add_hashes_or_crash(picture, **options):
 
 def make_copies_or_crash(task, **options):
     """Replaces `make_copies` where a test needs a source that crashes a transform: ant01.jpg."""
+    from pictures.copies import make_copies
+
     if task.picture.source == "ant/ant01.jpg":
         misbehave("crash")
     return make_copies(task, **options)
@@ -123,6 +135,8 @@ def make_copies_or_crash(task, **options):
 
 def crash_on_bad(item, **options):
     """Replaces `try_read_image` where a test needs a picture that crashes its decoder: bad.png."""
+    from pictures.folders import try_read_image
+
     if item[0].name == "bad.png":
         misbehave("crash")
     return try_read_image(item, **options)

@@ -4,15 +4,9 @@ import contextlib
 import io
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
-
-from tests.helpers.pictures import ROOT
 
 # What changes a file or folder, as pathlib calls it.
 CHANGES = ((io, "open"), *((os, name) for name in ("replace", "rename", "unlink", "remove", "mkdir", "rmdir")))
@@ -63,21 +57,11 @@ def killed(folder: Path, *, after: int) -> Iterator[Kill]:
             yield kill
 
 
-def kill_script(name: str, *arguments: object, folder: Path, suffix: str, count: int, cwd: Path) -> None:
-    """Runs a script and kills it as soon as a folder has this many files with the suffix."""
-    run = subprocess.Popen([sys.executable, str(ROOT / name), *map(str, arguments)], cwd=cwd, stdout=subprocess.DEVNULL)
-    with run:
-        while sum(path.name.endswith(suffix) for path in folder.rglob("*")) < count:
-            assert run.poll() is None
-            time.sleep(0.01)
-        run.send_signal(signal.SIGKILL)
-    assert run.returncode == -signal.SIGKILL
-
-
 def contents(folder: str | Path) -> dict[str, bytes | None]:
-    """Returns all files and folders below a folder, except for the lock."""
+    """Returns all files and folders below a folder, except for the lock. Fails if there are none."""
     folder = Path(folder)
     found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.name != ".lock"}
+    assert found, f"nothing was made in {folder}"
     return {name: path.read_bytes() if path.is_file() else None for name, path in found.items()}
 
 

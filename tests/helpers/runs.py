@@ -43,7 +43,10 @@ def history(folder: str) -> list[dict[str, float]]:
 
 
 def files(folder: str) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    """Returns the files below a folder. Fails if there are none: two empty folders are equal."""
+    found = {path: path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    assert found, f"nothing was made in {folder}"
+    return found
 
 
 def run_here(script: str, main, config_class, *arguments: object) -> int:

@@ -104,6 +104,13 @@ def test_byte_dropout_drops_a_fraction_and_scales_up_the_rest(rate, dtype):
     np.testing.assert_array_equal(ByteDropout(0.001)(values, training=True), values)  # less than half a 256th
 
 
+def test_byte_dropout_keeps_the_limit_and_drops_smaller_bytes(monkeypatch):
+    words = np.frombuffer(bytes([0, 63, 64, 65, 128, 255, 62, 64]), np.uint32)
+    monkeypatch.setattr(tf.random, "stateless_uniform", lambda *_, **__: tf.constant(words))
+    result = ByteDropout(0.25)(np.ones((2, 4), np.float32), training=True)
+    np.testing.assert_allclose(result, np.array([[0, 0, 1, 1], [1, 1, 0, 1]]) / 0.75, rtol=1e-6)
+
+
 def test_byte_dropout_gradient_is_that_of_the_kept_values():
     keras.utils.set_random_seed(1)
     values = tf.ones((4, 50))

@@ -111,6 +111,24 @@ def test_make_copies_accepts_tiny_and_narrow_pictures(size, settings_for, tmp_pa
     assert len({Image.open(io.BytesIO(copy)).size for copy in copies}) == 1
 
 
+def test_load_reduced_averages_areas_and_converts_to_color():
+    stripes = np.tile(np.array([0, 30, 60, 90, 120, 240], np.uint8), (600, 100))  # six columns become one
+    image = load_reduced(file_of(stripes), ImageConfig(height=50, width=50), max_pixels=10**6)
+    assert (image.size, image.mode) == ((100, 100), "RGB")
+    assert set(np.asarray(image).ravel()) == {540 // 6}
+
+
+def test_make_copies_gives_jpegs_of_quality_95_with_all_colors(settings_for, tmp_path):
+    config = settings_for(AugmentConfig, seed=7)
+    path = write_picture(tmp_path / "rawdata" / "ant" / "a.png", label=0, seed=1)
+    task = CopyTask(Picture(class_name="ant", source="ant/a.png", sha256="0" * 64, path=str(path)), range(3))
+    copies = make_copies(task, config=config, operations=all_operations())
+    image = load_reduced(path.read_bytes(), config, max_pixels=10**6)
+    wanted = [transform(image, all_operations(), seed=f"7/{name}") for name in task.names()]
+    assert copies == [file_of(copy, "JPEG", quality=95, subsampling=0) for copy in wanted]
+    assert len(set(copies)) == 3
+
+
 def test_make_copies_gives_the_reason_why_a_picture_cannot_be_read(settings_for, tmp_path):
     bad = Picture(class_name="ant", source="ant/a.png", sha256="0" * 64, path=str(tmp_path / "a.png"))
     config = settings_for(AugmentConfig)

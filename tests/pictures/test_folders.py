@@ -19,6 +19,7 @@ from pictures.folders import (
     try_read_image,
 )
 from system.errors import UserError
+from tests.helpers.files import needs_any_letter
 from tests.helpers.pictures import write_picture
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
@@ -60,6 +61,7 @@ def test_find_classes_follows_links_but_not_to_what_contains_them(tmp_path):
         link.unlink()
 
 
+@needs_any_letter
 def test_find_classes_gives_names_in_composed_form(tmp_path):
     decomposed, composed = "cafe\u0301", "caf\u00e9"
     make_files(tmp_path, f"{decomposed}/1.jpg", "ant/1.jpg")
@@ -67,6 +69,7 @@ def test_find_classes_gives_names_in_composed_form(tmp_path):
 
 
 @not_on_windows
+@needs_any_letter
 def test_find_classes_refuses_two_folders_with_one_name(tmp_path):
     make_files(tmp_path, "cafe\u0301/1.jpg")
     make_files(tmp_path, "caf\u00e9/1.jpg")

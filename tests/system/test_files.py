@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from system.files import (
     reserved,
     write_atomically,
 )
-from tests.helpers.pictures import ROOT
+from tests.helpers.processes import running, with_modules
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a handle")
 
@@ -219,6 +220,44 @@ def test_remove_unfinished_files_deletes_what_is_not_complete(tmp_path, monkeypa
     assert (tmp_path / "old").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_write_atomically_accepts_only_folders_that_cannot_be_flushed(tmp_path, monkeypatch, what, number):
+    fsync = os.fsync
+
+    def fail(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode) == (what == "folder"):
+            raise OSError(number, "no")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    if what == "folder" and number != errno.EIO:  # such as network drives
+        write_atomically(tmp_path / "a.json", b"1")
+        assert (tmp_path / "a.json").read_bytes() == b"1"
+    else:
+        with pytest.raises(OSError) as caught:
+            write_atomically(tmp_path / "a.json", b"1")
+        assert caught.value.errno == number
+
+
+def test_write_atomically_accepts_a_folder_that_is_made_meanwhile(tmp_path, monkeypatch):
+    mkdir, path = Path.mkdir, tmp_path / "new" / "a.json"
+
+    def slow(self, *arguments, **options):
+        mkdir(path.parent, exist_ok=True)
+        mkdir(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    write_atomically(path, b"1")
+    assert path.read_bytes() == b"1"
+
+
+def test_remove_partial_files_ignores_what_is_deleted_meanwhile(tmp_path):
+    (tmp_path / ".a.png.part").touch()
+    remove_partial_files(tmp_path, is_ours=lambda name: (tmp_path / ".a.png.part").unlink() or True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_remove_partial_files_deletes_only_those_of_this_toolkit(tmp_path):
     kept = [tmp_path / name for name in ("a.png.part", ".hidden", "deep/b.png", "deep/.notes.txt.part")]
     for path in [*kept, tmp_path / ".a.png.part", tmp_path / "deep" / ".b.png.part"]:
@@ -269,16 +308,10 @@ with locked(Path(sys.argv[1])):
 @pytest.fixture
 def holder(tmp_path):
     """A process that has locked tmp_path."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with running(sys.executable, "-c", HOLDER, tmp_path, env=with_modules(), **pipes) as process:
         assert process.stdout.readline() == "locked\n"
         yield process
-        process.kill()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -293,37 +326,26 @@ def test_locked_is_released_when_its_process_is_killed(tmp_path, holder):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_locked_with_wait_says_so_and_continues_when_it_is_free(tmp_path, holder):
-    waiting = subprocess.Popen(
-        [sys.executable, "-c", HOLDER.replace("[1])", "[1]), wait=True"), str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with waiting:
+    patient = HOLDER.replace("[1])", "[1]), wait=True")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with running(sys.executable, "-c", patient, tmp_path, env=with_modules(), **pipes) as waiting:
         assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
         holder.send_signal(signal.SIGKILL)
         assert waiting.stdout.readline() == "locked\n"
-        waiting.kill()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_locked_with_wait_makes_a_folder_again_that_the_other_removed(tmp_path):
     folder = tmp_path / "new"
-    with locked(folder):
-        waiting = subprocess.Popen(
-            [sys.executable, "-c", HOLDER.replace("[1])", "[1]), wait=True"), str(folder)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
-    with waiting:
+    patient = HOLDER.replace("[1])", "[1]), wait=True")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with contextlib.ExitStack() as processes:
+        with locked(folder):
+            waiting = processes.enter_context(
+                running(sys.executable, "-c", patient, folder, env=with_modules(), **pipes)
+            )
+            assert waiting.stderr.readline().endswith("/: another run is using this folder; waiting\n")
         assert waiting.stdout.readline() == "locked\n"
         assert (folder / ".lock").exists()
         with pytest.raises(UserError), locked(folder):
             pass
-        waiting.communicate()

@@ -1,11 +1,13 @@
 """Work in worker processes: order, errors, crashes, timeouts, and runs that end in all ways."""
 
+import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from system.errors import UserError
 from system.pool import cancel_running_jobs, close_idle_workers, imap
 from tests.helpers import jobs
 from tests.helpers.pictures import ROOT
+from tests.helpers.processes import running, wait_until
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals and process groups of POSIX")
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find processes")
@@ -23,13 +26,6 @@ only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to 
 
 def results(function, items, **options) -> list:
     return list(imap(function, items, on_failure=jobs.failed, description="working", **options))
-
-
-def wait_until(condition, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def is_running(pid: int) -> bool:
@@ -54,7 +50,7 @@ def test_imap_runs_in_other_processes_which_are_few_and_reused(monkeypatch):
     monkeypatch.setattr(pool, "_available_cores", lambda: 2)
     first = set(results(jobs.process_id, range(200)))
     assert os.getpid() not in first
-    assert len(first) <= 2
+    assert 1 <= len(first) <= 2
     assert set(results(jobs.process_id, range(200))) <= first | {worker._popen.pid for worker in pool._idle}
 
 
@@ -90,9 +86,10 @@ def test_imap_starts_at_once_and_limits_the_items_in_progress(monkeypatch, tmp_p
     assert len(list(tmp_path.iterdir())) <= 5 * 16  # one more was submitted when the first chunk was returned
 
 
-def test_imap_that_is_never_iterated_drops_its_items(tmp_path):
+def test_imap_that_is_never_iterated_drops_its_items(monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
     imap(partial(jobs.touch, below=tmp_path), range(1000), on_failure=jobs.failed, description="working")
-    assert len(list(tmp_path.iterdir())) <= 2 * os.cpu_count() * 16
+    assert len(list(tmp_path.iterdir())) <= 4 * 16  # two chunks per core
 
 
 def test_imap_runs_in_the_current_folder_of_its_caller(tmp_path, monkeypatch):
@@ -182,24 +179,30 @@ def test_imap_gives_the_reason_of_each_failure():
 @not_on_windows
 @pytest.mark.parametrize("hang", ["hang", "hang in C"])
 def test_imap_loses_one_item_to_a_hang(hang):
-    assert results(jobs.misbehave, [0, hang, 2], timeout=0.3) == [0, f"{hang} took more than 0.3 s", 2]
+    assert results(jobs.misbehave, [0, hang, 2], timeout=1) == [0, f"{hang} took more than 1 s", 2]
 
 
 @not_on_windows
 @pytest.mark.parametrize("what", ["hang", "be killed"])
 def test_imap_accepts_an_item_that_succeeds_the_second_time(tmp_path, what):
-    assert results(jobs.misbehave_once, [(what, tmp_path / "tried")], timeout=0.3) == [what]
+    assert results(jobs.misbehave_once, [(what, tmp_path / "tried")], timeout=1) == [what]
 
 
 @not_on_windows
 def test_imap_kills_a_worker_that_was_stopped(monkeypatch):
-    monkeypatch.setattr(pool, "_EXTRA_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "_idle", [])
+    start = time.monotonic()
+    results(jobs.square, [1])
+    monkeypatch.setattr(pool, "_EXTRA_SECONDS", 1 + 10 * (time.monotonic() - start))  # enough to start a worker here
     stopped = "be stopped its process was killed (signal 9), possibly because memory ran out"
-    assert results(jobs.misbehave, [0, "be stopped", 2], timeout=2) == [0, stopped, 2]
+    assert results(jobs.misbehave, [0, "be stopped", 2], timeout=1) == [0, stopped, 2]
 
 
-def test_imap_applies_its_timeout_to_each_item_and_not_to_a_chunk(tmp_path):
-    assert results(time.sleep, [0.1] * 12, timeout=0.5) == [None] * 12
+def test_imap_applies_its_timeout_to_each_item_and_not_to_a_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    naps, log = [0.7] * 6 + [0] * 34, tmp_path / "log"  # the first six are one chunk, and take 4.2 s
+    assert results(partial(jobs.nap, log=log), naps, timeout=4) == [None] * 40
+    assert log.read_text() == "z" * 40  # none was tried twice
 
 
 def test_imap_refuses_workers_that_end_as_soon_as_they_start():
@@ -284,7 +287,8 @@ from tests.helpers import jobs
 if __name__ == "__main__":
     touch = partial(jobs.touch, below=Path(sys.argv[2]), slow=int(sys.argv[3]))
     try:
-        with closing(pool.imap(touch, range(40), on_failure=jobs.failed, description="working")) as results:
+        work = pool.imap(touch, range(40), on_failure=jobs.failed, description="working", timeout=3600)
+        with closing(work) as results:
             for result in results:
                 pids = [worker._popen.pid for worker in pool._idle]
         print(*pids, flush=True)
@@ -295,24 +299,30 @@ if __name__ == "__main__":
 """
 
 
-def start_run(below: Path, *arguments: object) -> subprocess.Popen:
-    """Starts a process in a group of its own, as a terminal does."""
+@contextlib.contextmanager
+def start_run(below: Path, *arguments: object) -> Iterator[subprocess.Popen]:
+    """Starts a process in a group of its own, as a terminal does. At the end of the block no process of it is left."""
     script = below / "run.py"
     script.write_text(RUN)
     (below / "touched").mkdir()
-    command = [sys.executable, "-W", "error", script, ROOT, below / "touched", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", script, ROOT, below / "touched", *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **pipes, text=True, start_new_session=True)
+    with running(*command, **pipes, start_new_session=True) as run:
+        try:
+            yield run
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
 
 
 @only_linux
 def test_workers_end_silently_with_their_run(tmp_path):
     with start_run(tmp_path, -1) as run:
-        out, err = run.communicate(timeout=60)
-    assert (run.returncode, err) == (0, "")
-    pids = list(map(int, out.split()))
-    assert pids
-    wait_until(lambda: not any(map(is_running, pids)))
+        out, err = run.communicate()
+        assert (run.returncode, err) == (0, "")
+        pids = list(map(int, out.split()))
+        assert pids
+        wait_until(lambda: not any(map(is_running, pids)))
 
 
 @only_linux
@@ -328,12 +338,10 @@ def test_workers_end_soon_after_their_run_is_killed(tmp_path):
 @not_on_windows
 def test_imap_ends_at_ctrl_c_even_if_an_item_hangs(tmp_path):
     with start_run(tmp_path, 3) as run:
-        wait_until(lambda: (tmp_path / "touched" / "3").exists())
-        start = time.monotonic()
+        wait_until((tmp_path / "touched" / "3").exists, run)
         os.killpg(run.pid, signal.SIGINT)
-        out, err = run.communicate(timeout=60)
+        out, err = run.communicate()  # if it waited for the item, this would take an hour
     assert (run.returncode, out, err) == (0, "interrupted\n", "")
-    assert time.monotonic() - start < 10
 
 
 def test_cancel_running_jobs_ends_work_whose_results_are_still_open(monkeypatch, tmp_path):
@@ -341,7 +349,7 @@ def test_cancel_running_jobs_ends_work_whose_results_are_still_open(monkeypatch,
     touch = partial(jobs.touch, below=tmp_path, slow=1)
     open_results = imap(touch, range(40), on_failure=jobs.failed, description="working", chunksize=1)
     assert next(open_results) == 0
-    wait_until(lambda: (tmp_path / "1").exists())
+    wait_until((tmp_path / "1").exists)
     cancel_running_jobs()
     with pytest.raises(pool.WorkerDied):
         list(open_results)

@@ -125,11 +125,14 @@ def test_local_path_expands_home_folders(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="home folders of POSIX")
-def test_local_path_does_not_need_a_home_variable(monkeypatch):
+def test_local_path_does_not_need_a_home_variable(tmp_path, monkeypatch):
     import pwd
 
     monkeypatch.delenv("HOME", raising=False)
     assert Settings(folder="~/nets").folder == f"{pwd.getpwuid(os.getuid()).pw_dir}/nets"
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user without an entry
-    with pytest.raises(UserError, match="no such home folder"):
-        Settings(folder="~/nets")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~" / "nets").mkdir(parents=True)  # made by mistake
+    for name in ("~", "~/nets"):
+        with pytest.raises(UserError, match="no such home folder"):
+            Settings(folder=name)

@@ -1,5 +1,7 @@
 """Batches: every image once per pass, in an order that follows from the seed and the position alone."""
 
+import os
+import threading
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -29,6 +31,7 @@ from training.batches import (
     training_batches,
     validation_batches,
 )
+from training.transforms import transform_batch
 
 NO_TRANSFORMS = {
     "random_mirror": False,
@@ -52,7 +55,9 @@ def noisy(count: int) -> Samples:
 
 def batches(samples: Samples, steps: int, *, first_step: int = 0, **changes) -> list[tuple[np.ndarray, np.ndarray]]:
     stream = training_batches(samples, TrainConfig(**changes), first_step=first_step).as_numpy_iterator()
-    return list(islice(stream, steps))
+    found = list(islice(stream, steps))
+    assert len(found) == steps
+    return found
 
 
 def order(samples: Samples, steps: int, **changes) -> list[int]:
@@ -119,6 +124,23 @@ def test_training_batches_from_a_step_equal_the_whole_stream_from_there(count, b
         np.testing.assert_array_equal(later_labels, labels)
 
 
+def test_training_batches_keep_their_order_if_one_takes_longer(monkeypatch):
+    samples, second_is_made = numbered(20), threading.Event()
+    first = batch_indices(0, count=20, batch_size=5, seed=1)
+
+    class SlowAtFirst(StreamedImages):
+        def __getitem__(self, index):
+            if np.array_equal(index, first):
+                second_is_made.wait(timeout=60)  # in vain if batches are made one after the other
+            elif not isinstance(index, slice):
+                second_is_made.set()
+            return samples.images[index]
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    slow = Samples(SlowAtFirst([], TrainConfig()), samples.labels)
+    assert order(slow, 4, batch_size=5, seed=1) == order(samples, 4, batch_size=5, seed=1)
+
+
 def test_image_is_transformed_differently_in_every_pass():
     samples = Samples(noisy(1).images, np.zeros(1, np.int32))
     (first, _), (second, _) = batches(samples, 2, batch_size=1)
@@ -127,14 +149,18 @@ def test_image_is_transformed_differently_in_every_pass():
 
 
 @pytest.mark.parametrize(
-    "switch", ["random_mirror", "random_shift", "random_rotation", "random_zoom", "random_contrast"]
+    ("name", "strength"), [("mirror", True), ("shift", 0.25), ("rotation", 40), ("zoom", 0.35), ("contrast", 0.45)]
 )
-def test_every_setting_of_the_transforms_changes_the_batches(switch):
-    strength = True if switch == "random_mirror" else 0.5
-    strength = 90 if switch == "random_rotation" else strength
-    samples = noisy(8)
-    images, labels = batches(samples, 1, batch_size=8, **{**NO_TRANSFORMS, switch: strength})[0]
-    assert not np.array_equal(images, samples.images[labels])
+def test_every_setting_of_the_transforms_reaches_its_transform(name, strength):
+    off = {"mirror": False, "shift": 0, "rotation": 0, "zoom": 0, "contrast": 0}
+    samples, seed, step = noisy(40), 3, 2
+    changes = {**NO_TRANSFORMS, f"random_{name}": strength, "seed": seed, "batch_size": 8}
+    ((images, labels),) = batches(samples, 1, first_step=step, **changes)
+    sources = samples.images[labels]
+    transforms = 1  # their random numbers are not those of the order, which are number 0
+    expected = transform_batch(sources, rng=rng_for(seed, transforms, step), **{**off, name: strength})
+    np.testing.assert_array_equal(images, expected)
+    assert not np.array_equal(images, sources)
 
 
 def test_validation_batches_have_every_image_once_in_order_unchanged():
@@ -275,13 +301,13 @@ def test_streamed_images_give_the_same_batches_as_images_in_memory(rawdata, sett
     in_memory, streamed = both_ways(config)
     assert isinstance(in_memory.images, np.ndarray)
     assert isinstance(streamed.images, StreamedImages)
-    for one, other in zip(
-        *(islice(training_batches(s, config, first_step=2), 9) for s in (in_memory, streamed)), strict=True
-    ):
-        for part, same in zip(one, other, strict=True):
-            np.testing.assert_array_equal(part, same)
     ones = dict.fromkeys(range(2), 1.0)
-    for one, other in zip(validation_batches(in_memory, ones), validation_batches(streamed, ones), strict=True):
+    all_batches = []
+    for samples in (in_memory, streamed):
+        training = islice(training_batches(samples, config, first_step=2), 9)
+        all_batches.append([*training, *validation_batches(samples, ones)])
+    assert len(all_batches[0]) == 9 + 1
+    for one, other in zip(*all_batches, strict=True):
         for part, same in zip(one, other, strict=True):
             np.testing.assert_array_equal(part, same)
 

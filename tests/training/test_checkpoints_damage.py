@@ -134,4 +134,5 @@ def test_folder_contains_nothing_that_could_be_executed(tmp_path):
     for path in tmp_path.rglob("ckpt-*"):
         data = path.read_bytes()
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        assert len(header) > 20
         assert {tensor["dtype"] for tensor in header.values()} <= {"F32", "F64", "I64", "U8", "U32", "I32"}
