@@ -8,7 +8,6 @@ needs pandas.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import pairwise
 from operator import attrgetter
 
@@ -29,6 +28,7 @@ from system.terminal import printable, progress
 MAX_HASH_DISTANCE = 8  # bits
 SIMILAR, SAME = 1, 2  # which pictures were grouped
 _BLOCK = 2**21  # pairs compared at a time
+_MAX_NEIGHBORS = 1000  # in a group, that each picture is compared with to find the same picture
 _MAX_LINES = 10  # of warnings
 _MAX_NAMES = 3  # in one of them
 
@@ -110,12 +110,12 @@ def _find(
     classes = {name: number for number, name in enumerate(sorted({picture.class_name for picture in pictures}))}
     labels = np.array([classes[picture.class_name] for picture in pictures], int)
 
-    def apart(components: _Components, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return components.roots(nodes[rows])[:, None] != components.roots(nodes[columns])
+    def group_of(indices: np.ndarray) -> np.ndarray:
+        return groups.roots(nodes[indices])
 
     for symmetry in (UNCHANGED, *MIRRORED_OR_TURNED):
         turned = symmetry.apply_to_hashes(hashes)
-        for rows, columns, near in similar_hashes(turned, hashes, MAX_HASH_DISTANCE, partial(apart, groups)):
+        for rows, columns, near in similar_hashes(turned, hashes, MAX_HASH_DISTANCE, group_of):
             if symmetry == UNCHANGED:
                 groups.join(nodes[rows], nodes[columns], near & thumbnails.alike(rows, columns))
             elif (near := near & (labels[rows][:, None] == labels[columns])).any():
@@ -125,13 +125,27 @@ def _find(
     roots = groups.roots(nodes)
     order = np.argsort(roots, kind="stable")
     for members in np.split(order, np.flatnonzero(np.diff(roots[order])) + 1):
-        start, step = 0, 1
-        while start < len(members):
-            rows, columns = members[start : start + step], members[start:]
-            if (wanted := apart(photos, rows, columns)).any():
-                photos.join(nodes[rows], nodes[columns], wanted & thumbnails.same(rows, columns))
-            start += step
-            step = min(2 * step, max(1, _BLOCK // len(members)))  # the first few may join most of the others
+        _find_photos(members, nodes, thumbnails, photos)
+
+
+def _find_photos(members: np.ndarray, nodes: np.ndarray, thumbnails: Thumbnails, photos: "_Components") -> None:
+    """Joins in `photos` the nodes of those members of a group that are the same picture.
+
+    In a large group each is compared with those of nearly the same brightness only, so that the time does not grow with
+    the square of their number. If the same picture is missed there, both are still on one side of the split.
+
+    Algorithm: the sorted neighborhood method (Hernández and Stolfo 1995).
+    """
+    if len(members) > 1:
+        members = members[np.argsort(thumbnails.brightness(members), kind="stable")]
+    start, step = 0, 1
+    while start < len(members) - 1:
+        rows, columns = members[start : start + step], members[start : start + step + _MAX_NEIGHBORS]
+        wanted = photos.roots(nodes[rows])[:, None] != photos.roots(nodes[columns])
+        if wanted.any():
+            photos.join(nodes[rows], nodes[columns], wanted & thumbnails.same(rows, columns))
+        start += step
+        step = min(2 * step, _BLOCK // _MAX_NEIGHBORS)  # the first few may join most of the others
 
 
 class _Components:
@@ -168,9 +182,9 @@ class _Components:
 
 
 def similar_hashes(
-    rows: np.ndarray, columns: np.ndarray, max_distance: int, is_wanted: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    rows: np.ndarray, columns: np.ndarray, max_distance: int, group_of: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields all wanted pairs of hashes that differ in at most `max_distance` bits, in blocks, each pair once.
+    """Yields all pairs of hashes that differ in at most `max_distance` bits and in their group, in blocks, each once.
 
     If 64 bits are split into max_distance + 1 parts, two similar hashes have at least one equal part. So only hashes
     with an equal part are compared: a small fraction, unless most are the same.
@@ -179,10 +193,12 @@ def similar_hashes(
         rows: uint64 (n,).
         columns: uint64 (m,).
         max_distance: 0 to 63.
-        is_wanted: called with indices of rows and of columns, before they are compared; returns bool (rows, columns).
+        group_of: called with indices, before they are compared; returns an int for each, the same for those that need
+            not be compared with each other, int (len(indices),).
 
     Yields:
-        indices of rows, indices of columns, and which of these pairs are wanted and similar, bool (rows, columns).
+        indices of rows, indices of columns, and which of these pairs are similar and in different groups, bool (rows,
+        columns).
 
     Algorithm: multi-index hashing (Norouzi, Punjani and Fleet 2012).
     """
@@ -192,17 +208,18 @@ def similar_hashes(
         for row, column in _equal_values(rows & mask, columns & mask):
             step = max(1, _BLOCK // len(column))
             for start in range(0, len(row), step):
-                block = row[start : start + step]
-                wanted = is_wanted(block, column)
-                if not wanted.any():
-                    continue
-                different = rows[block][:, None] ^ columns[column]
-                near = wanted & (np.bitwise_count(different) <= max_distance)
+                block, others = row[start : start + step], column
+                row_groups, column_groups = group_of(block), group_of(others)
+                if (row_groups == row_groups[0]).all():  # as nearly all are, once a series has been joined
+                    others = others[column_groups != row_groups[0]]
+                    column_groups = group_of(others)
+                different = rows[block][:, None] ^ columns[others]
+                near = (row_groups[:, None] != column_groups) & (np.bitwise_count(different) <= max_distance)
                 for earlier in masks[:part] if near.any() else ():
                     near &= different & earlier != 0  # else the pair was found before
                 if near.any():
                     used, beside = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
-                    yield block[used], column[beside], near[np.ix_(used, beside)]
+                    yield block[used], others[beside], near[np.ix_(used, beside)]
 
 
 def _equal_values(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

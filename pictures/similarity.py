@@ -91,6 +91,11 @@ class Thumbnails:
             self._max_rms[index] = _MAX_RMS + _DETAIL_TOLERANCE * _rms(details)
             self._known[index] = True
 
+    def brightness(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the mean gray level of each picture."""
+        self._read(indices)
+        return self._gray[indices].mean(axis=(1, 2))
+
     def alike(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Returns which pictures look alike, bool (rows, columns): their colors correlate, or are one and the same."""
         self._read(rows, columns)

@@ -116,12 +116,10 @@ def test_assign_groups_compares_hashes_up_to_the_maximum_distance(bits, groups):
 
 def similar_pairs(hashes: np.ndarray, max_distance: int) -> list[tuple[int, int]]:
     """Returns all pairs, sorted; a pair that is found twice is in it twice."""
-
-    def is_wanted(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return rows[:, None] < columns
-
-    blocks = similar_hashes(hashes, hashes, max_distance, is_wanted)
-    return sorted((int(rows[r]), int(columns[c])) for rows, columns, near in blocks for r, c in np.argwhere(near))
+    blocks = similar_hashes(hashes, hashes, max_distance, lambda indices: indices)
+    pairs = [(int(rows[r]), int(columns[c])) for rows, columns, near in blocks for r, c in np.argwhere(near)]
+    assert sorted((column, row) for row, column in pairs) == sorted(pairs)  # it finds them in both orders
+    return sorted((row, column) for row, column in pairs if row < column)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +151,14 @@ def test_similar_hashes_finds_every_pair_once(kind, max_distance):
         if (int(hashes[a]) ^ int(hashes[b])).bit_count() <= max_distance
     ]
     assert similar_pairs(hashes, max_distance) == expected
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_similar_hashes_leaves_out_pairs_of_one_group(groups):
+    hashes = np.zeros(12, np.uint64)
+    blocks = similar_hashes(hashes, hashes, 0, lambda indices: indices % groups)
+    pairs = {(int(rows[r]), int(columns[c])) for rows, columns, near in blocks for r, c in np.argwhere(near)}
+    assert pairs == {(a, b) for a in range(12) for b in range(12) if a % groups != b % groups}
 
 
 def test_similar_hashes_finds_pairs_across_blocks_in_all_64_bits():
