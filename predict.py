@@ -32,9 +32,9 @@ from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classif
 from answers.evaluation import evaluate, format_report
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
 from config import PredictConfig
-from network.checkpoint_file import BEST, is_checkpoint_name
+from network.checkpoint_file import network_folder
 from network.device import configure_device, raises_memory_error
-from network.model_config import MODEL_CONFIG, ModelConfig, read_model_config
+from network.model_config import ModelConfig, read_model_config
 from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_image
 from pictures.listing import describe_loose_files
 from pictures.manifest import normalized
@@ -59,15 +59,6 @@ def check_arguments(config: PredictConfig) -> None:
     for name, path in (("json", config.json), ("csv", config.csv)):
         if path and os.path.lexists(path):
             raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
-
-
-def network_folder(folder: Path) -> Path:
-    """Returns the folder of checkpoints for a name that may also be that of a file in it, or of its folder best/."""
-    if (folder / MODEL_CONFIG).exists():
-        return folder
-    inner = folder.parent if is_checkpoint_name(folder.name) or folder.name == MODEL_CONFIG else folder
-    outer = inner.parent if inner.name == BEST else inner
-    return outer if (outer / MODEL_CONFIG).exists() else folder
 
 
 def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Path, Path | None], dict[Path, str]]:

@@ -26,13 +26,13 @@ from answers.evaluation import evaluate, format_report
 from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import is_checkpoint_name
+from network.checkpoint_file import is_checkpoint_name, network_folder
 from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, changed_settings, require_same
-from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
+from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, stand_ins
 from pictures.split import fingerprint
 from preprocessing import training_pictures
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.script import run_script
@@ -70,6 +70,8 @@ _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compar
 @raises_memory_error()
 def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
+    if (whole := network_folder(folder)) != folder:
+        raise UserError(f"--model_save_name {printable(folder)}: is a part of {printable(whole)}; use that")
     with locked(folder):
         remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name == REPORT)
         return train(folder, config)
@@ -270,8 +272,9 @@ def tell_how_to_continue(step: int, *, output_closed: bool) -> None:
 def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, config: TrainConfig) -> Classifier:
     """Returns the network of the best epoch, calibrated."""
     classifier = load_classifier(Path(config.model_save_name))
-    # Copies are less typical than their sources; but there may be nothing else.
-    originals = [index for index, picture in enumerate(training) if not picture.is_copy] or range(len(training))
+    # Copies are less typical than their sources; but of some there may be nothing else.
+    shown = {picture.path for picture in stand_ins(training).values()}
+    originals = [index for index, picture in enumerate(training) if picture.path in shown]
     chosen = np.linspace(0, len(originals) - 1, min(len(originals), _MAX_CALIBRATION_IMAGES)).astype(int)
     classifier.calibrate(
         training=train.images[np.array(originals)[chosen]],

@@ -49,6 +49,15 @@ def is_checkpoint_name(name: str) -> bool:
     return name == MODEL_CONFIG or bool(_NAME.fullmatch(name))
 
 
+def network_folder(folder: Path) -> Path:
+    """Returns the folder of checkpoints for a name that may also be that of a file in it, or of its folder best/."""
+    if (folder / MODEL_CONFIG).exists():
+        return folder
+    inner = folder.parent if is_checkpoint_name(folder.name) or folder.name == MODEL_CONFIG else folder
+    outer = inner.parent if inner.name == BEST else inner
+    return outer if (outer / MODEL_CONFIG).exists() else folder
+
+
 def step_of(path: Path) -> int:
     """Returns the number of training steps in the name of a checkpoint."""
     match = _NAME.fullmatch(path.name)

@@ -64,7 +64,7 @@ class ModelConfig(ImageConfig):
     batch_size: BatchSize
     seed: Seed
     validation_split: ValidationFraction
-    group_similar: Flag = True
+    group_similar: Flag
     pictures: str  # fingerprint of the training and validation pictures
 
     # May change, which is said: it affects what is trained from then on.

@@ -11,6 +11,7 @@ knows which files it may overwrite or delete.
 import contextlib
 import errno
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ from pictures.standardize import carry_over, skipped, standardize
 from system.errors import UserError
 from system.files import fsync_all, write_atomically
 from system.pool import imap
+from system.resources import require_disk
 from system.terminal import printable, progress
 
 _NAME_ERRORS = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG}  # of file systems that do not allow any name
@@ -72,6 +74,7 @@ class DataFolder:
         done = self._find_unchanged([picture for picture in pictures if picture.status == PENDING])
         todo = [picture for picture in pictures if picture.status == PENDING and picture.path not in done]
         self._write_pending([*others, *(done.get(picture.path, picture) for picture in pictures)])
+        self._require_disk(todo)
         # This process writes the files. A worker may outlive a killed run, and would disturb the next one.
         written = []
         for picture, png in imap(
@@ -87,6 +90,12 @@ class DataFolder:
         if written:
             fsync_all(written)  # before a manifest calls them kept: pending ones are made again
         return [done.get(picture.path, picture) for picture in pictures]
+
+    def _require_disk(self, pictures: Sequence[Picture]) -> None:
+        """Raises UserError if there is no room for the images of these pictures."""
+        stored = [self._folder / picture.stored for picture in pictures if picture.stored in self._stored]
+        size = len(pictures) * math.prod(self._config.shape) - sum(path.stat().st_size for path in stored)
+        require_disk(self._folder, size, "free some, or use a smaller --height and --width")
 
     def _store(self, picture: Picture, png: bytes) -> Picture:
         """Writes the image of a picture. Returns its row, which is skipped if the disk refuses its name."""

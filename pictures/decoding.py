@@ -124,6 +124,8 @@ def _decode(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> Loaded
         raise
     except formats.FormatNotRead as error:
         raise UnreadableImage(str(error)) from None
+    except MemoryError:
+        raise ImageTooLarge("needs more memory than there is") from None
     except Image.UnidentifiedImageError:
         raise _unidentified(data) from None
     except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, KeyError…

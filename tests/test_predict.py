@@ -11,7 +11,7 @@ import predict
 from answers.classifier import Classifier, load_classifier
 from config import PredictConfig, TrainConfig
 from network.backend import tf
-from network.checkpoint_file import read_checkpoint, write_checkpoint
+from network.checkpoint_file import network_folder, read_checkpoint, write_checkpoint
 from network.model_config import ModelConfig
 from predict import read_in_background
 from preprocessing import training_pictures
@@ -231,12 +231,12 @@ def test_network_is_found_by_each_name_that_the_trainer_has_for_it(trained, ask,
     _, expected, _ = ask(name)
     (best,) = (trained / "best").glob("ckpt-*")
     for network in (trained / "best", best, next(trained.glob("ckpt-*")), trained / "model.json"):
-        assert predict.network_folder(network) == trained
+        assert network_folder(network) == trained
     assert ask(name, network=trained / "best") == (0, expected, [])
     (tmp_path / "best").mkdir()
-    assert predict.network_folder(tmp_path / "best") == tmp_path / "best"  # not of a network
+    assert network_folder(tmp_path / "best") == tmp_path / "best"  # not of a network
     shutil.copytree(trained, tmp_path / "copy" / "best")
-    assert predict.network_folder(tmp_path / "copy" / "best") == tmp_path / "copy" / "best"
+    assert network_folder(tmp_path / "copy" / "best") == tmp_path / "copy" / "best"
 
 
 def test_picture_that_is_named_in_two_ways_is_shown_once(ask):

@@ -349,22 +349,29 @@ def mean_of(settings_for):
         images = np.stack([np.full((16, 16, 3), level, np.uint8) for level in levels])
         return Samples(images, np.arange(len(levels)) % 2)
 
-    def calibrate(levels: list[int], *, copies: tuple[int, ...] = ()) -> np.ndarray:
+    def calibrate(levels: list[int], *, copies: dict[int, str] | None = None) -> np.ndarray:
+        """`copies` are the sources of those that are copies, by their indices."""
+        paths = [f"ant/{index}.png" for index in range(len(levels))]
+        sources = [(copies or {}).get(index, path) for index, path in enumerate(paths)]
         training = [
-            Picture(class_name="ant", source="ant/1.png", path="augmented/x.png" if index in copies else "ant/1.png")
-            for index in range(len(levels))
+            Picture(class_name="ant", source=source, path=path) for source, path in zip(sources, paths, strict=True)
         ]
         return trainer.calibrate(training, samples(levels), samples([40, 200]), config).calibration.mean
 
     return calibrate
 
 
-def test_calibrate_uses_copies_only_if_there_is_nothing_else(mean_of):
+def test_calibrate_uses_a_copy_only_if_its_source_is_not_there(mean_of):
     dark, bright = mean_of([40]), mean_of([200])
     assert not np.allclose(dark, bright, rtol=1e-3)
-    np.testing.assert_allclose(mean_of([40, 200], copies=(1,)), dark, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(mean_of([40, 200], copies=(0,)), bright, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(mean_of([40, 200], copies=(0, 1)), (dark + bright) / 2, rtol=1e-4, atol=1e-6)
+    for copies, expected in [
+        ({1: "ant/0.png"}, dark),
+        ({0: "ant/1.png"}, bright),
+        ({0: "ant/gone.png", 1: "ant/gone.png"}, dark),  # the first of them
+        ({0: "ant/gone.png", 1: "ant/other.png"}, (dark + bright) / 2),
+        ({1: "ant/gone.png"}, (dark + bright) / 2),
+    ]:
+        np.testing.assert_allclose(mean_of([40, 200], copies=copies), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_calibrate_takes_training_pictures_evenly_if_there_are_many(mean_of, monkeypatch):
@@ -422,6 +429,14 @@ def test_edited_network_is_trained_resumed_and_used(rawdata, settings_for, monke
         load_classifier(Path(config.model_save_name))
     with pytest.raises(UserError, match="cannot continue from it: its weights do not fit this network"):
         trainer.main(config)
+
+
+def test_part_of_a_folder_of_checkpoints_is_refused(finished, settings_for):
+    config, _ = finished
+    with pytest.raises(UserError) as refused:
+        trainer.main(settings_for(TrainConfig, model_save_name=f"{config.model_save_name}/best"))
+    folder = config.model_save_name
+    assert str(refused.value) == f"--model_save_name {folder}/best: is a part of {folder}; use that"
 
 
 def test_script_names_a_missing_folder_in_one_line(tmp_path, monkeypatch, capsys):
