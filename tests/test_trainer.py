@@ -140,7 +140,7 @@ def test_data_is_updated_when_pictures_are_added(rawdata, settings_for, capsys):
     with pytest.raises(UserError, match="was trained with different pictures; train to a new folder"):
         trainer.main(config)
     assert len(list(Path(config.data_path).rglob("*.png"))) == 21
-    assert "training on 16 pictures, validating on 5" in capsys.readouterr().out
+    assert "21 pictures; 1 new" in capsys.readouterr().out
 
 
 def test_data_folder_made_by_the_user_is_enough(rawdata, settings_for, capsys):
