@@ -21,6 +21,7 @@ import contextlib
 import itertools
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,9 +36,11 @@ from config import PredictConfig
 from network.checkpoint_file import network_folder
 from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, read_model_config
-from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_image
+from pictures.decoding import LoadedPicture
+from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_picture
 from pictures.listing import describe_loose_files
 from pictures.manifest import normalized
+from pictures.report import note_lines
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
 from system.files import reserved
 from system.pool import imap
@@ -95,7 +98,7 @@ def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Pa
 
 def read_in_background(
     paths: dict[Path, Path | None], model_config: ModelConfig, *, max_pixels: int
-) -> Iterator[np.ndarray | str]:
+) -> Iterator[LoadedPicture | str]:
     """Starts to read pictures in worker processes, exactly as for training, and returns an iterator over them.
 
     Args:
@@ -104,10 +107,10 @@ def read_in_background(
         max_pixels: larger pictures are not decoded.
 
     Yields:
-        in the order of the paths: uint8 (height, width, color_channels), or the reason why a picture cannot be read.
+        in the order of the paths: a picture as from `load_picture`, or the reason why it cannot be read.
     """
     return imap(
-        partial(try_read_image, config=model_config, max_pixels=max_pixels),
+        partial(try_read_picture, config=model_config, max_pixels=max_pixels),
         list(paths.items()),
         on_failure=lambda _, reason: reason,
         description="predicting",
@@ -126,18 +129,25 @@ def load_network(folder: Path, config: PredictConfig) -> Classifier:
     return classifier
 
 
-def predict(classifier: Classifier, paths: Iterable[Path], images: Iterable[np.ndarray | str]) -> Iterator[Answer]:
-    """Yields an answer for each path, in order; `images` are as from `read_in_background`."""
-    pairs = zip(paths, images, strict=True)
+def predict(classifier: Classifier, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Answer]:
+    """Yields an answer for each path, in order; `pictures` are as from `read_in_background`."""
+    pairs = zip(paths, pictures, strict=True)
     while batch := list(itertools.islice(pairs, BATCH_SIZE)):
-        readable = [image for _, image in batch if not isinstance(image, str)]
+        readable = [picture.image for _, picture in batch if not isinstance(picture, str)]
         predictions = zip(*classifier.predict(np.stack(readable)), strict=True) if readable else iter(())
-        for path, image in batch:
-            if isinstance(image, str):
-                yield Answer(path=path, error=image)
-            else:
-                predicted, logits, scores, unknown = next(predictions)
-                yield Answer(path=path, predicted=int(predicted), logits=logits, scores=scores, unknown=bool(unknown))
+        for path, picture in batch:
+            if isinstance(picture, str):
+                yield Answer(path=path, error=picture)
+                continue
+            predicted, logits, scores, unknown = next(predictions)
+            yield Answer(
+                path=path,
+                predicted=int(predicted),
+                logits=logits,
+                scores=scores,
+                unknown=bool(unknown),
+                note=picture.note,
+            )
 
 
 def evaluate_answers(answers: Sequence[Answer], classes: dict[Path, str], class_names: Sequence[str]) -> dict:
@@ -185,16 +195,18 @@ def main(config: PredictConfig) -> int:
     with contextlib.ExitStack() as stack:
         for name in filter(None, (config.json, config.csv)):
             stack.enter_context(reserved(Path(name)))
-        images = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
-        stack.enter_context(contextlib.closing(images))
+        pictures = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
+        stack.enter_context(contextlib.closing(pictures))
         classifier = load_network(folder, config)
 
-        failures, rows, answers = [], [], []
-        for answer in itertools.chain(predict(classifier, paths, images), not_found):
+        failures, rows, answers, notes = [], [], [], defaultdict(list)
+        for answer in itertools.chain(predict(classifier, paths, pictures), not_found):
             if config.json or config.csv:
                 rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
             elif output_closed():
                 break  # nobody would see the others
+            if answer.note:
+                notes[answer.note].append(os.fspath(answer.path))
             if answer.error:
                 failures.append(f"{printable(answer.path)}: {printable(answer.error)}")
             elif config.evaluate:
@@ -206,7 +218,7 @@ def main(config: PredictConfig) -> int:
         if report:
             print(format_report(report))
         unwritten = write_files(rows, report, class_names, config)
-    for line in failures + unwritten:
+    for line in note_lines(notes) + failures + unwritten:
         print(f"predict.py: {line}", file=sys.stderr)
     if unwritten:
         return EXIT_USER_ERROR

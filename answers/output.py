@@ -11,7 +11,7 @@ from pathlib import Path
 from system.files import write_atomically
 from system.terminal import printable
 
-VERSION = 2  # of the JSON format
+VERSION = 3  # of the JSON format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Answer:
     logits: Sequence[float] = ()  # (classes,), the raw magnitudes
     scores: Sequence[float] = ()  # (classes,), 0..1
     unknown: bool = False
+    note: str = ""  # what the image does not show of the picture, if anything
     error: str = ""
 
 
@@ -38,13 +39,14 @@ def to_row(answer: Answer, class_names: Sequence[str], true_class: str | None) -
     """Returns an answer as it is written to files; what does not apply is None."""
     row = {"picture": os.fspath(answer.path), "true_class": true_class}
     if answer.error:
-        return {**row, "predicted": None, "unknown": None, "scores": None, "raw": None, "error": answer.error}
+        nothing = dict.fromkeys(("predicted", "unknown", "scores", "raw", "note"))
+        return {**row, **nothing, "error": answer.error}
     scores, raw = (
         {name: float(value) for name, value in zip(class_names, values, strict=True)}
         for values in (answer.scores, answer.logits)
     )
-    predicted = class_names[answer.predicted]
-    return {**row, "predicted": predicted, "unknown": answer.unknown, "scores": scores, "raw": raw, "error": None}
+    said = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "scores": scores, "raw": raw}
+    return {**row, **said, "note": answer.note or None, "error": None}
 
 
 def write_json(path: Path, rows: Sequence[dict], report: dict | None) -> None:
@@ -59,8 +61,9 @@ def write_csv(path: Path, rows: Sequence[dict], class_names: Sequence[str]) -> N
     writer = csv.writer(text)
     columns = [(kind, name) for kind in ("scores", "raw") for name in class_names]
     names = (f"{kind} {name}" for kind, name in columns)
-    writer.writerow(["picture", "true_class", "predicted", "unknown", *names, "error"])
+    writer.writerow(["picture", "true_class", "predicted", "unknown", *names, "note", "error"])
     for row in rows:
         values = [row[kind][name] if row[kind] else None for kind, name in columns]
-        writer.writerow([row["picture"], row["true_class"], row["predicted"], row["unknown"], *values, row["error"]])
+        texts = row["note"], row["error"]
+        writer.writerow([row["picture"], row["true_class"], row["predicted"], row["unknown"], *values, *texts])
     write_atomically(path, text.getvalue().encode("utf-8", errors="surrogateescape"))

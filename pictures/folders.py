@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from config import ImageConfig
-from pictures.decoding import UnreadableImage, load_image
+from pictures.decoding import LoadedPicture, UnreadableImage, load_image, load_picture
 from pictures.manifest import normalized
 from system.errors import UserError
 from system.terminal import printable
@@ -174,19 +174,19 @@ def read_regular_file(path: Path, *, within: Path | None = None) -> bytes:
         raise UnreadableImage(error.strerror) from None
 
 
-def read_image(path: Path, config: ImageConfig, *, max_pixels: int, within: Path | None = None) -> np.ndarray:
+def read_image(path: Path, config: ImageConfig, *, max_pixels: int) -> np.ndarray:
     """Returns the pixels of a picture file as in `load_image`; raises the same, and as in `read_regular_file`."""
-    return load_image(read_regular_file(path, within=within), config, max_pixels=max_pixels)
+    return load_image(read_regular_file(path), config, max_pixels=max_pixels)
 
 
-def try_read_image(item: tuple[Path, Path | None], *, config: ImageConfig, max_pixels: int) -> np.ndarray | str:
-    """Returns the pixels of a picture file, or the reason why it cannot be read; for worker processes.
+def try_read_picture(item: tuple[Path, Path | None], *, config: ImageConfig, max_pixels: int) -> LoadedPicture | str:
+    """Returns a picture as from `load_picture`, or the reason why it cannot be read; for worker processes.
 
     `item` is the file, and the folder that a link must not leave, if any.
     """
     path, within = item
     try:
-        return read_image(path, config, max_pixels=max_pixels, within=within)
+        return load_picture(read_regular_file(path, within=within), config, max_pixels=max_pixels)
     except UnreadableImage as error:
         return str(error)
     except OSError as error:

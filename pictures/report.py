@@ -1,7 +1,7 @@
 """What the scripts say about the pictures of a run. The manifest has every detail; the terminal has what matters."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pictures.manifest import EXCLUDED, KEPT, MANIFEST, SKIPPED, TRAIN, VALIDATION, Picture
@@ -47,15 +47,23 @@ def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> Non
             notes[picture.note].append(picture.path)
     for (status, reason), paths in reasons.items():
         if len(paths) > _MAX_LINES:
-            print(f"{status} {len(paths)} files: {printable(reason)}: {_few(paths)}")
+            print(f"{status} {len(paths)} files: {printable(reason)}: {_few(paths)} (all are in {MANIFEST})")
             continue
         for path in paths:
             print(f"{status} {printable(path)}: {printable(reason)}")
-    for note, paths in notes.items():
-        print(f"{len(paths)} picture{'' if len(paths) == 1 else 's'}: {printable(note)}: {_few(paths)}")
+    for line in note_lines(notes):
+        print(line)
+
+
+def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns a line for each note, with a few of the pictures that have it."""
+    return [
+        f"{len(paths)} picture{'' if len(paths) == 1 else 's'}: {printable(note)}: {_few(paths)}"
+        for note, paths in notes.items()
+    ]
 
 
 def _few(paths: Sequence[str]) -> str:
     """Returns the first names, and how many more there are."""
-    more = f" and {len(paths) - _MAX_NAMES} more, all in {MANIFEST}" if len(paths) > _MAX_NAMES else ""
+    more = f" and {len(paths) - _MAX_NAMES} more" if len(paths) > _MAX_NAMES else ""
     return f"{', '.join(map(printable, paths[:_MAX_NAMES]))}{more}"

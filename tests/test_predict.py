@@ -1,11 +1,13 @@
 """Predicting with a trained network: which pictures are found, what is printed, and what happens to bad pictures."""
 
+import csv
 import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import predict
 from answers.classifier import Classifier, load_classifier
@@ -97,7 +99,19 @@ def test_picture_gives_exactly_the_pixels_that_training_saw(rawdata, settings_fo
         assert {Path(one.path).suffix for one in pictures} == {".jpg", ".png"}
         read = read_in_background({Path(one.path): None for one in pictures}, model_config, max_pixels=10**6)
         for found, image in zip(read, images, strict=True):
-            np.testing.assert_array_equal(found, image)
+            np.testing.assert_array_equal(found.image, image)
+
+
+def test_what_an_image_does_not_show_is_said_in_one_line(ask):
+    pages = [Image.fromarray(np.full((30, 40, 3), level, np.uint8)) for level in (0, 255)]
+    for name in ("a.tif", "b.tif", "c.tif", "d.tif"):
+        pages[0].save(name, save_all=True, append_images=pages[1:])
+    code, out, err = ask("a.tif", "b.tif", "c.tif", "d.tif", picture("e.png"), csv="all.csv")
+    assert (code, len(out)) == (0, 5)
+    rows = csv.DictReader(Path("all.csv").read_text().splitlines())
+    (note,) = {row["note"] for row in rows if row["note"]}
+    assert note.startswith("only the first of its pages is used")
+    assert err == [f"predict.py: 4 pictures: {note}: a.tif, b.tif, c.tif and 1 more"]
 
 
 def test_folders_are_searched_and_every_picture_appears_once_in_order(ask):
@@ -201,7 +215,7 @@ def test_pictures_with_too_many_pixels_and_pipes_are_named(ask):
 def test_picture_that_crashes_the_decoder_is_named(ask, monkeypatch):
     good, bad, late = picture("good.png"), picture("bad.png"), picture("late.png")
     with monkeypatch.context() as patch:
-        patch.setattr(predict, "try_read_image", jobs.crash_on_bad)
+        patch.setattr(predict, "try_read_picture", jobs.crash_on_bad)
         code, out, err = ask(good, bad, late)
     assert (code, names_of(out)) == (1, [good, late])
     assert err == ["predict.py: bad.png: crashed its process (signal 11)"]

@@ -211,7 +211,7 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
     assert code == 1
     content = json.loads(Path("deep/all.json").read_text())
     assert list(content) == ["version", "predictions"]
-    assert content["version"] == 2
+    assert content["version"] == 3
     classifier = load_classifier(trained)
     predictions = classifier.predict(np.stack([pixels_of(name, classifier.model_config) for name in (good, other)]))
     first, failed, second, missing = content["predictions"]
@@ -225,9 +225,10 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
             "unknown": False,
             "scores": pytest.approx(dict(zip(["ant", "bee"], scores, strict=True))),
             "raw": pytest.approx(dict(zip(["ant", "bee"], logits, strict=True))),
+            "note": None,
             "error": None,
         }
-    nothing = {"true_class": None, "predicted": None, "unknown": None, "scores": None, "raw": None}
+    nothing = {"true_class": None, "predicted": None, "unknown": None, "scores": None, "raw": None, "note": None}
     assert failed == {"picture": bad, **nothing, "error": "the file is empty"}
     reason = "no such file, no pictures in it, or no match; check the name"
     assert missing == {"picture": "missing.png", **nothing, "error": reason}
@@ -249,13 +250,21 @@ def test_csv_has_the_same_content_as_json(ask, labeled):
     with Path("all.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     columns = ["picture", "true_class", "predicted", "unknown"]
-    columns += ["scores ant", "scores bee", "raw ant", "raw bee", "error"]
+    columns += ["scores ant", "scores bee", "raw ant", "raw bee", "note", "error"]
     assert list(table[0]) == columns
     rows = json.loads(Path("all.json").read_text())["predictions"]
     assert len(rows) == len(table) == 12
     for row, line in zip(rows, table, strict=True):
         values = [row[kind][name] if row[kind] else None for kind in ("scores", "raw") for name in ("ant", "bee")]
-        expected = [row["picture"], row["true_class"], row["predicted"], row["unknown"], *values, row["error"]]
+        expected = [
+            row["picture"],
+            row["true_class"],
+            row["predicted"],
+            row["unknown"],
+            *values,
+            row["note"],
+            row["error"],
+        ]
         assert list(line.values()) == ["" if value is None else str(value) for value in expected]
 
 

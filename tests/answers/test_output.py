@@ -13,11 +13,15 @@ from answers.output import Answer, format_answer, to_row, write_csv, write_json
 
 NAMES = ["ant", "bee", "wasp"]
 GOOD = Answer(
-    path=Path("a.png"), predicted=2, logits=np.array([-2.0, 0.0, 1.0]), scores=np.array([0.1192, 0.5, 0.73106])
+    path=Path("a.png"),
+    predicted=2,
+    logits=np.array([-2.0, 0.0, 1.0]),
+    scores=np.array([0.1192, 0.5, 0.73106]),
+    note="12-bit levels",
 )
 UNKNOWN = Answer(path=Path("u.png"), logits=(4.0, 1.0, 2.0), scores=(0.9, 0.1, 0.25), unknown=True)
 FAILED = Answer(path=Path("bad.png"), error="the file is empty")
-NOTHING = {"predicted": None, "unknown": None, "scores": None, "raw": None}
+NOTHING = {"predicted": None, "unknown": None, "scores": None, "raw": None, "note": None}
 
 
 def test_format_answer_shows_scores_or_raw_magnitudes():
@@ -52,8 +56,10 @@ def test_to_row_has_every_value_of_an_answer():
         "unknown": False,
         "scores": {"ant": 0.1192, "bee": 0.5, "wasp": 0.73106},
         "raw": {"ant": -2, "bee": 0, "wasp": 1},
+        "note": "12-bit levels",
         "error": None,
     }
+    assert to_row(UNKNOWN, NAMES, None)["note"] is None
     assert (to_row(UNKNOWN, NAMES, None)["predicted"], to_row(UNKNOWN, NAMES, None)["unknown"]) == ("ant", True)
     failed = {"picture": "bad.png", "true_class": "ant", **NOTHING, "error": "the file is empty"}
     assert to_row(FAILED, NAMES, "ant") == failed
@@ -63,10 +69,10 @@ def test_write_json_writes_version_report_and_predictions(tmp_path):
     rows = [to_row(answer, NAMES, None) for answer in (GOOD, FAILED)]
     write_json(tmp_path / "deep" / "all.json", rows, {"pictures": 1})
     content = json.loads((tmp_path / "deep" / "all.json").read_text())
-    assert content == {"version": 2, "report": {"pictures": 1}, "predictions": rows}
+    assert content == {"version": 3, "report": {"pictures": 1}, "predictions": rows}
     assert list(content) == ["version", "report", "predictions"]
     write_json(tmp_path / "all.json", rows, None)
-    assert json.loads((tmp_path / "all.json").read_text()) == {"version": 2, "predictions": rows}
+    assert json.loads((tmp_path / "all.json").read_text()) == {"version": 3, "predictions": rows}
 
 
 def test_write_csv_has_a_column_for_each_value(tmp_path):
@@ -74,9 +80,9 @@ def test_write_csv_has_a_column_for_each_value(tmp_path):
     with (tmp_path / "all.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [
             ["picture", "true_class", "predicted", "unknown"]
-            + ["scores ant", "scores bee", "scores wasp", "raw ant", "raw bee", "raw wasp", "error"],
-            ["a.png", "bee", "wasp", "False", "0.1192", "0.5", "0.73106", "-2.0", "0.0", "1.0", ""],
-            ["bad.png", *[""] * 9, "the file is empty"],
+            + ["scores ant", "scores bee", "scores wasp", "raw ant", "raw bee", "raw wasp", "note", "error"],
+            ["a.png", "bee", "wasp", "False", "0.1192", "0.5", "0.73106", "-2.0", "0.0", "1.0", "12-bit levels", ""],
+            ["bad.png", *[""] * 10, "the file is empty"],
         ]
 
 

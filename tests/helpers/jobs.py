@@ -134,9 +134,9 @@ def make_copies_or_crash(task, **options):
 
 
 def crash_on_bad(item, **options):
-    """Replaces `try_read_image` where a test needs a picture that crashes its decoder: bad.png."""
-    from pictures.folders import try_read_image
+    """Replaces `try_read_picture` where a test needs a picture that crashes its decoder: bad.png."""
+    from pictures.folders import try_read_picture
 
     if item[0].name == "bad.png":
         misbehave("crash")
-    return try_read_image(item, **options)
+    return try_read_picture(item, **options)

@@ -16,7 +16,7 @@ from pictures.folders import (
     picture_files,
     read_image,
     read_regular_file,
-    try_read_image,
+    try_read_picture,
 )
 from system.errors import UserError
 from tests.helpers.files import needs_any_letter
@@ -253,13 +253,15 @@ def test_read_image_is_read_regular_file_and_load_image(tmp_path):
         read_image(path, config, max_pixels=1000)
 
 
-def test_try_read_image_returns_the_reason_instead_of_raising(tmp_path, monkeypatch):
+def test_try_read_picture_returns_the_reason_instead_of_raising(tmp_path, monkeypatch):
     def fail(self):
         raise OSError(5, "Input/output error")
 
     path, options = write_picture(tmp_path / "a.png", label=0, seed=1), {"config": ImageConfig(), "max_pixels": 10**6}
-    assert np.array_equal(try_read_image((path, None), **options), read_image(path, **options))
-    assert try_read_image((tmp_path / "missing.png", tmp_path), **options) == "No such file or directory"
-    assert try_read_image((path, None), **options | {"max_pixels": 9}).startswith("has 40 × 30 pixels, more than")
+    loaded = try_read_picture((path, None), **options)
+    assert np.array_equal(loaded.image, read_image(path, **options))
+    assert (loaded.pixels, loaded.note) == (1200, "")
+    assert try_read_picture((tmp_path / "missing.png", tmp_path), **options) == "No such file or directory"
+    assert try_read_picture((path, None), **options | {"max_pixels": 9}).startswith("has 40 × 30 pixels, more than")
     monkeypatch.setattr(Path, "read_bytes", fail)
-    assert try_read_image((path, None), **options) == "Input/output error"
+    assert try_read_picture((path, None), **options) == "Input/output error"
