@@ -186,10 +186,10 @@ class PredictConfig(CheckpointConfig, DeviceConfig, DecodingConfig):
 def _check_folders(config: Validated) -> None:
     """Raises UserError for a folder without a name, for folders inside each other, and for names of no use."""
     folders = {name: getattr(config, name) for name in _FOLDERS if hasattr(config, name)}
+    if empty := [name for name, folder in folders.items() if not folder]:
+        raise UserError(f"--{empty[0]} '': must be the name of a folder")
     real = {name: os.path.realpath(folder) for name, folder in folders.items()}  # a link may lead to itself
     for name, folder in folders.items():
-        if not folder:
-            raise UserError(f"--{name} '': must be the name of a folder")
         if name == "model_save_name":
             _check_readable_by_tensorflow(folder)
         for other, outer in folders.items():

@@ -38,9 +38,9 @@ from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, read_model_config
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_picture
-from pictures.listing import describe_loose_files
+from pictures.listing import describe_loose_files, is_other_file
 from pictures.manifest import normalized
-from pictures.report import note_lines
+from pictures.report import note_lines, other_files_lines
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
 from system.files import reserved
 from system.pool import imap
@@ -76,18 +76,19 @@ def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Pa
     own_names = {normalized(name): name for name in class_names}
     if not folder.is_dir():
         raise UserError(f"--evaluate {printable(folder)}: no such folder")
-    folders = find_classes(folder)
+    class_folders = find_classes(folder)
+    files = {name: list(picture_files(path)) for name, path in class_folders.items()}
+    files = {name: found for name, found in files.items() if found}  # an empty folder is no class
     expected = ", ".join(map(printable, class_names))
-    if others := sorted(folders.keys() - own_names.keys()):
+    if others := sorted(files.keys() - own_names.keys()):
         raise UserError(
             f"--evaluate {printable(folder)}: {', '.join(map(printable, others))}: not a class of this network, which "
             f"has {expected}; rename or remove the folder"
         )
     paths: dict[Path, Path | None] = {}
     classes: dict[Path, str] = {}
-    for name, class_folder in folders.items():
-        found = list(picture_files(class_folder))
-        paths |= dict.fromkeys(found, limit_of_links(class_folder))
+    for name, found in files.items():
+        paths |= dict.fromkeys(found, limit_of_links(class_folders[name]))
         classes |= dict.fromkeys(found, own_names[name])
     if not paths:
         raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
@@ -190,7 +191,7 @@ def main(config: PredictConfig) -> int:
         paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
     else:
         paths, missing = find_pictures(config.images)
-    not_found = (Answer(path=Path(name), error=_NOT_FOUND) for name in missing)
+    not_found = (Answer(path=name, error=_NOT_FOUND) for name in missing)
 
     with contextlib.ExitStack() as stack:
         for name in filter(None, (config.json, config.csv)):
@@ -199,7 +200,7 @@ def main(config: PredictConfig) -> int:
         stack.enter_context(contextlib.closing(pictures))
         classifier = load_network(folder, config)
 
-        failures, rows, answers, notes = [], [], [], defaultdict(list)
+        failures, rows, answers, others, notes = [], [], [], [], defaultdict(list)
         for answer in itertools.chain(predict(classifier, paths, pictures), not_found):
             if config.json or config.csv:
                 rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
@@ -207,7 +208,9 @@ def main(config: PredictConfig) -> int:
                 break  # nobody would see the others
             if answer.note:
                 notes[answer.note].append(os.fspath(answer.path))
-            if answer.error:
+            if paths.get(answer.path) and is_other_file(os.fspath(answer.path), answer.error):
+                others.append(os.fspath(answer.path))  # found in a folder, and not named
+            elif answer.error:
                 failures.append(f"{printable(answer.path)}: {printable(answer.error)}")
             elif config.evaluate:
                 answers.append(answer)
@@ -218,7 +221,7 @@ def main(config: PredictConfig) -> int:
         if report:
             print(format_report(report))
         unwritten = write_files(rows, report, class_names, config)
-    for line in note_lines(notes) + failures + unwritten:
+    for line in note_lines(notes) + other_files_lines(others) + failures + unwritten:
         print(f"predict.py: {line}", file=sys.stderr)
     if unwritten:
         return EXIT_USER_ERROR

@@ -36,7 +36,7 @@ from pictures.manifest import (
     read_manifest,
     shape_text,
 )
-from pictures.report import print_reasons, report
+from pictures.report import print_copies, print_reasons, report
 from pictures.split import assign_splits, exclude_unusable_copies, few_validate_lines
 from pictures.standardize import add_hashes
 from system.errors import EXIT_SUCCESS, UserError
@@ -58,9 +58,10 @@ def preprocess(config: PictureConfig) -> list[Picture]:
     data, augmented = Path(config.data_path), Path(config.augmented)
     originals = index_classes(Path(config.raw_data), config)
     if has_foreign_data(data):
+        move = f", or move {printable(config.raw_data)}/ away to train on the files as they are"
         raise UserError(
-            f"{printable(data)}: has files but no {MANIFEST}, so it is not overwritten; use another --data_path, or "
-            f"move {printable(config.raw_data)}/ away to train on the files as they are"
+            f"{printable(data)}: has files but no {MANIFEST}, so it is not overwritten; use another --data_path"
+            f"{move if config.raw_data == PictureConfig.raw_data else ''}"
         )
     with _locked_while_read(augmented), locked(data, wait=True):
         copies = index_pictures(augmented, config)
@@ -87,6 +88,7 @@ def _update(
         originals = _assign_groups(originals, config)
     _warn_mislabeled(originals)
     originals = _assign_splits(originals, config)
+    print_copies(originals)
     copies = exclude_unusable_copies(copies, originals)
     pictures = folder.update([*folder.mark_missing(originals), *copies])  # now it is known which copies are needed
     folder.finish(pictures)
@@ -130,6 +132,7 @@ def training_pictures(config: PictureConfig) -> list[Picture]:
     else:
         return preprocess(config)
     found = _assign_splits(found, config)
+    print_copies(found)
     print_reasons(found, (SKIPPED, EXCLUDED))
     return [picture for picture in found if picture.status == KEPT]
 
@@ -144,7 +147,7 @@ def _reuse_data_folder(config: PictureConfig) -> list[Picture]:
     """Returns what an earlier run made of a `rawdata/` that no longer exists."""
     data, raw = printable(config.data_path), printable(config.raw_data)
     found = read_manifest(Path(config.data_path, MANIFEST))
-    if not any(Path(picture.key).is_relative_to(Path(config.raw_data).absolute()) for picture in found):
+    if not any(Path(picture.path).absolute().is_relative_to(Path(config.raw_data).absolute()) for picture in found):
         raise UserError(f"{raw}: no such folder, and {data} was made from a different one; check --raw_data")
     if any(picture.status == PENDING or (picture.status == KEPT and not picture.group) for picture in found):
         raise UserError(f"{data}: is incomplete; bring back {raw}/ and run this again")

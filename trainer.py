@@ -23,16 +23,17 @@ import numpy as np
 
 from answers.classifier import Classifier, load_classifier
 from answers.evaluation import evaluate, format_report
-from config import TrainConfig
+from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import is_checkpoint_name, network_folder
+from network.checkpoint_file import is_checkpoint_name, require_own_folder
 from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, changed_settings, require_same
+from pictures.folders import find_classes, picture_files
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, stand_ins
 from pictures.split import fingerprint
 from preprocessing import training_pictures
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.script import run_script
@@ -70,8 +71,7 @@ _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compar
 @raises_memory_error()
 def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
-    if (whole := network_folder(folder)) != folder:
-        raise UserError(f"--model_save_name {printable(folder)}: is a part of {printable(whole)}; use that")
+    require_own_folder(folder)
     with locked(folder):
         remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name == REPORT)
         return train(folder, config)
@@ -81,17 +81,16 @@ def train(folder: Path, config: TrainConfig) -> int:
     """Runs a training, from the pictures to the report, with its checkpoints in `folder`; returns the exit code."""
     if latest := latest_checkpoint(folder):
         require_same(folder, latest.model_config, config)  # before data/ is changed
+    print(f"device: {configure_device(config.precision)}")
+    tell_what_is_needed(config)
     pictures = training_pictures(config)
     close_idle_workers()
     training = [picture for picture in pictures if picture.split == TRAIN]
     validating = [picture for picture in pictures if picture.split == VALIDATION]
     require_batch_size(config.batch_size, count=len(training))
-    print(f"device: {configure_device(config.precision)}")
     model_config = ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
     if latest:
         require_same(folder, latest.model_config, model_config)
-    with tf.Graph().as_default():  # where a network takes no memory
-        require_resources(generate_model(model_config), config, count=len(pictures))
     train_samples, validation_samples = load_samples(training, validating, config)
 
     keras.utils.set_random_seed(config.seed)
@@ -127,6 +126,23 @@ def train(folder: Path, config: TrainConfig) -> int:
     if advice:
         print(f"this run is finished: train longer with {advice}, or start a new one with another --model_save_name")
     return EXIT_SUCCESS
+
+
+def tell_what_is_needed(config: TrainConfig) -> None:
+    """Prints how much memory and disk the run needs, before `data/` is made, which may take long.
+
+    Raises:
+        UserError: it is more than this machine has.
+    """
+    folders = [Path(config.raw_data), Path(config.augmented)]
+    if not folders[0].is_dir():
+        folders = [Path(config.data_path)]
+    names = list(find_classes(folders[0]))
+    count = sum(1 for folder in folders for path in find_classes(folder).values() for _ in picture_files(path))
+    if MIN_CLASSES <= len(names) <= MAX_CLASSES:  # else the pictures are refused
+        model_config = ModelConfig.of_run(config, class_names=names, pictures="")
+        with tf.Graph().as_default():  # where a network takes no memory
+            require_resources(generate_model(model_config), config, count=count)
 
 
 def load_samples(

@@ -18,7 +18,7 @@ VERSION = 3  # of the JSON format
 class Answer:
     """What the network says about one picture, or why it could not be read."""
 
-    path: Path
+    path: Path | str  # as it is shown
     predicted: int = 0  # index of the class
     logits: Sequence[float] = ()  # (classes,), the raw magnitudes
     scores: Sequence[float] = ()  # (classes,), 0..1

@@ -23,8 +23,8 @@ _IGNORED_VARIABLES = ("KERAS_", "TF_USE_LEGACY_KERAS", "TF_FUNCTION_JIT_COMPILE_
 _REMEDY = "install it again with: pip install --force-reinstall -r requirements.txt"
 _OUT_OF_MEMORY = ("failed to map segment", "annot allocate memory")  # in messages of the loader of libraries
 _LAST_WORDS = (
-    "TensorFlow was being loaded when this process ended. If nobody stopped it, its installation or this processor "
-    f"does not suit it (it needs AVX, and 64 bits); {_REMEDY}"
+    "TensorFlow was being loaded when this process ended. If nobody stopped it, the memory is not enough (check "
+    f"`ulimit -v`), or its installation or this processor does not suit it (it needs AVX, and 64 bits); {_REMEDY}"
 )
 
 

@@ -18,6 +18,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from network.model_config import MODEL_CONFIG, ModelConfig, other_version
+from system.errors import UserError
 from system.files import write_atomically
 from system.terminal import printable
 
@@ -56,6 +57,17 @@ def network_folder(folder: Path) -> Path:
     inner = folder.parent if is_checkpoint_name(folder.name) or folder.name == MODEL_CONFIG else folder
     outer = inner.parent if inner.name == BEST else inner
     return outer if (outer / MODEL_CONFIG).exists() else folder
+
+
+def require_own_folder(folder: Path) -> None:
+    """Raises UserError if a folder of checkpoints would be confused with a part of another one."""
+    for outer in folder.absolute().parents:
+        if (outer / MODEL_CONFIG).exists() and checkpoint_paths(outer):
+            raise UserError(
+                f"--model_save_name {printable(folder)}: is a part of {printable(outer)}; use another folder"
+            )
+    if folder.name == BEST:
+        raise UserError(f"--model_save_name {printable(folder)}: {BEST} is a part of each network; use another name")
 
 
 def step_of(path: Path) -> int:

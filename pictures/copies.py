@@ -1,6 +1,7 @@
 """Randomly transformed copies of pictures: how many to make of each, and the work on one in a worker process."""
 
 import io
+import os
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -100,7 +101,7 @@ def transform(image: Image.Image, operations: Sequence[Operation], *, seed: str)
         an RGB image of the same size.
     """
     for index, operation in enumerate(operations):
-        random.seed(f"{seed}/{index}")  # so that the numbers one operation uses do not affect the next
+        random.seed(os.fsencode(f"{seed}/{index}"))  # so that the numbers one operation uses do not affect the next
         np.random.seed(random.getrandbits(32))
         if random.random() < operation.probability:
             (image,) = operation.perform_operation([image])

@@ -34,14 +34,19 @@ _AUGMENTED = r"aug(?:mented|mentation)?"
 _FLIPPED = rf"(?:{_AXIS}{_SEPARATOR}?)?(?:flip(?:ped)?|mirror(?:ed)?)(?:{_SEPARATOR}?{_AXIS})?"
 _ROTATED = rf"rot(?:ated?|ation)?(?:{_SEPARATOR}?(?:left|right|cw|ccw))?"
 _CHANGED = (
-    rf"crop(?:ped)?|(?:gauss(?:ian)?|motion){_SEPARATOR}?(?:noise|blur)|nois[ey]|blur(?:red)?|bright(?:ness|er|en(?:ed)?)?"
-    rf"|dark(?:er|en(?:ed)?)?|contrast|brightnesscontrast|gamma|hue|saturation|sat|colou?r{_SEPARATOR}?jitter|jitter"
-    r"|gr[ae]y(?:scale)?|invert(?:ed)?|sharp(?:en(?:ed)?)?|equalized?|clahe|posterized?|solarized?|autocontrast|cutout"
-    r"|eras(?:e|ed|ing)|shear(?:ed)?|shift(?:ed)?|scaled?|zoom(?:ed)?|resized?|elastic|distort(?:ed|ion)?|warp(?:ed)?"
-    r"|perspective|skew(?:ed)?|affine|translat(?:ed?|ion)|shiftscalerotate|transform(?:ed)?|jpeg|compress(?:ed|ion)?"
+    rf"(?:resized{_SEPARATOR}?)?crop(?:ped)?|(?:gauss(?:ian)?|motion|median|box){_SEPARATOR}?(?:noise|blur)|nois[ey]"
+    r"|blur(?:red)?|bright(?:ness|er|en(?:ed)?)?|dark(?:er|en(?:ed)?)?|contrast|brightnesscontrast|gamma"
+    rf"|hue(?:{_SEPARATOR}?saturation(?:value)?)?|saturation|sat|colou?r{_SEPARATOR}?jitter|jitter|gr[ae]y(?:scale)?"
+    r"|invert(?:ed)?|sharp(?:en(?:ed)?)?|equalized?|clahe|posterized?|solarized?|autocontrast|cutout|(?:coarse)?dropout"
+    rf"|salt{_SEPARATOR}?(?:and{_SEPARATOR}?)?pepper|eras(?:e|ed|ing)|shear(?:ed)?|shift(?:ed)?|scaled?|zoom(?:ed)?"
+    r"|resized?|transposed?|elastic(?:transform)?|(?:grid|optical)?distort(?:ed|ion)?|warp(?:ed)?|perspective"
+    r"|skew(?:ed)?|affine|translat(?:ed?|ion)|shiftscalerotate|transform(?:ed)?|jpeg|compress(?:ed|ion)?"
     r"|copy|duplicate|dup|kopie|copie|copia"
 )
-_ANY_CHANGE = rf"(?:(?:random|center){_SEPARATOR}?)?(?:{_AUGMENTED}|{_FLIPPED}|{_ROTATED}|{_CHANGED}){_NUMBERS}"
+_ANY_CHANGE = (
+    rf"(?:(?:random|center){_SEPARATOR}?)?(?:{_AUGMENTED}|{_FLIPPED}|{_ROTATED}|{_CHANGED})"
+    rf"(?:{_SEPARATOR}[xy])?{_NUMBERS}"
+)
 _FLAGS = re.IGNORECASE | re.DOTALL
 _CHANGED_STEM = re.compile(rf"(?P<stem>.+?){_SEPARATOR}+{_ANY_CHANGE}", _FLAGS)
 _BESIDE_SOURCE = (
@@ -187,8 +192,12 @@ def _stripped(stem: str) -> Iterator[str]:
 
 
 def _of_shared_stems(names: Sequence[str]) -> dict[str, str]:
-    """Returns the sources of names such as cat1_aug_1.jpg and cat1_aug_2.jpg, if there are several such stems."""
+    """Returns the sources of names such as cat1_aug_1.jpg and cat1_aug_2.jpg, if there are several such stems.
+
+    One other word with numbers does not tell: apple_rot_1.jpg and apple_rot_2.jpg may be rotten, or red in German.
+    """
     groups = defaultdict(list)
+    changes = defaultdict(set)  # of each stem, without numbers
     copies: dict[str, bool] = defaultdict(bool)  # which have a name that hardly any photo has
     for name in names:
         folder, _, stem = _stem_of(name).rpartition("/")
@@ -197,9 +206,16 @@ def _of_shared_stems(names: Sequence[str]) -> dict[str, str]:
             is_copy |= bool(_COPY_STEM.fullmatch(shared))
             shared = match["stem"]
         if shared != stem:
-            groups[f"{folder}/{shared}"].append(name)
-            copies[f"{folder}/{shared}"] |= is_copy
-    shared_stems = {stem: own for stem, own in groups.items() if len(own) > 1 and copies[stem]}
+            source = f"{folder}/{shared}"
+            groups[source].append(name)
+            changes[source].add("".join(filter(str.isalpha, stem.removeprefix(shared).lower())))
+            copies[source] |= is_copy
+
+    def is_told(source: str) -> bool:
+        own = changes[source]
+        return copies[source] and (len(own) > 1 or any(change.startswith("aug") for change in own))
+
+    shared_stems = {stem: own for stem, own in groups.items() if len(own) > 1 and is_told(stem)}
     return _as_sources(shared_stems) if len(shared_stems) > 1 else {}
 
 

@@ -73,8 +73,10 @@ class DataFolder:
         """
         done = self._find_unchanged([picture for picture in pictures if picture.status == PENDING])
         todo = [picture for picture in pictures if picture.status == PENDING and picture.path not in done]
-        self._write_pending([*others, *(done.get(picture.path, picture) for picture in pictures)])
         self._require_disk(todo)
+        rows = [*others, *(done.get(picture.path, picture) for picture in pictures)]
+        self._write_pending(rows)
+        self._remove_stale(rows)  # now, since a file may be in the place of a folder, or the other way around
         # This process writes the files. A worker may outlive a killed run, and would disturb the next one.
         written = []
         for picture, png in imap(
@@ -135,12 +137,19 @@ class DataFolder:
 
     def finish(self, pictures: Sequence[Picture]) -> None:
         """Deletes the images that are no longer needed and writes the manifest."""
+        self._remove_stale(pictures)
+        if any(map(_is_pending, self.previous)):  # an interrupted run may have left empty folders
+            self._remove_empty_folders()
+        write_manifest(self._manifest, pictures)
+
+    def _remove_stale(self, pictures: Iterable[Picture]) -> None:
+        """Deletes the images of ours that do not belong to any of the pictures."""
         stale = self._stored & {picture.stored for picture in self._ours} - {picture.stored for picture in pictures}
         for name in stale:
             (self._folder / name).unlink()
-        if stale or any(map(_is_pending, self.previous)):  # an interrupted run may have left empty folders
+        self._stored -= stale
+        if stale:
             self._remove_empty_folders()
-        write_manifest(self._manifest, pictures)
 
     def keeps_groups(self, originals: Sequence[Picture]) -> bool:
         """Returns whether the groups of the last run are still valid, because it compared exactly these pictures."""

@@ -1,5 +1,6 @@
 """Lists picture files and reads them."""
 
+import contextlib
 import errno
 import functools
 import glob
@@ -114,15 +115,24 @@ def find_pictures(names: Iterable[str]) -> tuple[dict[Path, Path | None], list[s
         matches = [name]
         # A file may be called photo[1].jpg, so a name is tried as a file before it is used as a pattern.
         if not os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that no file can have
-            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
+            matches = sorted(glob.glob(_pattern(name), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute ones
         own = {path: within for match in matches for path, within in _files_of(Path(match)).items()}
-        if not own:
+        if not own and name not in missing:
             missing.append(name)
         for path, within in own.items():
             identity = real_folder(path.parent), path.name
             first, limit = found.get(identity, (path, within))
             found[identity] = first, within and limit
     return dict(found.values()), missing
+
+
+def _pattern(name: str) -> str:
+    """Returns a pattern in which the folder, if there is one of this name, stands for itself: d[1]/*.jpg."""
+    folder, last = os.path.split(name)
+    with contextlib.suppress(ValueError):  # of names that no file can have
+        if os.path.isdir(folder):  # noqa: PTH112 - a plain string
+            return os.path.join(glob.escape(folder), last)  # noqa: PTH118 - a plain string
+    return name
 
 
 def _files_of(path: Path) -> dict[Path, Path | None]:

@@ -9,6 +9,10 @@ import re
 
 FORMATS = ("JPEG", "PNG", "WebP", "AVIF", "HEIC", "GIF", "BMP", "TIFF", "PPM", "PGM", "PBM")  # that are read
 NOT_A_PICTURE = "not a picture"  # part of the reason for files that have nothing to do with pictures, and of no other
+SUFFIXES = {  # of their files
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"),
+    *(".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
+}
 _HEAD = 4096  # bytes at the start that are looked at
 
 _READABLE = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]} are read"

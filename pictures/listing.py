@@ -9,7 +9,8 @@ from pathlib import Path
 from config import MAX_CLASSES, ImageConfig
 from pictures.copy_names import short_name, source_of, with_sources
 from pictures.folders import find_classes, is_ignored, limit_of_links, link_problem, picture_entries
-from pictures.formats import NOT_A_PICTURE
+from pictures.formats import NOT_A_PICTURE, SUFFIXES
+from pictures.layout import find_class_folders, parts_of_a_split
 from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
 from system.errors import UserError
 from system.files import MAX_NAME_BYTES
@@ -18,16 +19,6 @@ from system.terminal import printable
 UNKNOWN = "unknown"  # what a picture is called that belongs to no class
 _IMAGE_SUFFIX = ".png"  # appended, so that a.png and a.jpg get different names
 _HASH_DIGITS = 8
-_SPLIT_NAME = re.compile(  # train, test_set, Validation Data, ...
-    r"(train(ing)?|test(ing)?|val(id(ation)?)?|dev|eval(uation)?|hold[-_ ]?out)"
-    r"([-_ ]?(set|data|dataset|split|images|pictures|photos|\d+))*",
-    re.IGNORECASE,
-)
-# Of files that are taken for pictures even if their content is not one, so that a damaged class is not passed over.
-_PICTURE_SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".avif", ".heic", ".heif", ".ppm", ".pgm", ".pbm", ".pnm"),
-}
 _PLACEHOLDER = re.compile(r"\..+\.icloud", re.DOTALL)  # of a file that has not been downloaded from iCloud yet
 
 
@@ -97,7 +88,7 @@ def index_classes(folder: Path, config: ImageConfig) -> list[Picture]:
             found += f" ({', '.join(map(printable, empty))}: no pictures)"
         raise UserError(
             f"{printable(folder)}: at least two classes are needed, found {found}; {remedy}: {layout}"
-            f"{_nested_classes(classes)}"
+            f"{_nested_classes(folder)}"
         )
     if len(names) > MAX_CLASSES:
         raise UserError(f"{printable(folder)}: {len(names):,} classes; at most {MAX_CLASSES:,} are possible")
@@ -118,38 +109,26 @@ def _refuse_other_layouts(folder: Path, classes: dict[str, Path]) -> None:
         )
     if MANIFEST in classes:
         raise UserError(f"{printable(classes[MANIFEST])}: a class must not be called {MANIFEST}; rename the folder")
-    if parts := _parts_of_a_split(classes):
+    if parts := parts_of_a_split(classes):
         shown = " and ".join(printable(name) for name in parts[:5])
-        raise UserError(
-            f"{printable(folder)}: {shown} are parts of a data set and not classes; "
-            f"use one of them: --raw_data {printable(classes[parts[0]])}"
-        )
+        below = parts_of_a_split(find_classes(classes[parts[0]]))
+        if below:
+            remedy = (
+                f"{shown} each hold {' and '.join(map(printable, below))}; keep only the pictures to train on in them"
+            )
+            raise UserError(f"{printable(folder)}: {remedy}")
+        inner = find_class_folders(classes[parts[0]])
+        remedy = f"use one of them: --raw_data {printable(inner)}" if inner else "put one of them into class folders"
+        raise UserError(f"{printable(folder)}: {shown} are parts of a data set and not classes; {remedy}")
 
 
-def _parts_of_a_split(classes: dict[str, Path]) -> list[str]:
-    """Returns the folders that look like the parts of a split, such as train/ and test/: those that have no files of
-    their own and share at least two sub-folders, or all of them if all have such names."""
-    if len(classes) > 1 and all(_SPLIT_NAME.fullmatch(name) for name in classes):
-        return list(classes)
-    folders_below = {name: find_classes(path).keys() for name, path in classes.items() if not _has_files(path)}
-    for name, below in folders_below.items():
-        alike = [other for other, others in folders_below.items() if len(below & others) >= 2]
-        if len(alike) >= 2:
-            return sorted(alike, key=lambda other: (other != name, other))
-    return []
-
-
-def _has_files(folder: Path) -> bool:
-    return any(path.is_file() and not is_ignored(path.name) for path in folder.iterdir())
-
-
-def _nested_classes(classes: dict[str, Path]) -> str:
-    """Returns a hint if a folder contains the classes, as after unpacking an archive."""
-    for path in classes.values():
-        if len(found := find_classes(path)) >= 2:
-            names = " and ".join(printable(name) for name in list(found)[:2])
-            return f"; if {names} are the classes, use --raw_data {printable(path)}"
-    return ""
+def _nested_classes(folder: Path) -> str:
+    """Returns a hint if a folder below contains the classes, as after unpacking an archive."""
+    inner = find_class_folders(folder)
+    if not inner or inner == folder:
+        return ""
+    names = " and ".join(printable(name) for name in list(find_classes(inner))[:2])
+    return f"; if {names} are the classes, use --raw_data {printable(inner)}"
 
 
 def _tell_what_is_ignored(folder: Path, classes: dict[str, Path]) -> None:
@@ -184,10 +163,18 @@ def count_loose_files(folder: Path) -> int:
     return sum(not is_ignored(name) and name != MANIFEST for name in names)
 
 
+def is_other_file(path: str, reason: str) -> bool:
+    """Returns whether a file is no picture by its content, for which it was refused, and by its name.
+
+    A file that is called a.jpg is taken for a damaged picture, so that a damaged class is not passed over.
+    """
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - a plain string
+    return NOT_A_PICTURE in reason and suffix not in SUFFIXES
+
+
 def split_off_other_files(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Picture]]:
-    """Returns the pictures, damaged ones included, and the files that are none by their content and their name."""
+    """Returns the pictures, damaged ones included, and the files that are none."""
     parts: tuple[list[Picture], list[Picture]] = ([], [])
     for picture in pictures:
-        suffix = os.path.splitext(picture.path)[1].lower()  # noqa: PTH122 - a plain string
-        parts[NOT_A_PICTURE in picture.reason and suffix not in _PICTURE_SUFFIXES].append(picture)
+        parts[is_other_file(picture.path, picture.reason)].append(picture)
     return parts

@@ -9,6 +9,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import Any
@@ -50,8 +51,9 @@ class Picture:
 
     @property
     def key(self) -> str:
-        """Of the file, however its folder was named: relative or absolute."""
-        return os.path.abspath(self.path)  # noqa: PTH100 - a plain string
+        """Of the file, however its folder was named: relative, absolute or by a link."""
+        folder, name = os.path.split(os.path.abspath(self.path))  # noqa: PTH100 - plain strings
+        return f"{self.class_name}/{_real_folder(folder)}/{name}"
 
 
 _FIELDS = [field.name for field in fields(Picture)]
@@ -59,6 +61,11 @@ _COLUMNS = ["class" if name == "class_name" else name for name in _FIELDS]
 _INTEGERS = [field.name for field in fields(Picture) if field.type is int]
 _OLD_NAMES = {"file": "stored", "origin": "path"}  # in manifests of the first version
 _ALL_VERSIONS = {"class", "source", "group", "split", "sha256", "perceptual_hash", "status", "reason", "shape"}
+
+
+@lru_cache(maxsize=1024)  # of few folders there are many pictures
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def updated(picture: Picture, **changes: Any) -> Picture:
@@ -93,14 +100,14 @@ def read_manifest(path: Path) -> list[Picture]:
         UserError: it is not a manifest of this toolkit, or it names a file outside its folder.
     """
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             header, *rows = [row for row in csv.reader(file) if row] or [[]]
         if header == _COLUMNS:
             pictures = [_from_row(dict(zip(_FIELDS, row, strict=True))) for row in rows]
         elif set(header) >= _ALL_VERSIONS:
-            print(f"{printable(path)}: was written by another version of this toolkit; all images are made again")
             columns = [_OLD_NAMES.get(name, name) for name in header]
             pictures = [_from_other_version(dict(zip(columns, row, strict=True))) for row in rows]
+            print(f"{printable(path)}: was written by another version of this toolkit; all images are made again")
         else:
             raise ValueError("other columns")
     except (TypeError, ValueError, LookupError, csv.Error):

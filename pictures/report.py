@@ -34,6 +34,14 @@ def report(pictures: Sequence[Picture], previous: Sequence[Picture], data: Path)
     print(f"{printable(data)}/: {sum(p.status == KEPT for p in pictures)} pictures; {changes}")
 
 
+def print_copies(pictures: Sequence[Picture]) -> None:
+    """Prints how many of the user's own pictures are taken for copies, so that none is missed without a word."""
+    if copies := [picture for picture in pictures if picture.is_copy]:
+        photos = len({picture.source for picture in copies})
+        names = _few([picture.path for picture in copies])
+        print(f"taken for copies of {photos} photos, by their names: {names}")
+
+
 def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> None:
     """Prints why pictures of these statuses are not used, and what the images of the others do not show.
 
@@ -61,6 +69,14 @@ def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
         f"{len(paths)} picture{'' if len(paths) == 1 else 's'}: {printable(note)}: {_few(paths)}"
         for note, paths in notes.items()
     ]
+
+
+def other_files_lines(paths: Sequence[str]) -> list[str]:
+    """Returns a line about files that are no pictures, if there are any."""
+    if not paths:
+        return []
+    count = "1 file that is no picture" if len(paths) == 1 else f"{len(paths)} files that are no pictures"
+    return [f"passed over {count}: {_few(paths)}"]
 
 
 def _few(paths: Sequence[str]) -> str:

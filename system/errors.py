@@ -18,6 +18,7 @@ _REMEDIES = {
     errno.EPERM: "change its permissions",
     errno.EEXIST: "move it away or choose another folder",
     errno.ENOTDIR: "move the file away that is in its place",
+    errno.EISDIR: "move the folder away that is in its place",
     errno.ENOMEM: "free some memory",
 }
 

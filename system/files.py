@@ -93,6 +93,8 @@ def reserved(path: Path) -> Iterator[None]:
     Raises:
         OSError: it exists already or cannot be created.
     """
+    if len(os.fsencode(path.name)) > MAX_NAME_BYTES:  # `write_atomically` needs a longer name meanwhile
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), os.fspath(path))
     made = _make_folders(path.parent)
     _unfinished.add(path)  # before it is created: a signal may come in between
     try:

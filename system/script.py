@@ -21,7 +21,7 @@ from system.errors import (
 )
 from system.files import remove_unfinished_files
 from system.pool import cancel_running_jobs
-from system.startup import STOP_SIGNALS, describe_stop, end_at_once, handle_signal, owns_process
+from system.startup import STOP_SIGNALS, describe_stop, end_at_once, end_of_imports, handle_signal, owns_process
 from system.terminal import is_terminal, keep_running_without_output, output_closed, output_error
 
 _received = 0  # the number of the signal that asked for the end
@@ -41,6 +41,7 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
     """
     script = Path(sys.argv[0]).name
     code, problem, interrupted = EXIT_USER_ERROR, "", False
+    end_of_imports()
     try:
         try:
             _raise_on_signals()

@@ -27,6 +27,7 @@ def start_script() -> None:
     if not _is_main_program(sys._getframe(1)):
         return
     _owns_process = True
+    sys.excepthook = _describe_failed_import
     for number in STOP_SIGNALS:
         handle_signal(number, lambda number, _: end_at_once(number))
     _open_closed_streams()
@@ -54,6 +55,25 @@ def end_at_once(number: int) -> None:
         os.write(_stderr, describe_stop(number, is_terminal=os.isatty(_stderr)).encode(errors="backslashreplace"))
     finally:
         os._exit(128 + number)
+
+
+def _describe_failed_import(kind, error, traceback) -> None:
+    """Shows one line if a library cannot be imported; replaced by `end_of_imports`."""
+    if not isinstance(error, ImportError | MemoryError):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    reason = " ".join(str(error).split()) or kind.__name__
+    remedy = "check `ulimit -v`, or install the requirements again: pip install -r requirements.txt"
+    if isinstance(error, ModuleNotFoundError):
+        remedy = "activate the environment, or run pip install -r requirements.txt"
+    os.write(_stderr, f"{os.path.basename(sys.argv[0])}: {reason}; {remedy}\n".encode(errors="backslashreplace"))  # noqa: PTH119
+    os._exit(2)
+
+
+def end_of_imports() -> None:
+    """Ends the special treatment of errors while libraries are imported."""
+    if _owns_process:
+        sys.excepthook = sys.__excepthook__
 
 
 def describe_stop(number: int, *, is_terminal: bool) -> str:

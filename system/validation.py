@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 from system.errors import UserError
 from system.terminal import printable
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{2,}")  # two letters or more: one is a drive of Windows
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)/")  # pathlib makes one slash of two; one letter is a drive of Windows
 
 
 class Between(NamedTuple):
@@ -49,7 +49,7 @@ def local_path(name: str, *, setting: str) -> str:
     Raises:
         UserError: it is a URL, or nobody has such a home folder.
     """
-    if _URL.match(name):
+    if (url := _URL.match(name)) and not os.path.isdir(url[1]):  # noqa: PTH112 - a folder may have such a name
         raise UserError(
             f"{setting} {printable(name)}: is a URL; only files and folders of this machine can be used: copy it here"
         )

@@ -195,6 +195,14 @@ def test_main_gives_other_copies_for_another_seed(settings_for, rawdata):
     assert not set(one.values()) & set(other.values())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names of POSIX")
+def test_main_copies_pictures_with_names_that_are_not_utf8(settings_for, rawdata):
+    rawdata.joinpath("bee").rename(rawdata / os.fsdecode(b"b\xe9e"))
+    config = settings_for(AugmentConfig, sample=20)
+    assert augment.main(config) == 0
+    assert len(list(Path(config.augmented, os.fsdecode(b"b\xe9e")).iterdir())) == 20
+
+
 def test_main_only_adds_files_for_a_larger_sample(settings_for, rawdata):
     few = copies_for(settings_for(AugmentConfig, sample=11))
     many = copies_for(settings_for(AugmentConfig, sample=26))

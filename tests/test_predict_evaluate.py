@@ -109,8 +109,8 @@ def test_unreadable_pictures_are_named_and_not_counted(ask, labeled):
     code, out, err = ask(evaluate="labeled", json="all.json")
     assert (code, out) == (1, before)
     assert [line.split(": ")[:2] for line in err] == [
+        ["predict.py", "passed over 1 file that is no picture"],
         ["predict.py", str(Path("labeled/ant/empty.png"))],
-        ["predict.py", str(Path("labeled/bee/notes.txt"))],
     ]
     rows = json.loads(Path("all.json").read_text())["predictions"]
     assert len(rows) == 13
@@ -202,6 +202,21 @@ def test_script_refuses_an_unknown_class_folder_with_exit_code_2(trained, labele
 
 
 # ---- JSON and CSV files ----
+
+
+def test_evaluate_passes_over_empty_folders_and_files_that_are_no_pictures(ask):
+    for number in range(2):
+        picture(f"pictures/ant/{number}.png", seed=number)
+        picture(f"pictures/bee/{number}.png", label=1, seed=number)
+        Path(f"pictures/ant/{number}.txt").write_text("0 0.5 0.5 0.1 0.1")
+    Path("pictures/cow").mkdir()
+    code, out, err = ask(evaluate="pictures")
+    assert (code, err) == (
+        0,
+        ["predict.py: passed over 2 files that are no pictures: pictures/ant/0.txt, pictures/ant/1.txt"],
+    )
+    code, out, err = ask("pictures/ant/0.txt")  # it is named, so it is missed
+    assert code == 1 and "text, not a picture" in err[0]
 
 
 def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):

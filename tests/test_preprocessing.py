@@ -408,7 +408,7 @@ MISTAKES = {  # what a user did, and parts of the message
     "one usable picture": (lambda raw: break_all_but(1, raw / "bee"), ["class bee: 1 usable picture ", "add pictures"]),
     "the parts of a split": (
         lambda raw: [(raw / "ant").rename(raw / "train"), (raw / "bee").rename(raw / "Test")],
-        ["Test and train are parts of a data set and not classes", "--raw_data rawdata/Test"],
+        ["train and Test are parts of a data set and not classes", "put one of them into class folders"],
     ),
     "an emptied class": (
         lambda raw: [path.unlink() for path in (raw / "bee").iterdir()],

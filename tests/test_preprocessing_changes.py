@@ -16,8 +16,10 @@ from pictures import data_folder
 from pictures.data_folder import DataFolder
 from pictures.manifest import KEPT, SKIPPED, read_manifest
 from preprocessing import preprocess, training_pictures
+from system import resources
 from system.errors import UserError
 from system.files import locked
+from tests.helpers.files import contents
 from tests.helpers.pictures import ROOT, write_picture
 from tests.helpers.processes import running
 from training.batches import load
@@ -52,11 +54,10 @@ def stored_pixels(config: PictureConfig, name: str) -> np.ndarray:
 def assert_data_is_as_if_made_anew(config: PictureConfig) -> None:
     """Updates data/ and compares it with one that is made from nothing."""
     preprocess(config)
-    updated = {path: path.read_bytes() for path in Path(config.data_path).rglob("*.*") if path.name != ".lock"}
+    updated = contents(config.data_path)
     shutil.rmtree(config.data_path)
     preprocess(config)
-    assert len(updated) > 10
-    assert all(path.read_bytes() == content for path, content in updated.items())
+    assert contents(config.data_path) == updated
 
 
 def exchange(one: Path, other: Path) -> None:
@@ -116,6 +117,47 @@ def test_preprocess_knows_a_folder_by_its_relative_and_absolute_name(bitmaps, mo
     assert Path("data_path", "ant", "0.bmp.png").stat().st_ino == inode
     bitmaps.rename("moved")
     assert len(training_pictures(settings_for(PictureConfig, raw_data="rawdata"))) == 12
+
+
+@not_on_windows
+def test_preprocess_knows_a_folder_by_a_link_to_it(bitmaps, settings_for, tmp_path, capsys):
+    preprocess(settings_for(PictureConfig))
+    (tmp_path / "link").symlink_to(bitmaps)
+    capsys.readouterr()
+    preprocess(settings_for(PictureConfig, raw_data=str(tmp_path / "link")))
+    assert "nothing has changed" in capsys.readouterr().out
+
+
+def test_preprocess_takes_a_picture_in_the_place_of_a_folder_and_back(config, bitmaps):
+    write_picture(bitmaps / "ant" / "q.png" / "a.bmp", label=0, seed=30)
+    preprocess(config)
+    shutil.rmtree(bitmaps / "ant" / "q.png")
+    write_picture(bitmaps / "ant" / "x.bmp", label=0, seed=31).rename(bitmaps / "ant" / "q")
+    assert len(preprocess(config)) == 13
+    assert Path(config.data_path, "ant", "q.png").is_file()
+    (bitmaps / "ant" / "q").rename(bitmaps / "ant" / "y")
+    write_picture(bitmaps / "ant" / "q.png" / "a.bmp", label=0, seed=30)
+    assert len(preprocess(config)) == 14
+    assert_data_is_as_if_made_anew(config)
+
+
+def test_preprocess_says_which_pictures_are_taken_for_copies(config, bitmaps, capsys):
+    for photo in ("one", "two"):
+        for copy in range(2):
+            write_picture(bitmaps / "ant" / f"{photo}_aug_{copy}.bmp", label=0, seed=40 + copy)
+    preprocess(config)
+    line = f"taken for copies of 2 photos, by their names: {bitmaps}/ant/one_aug_0.bmp, "
+    assert line in capsys.readouterr().out
+
+
+def test_preprocess_needs_room_for_all_images_before_it_begins(config, bitmaps, monkeypatch):
+    free = type("Usage", (), {"free": 12 * 16 * 16 * 3 - 1})
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: free)
+    with pytest.raises(UserError, match="more of disk, but only .* are free; free some, or use a smaller --height"):
+        preprocess(config)
+    assert not Path(config.data_path).exists()
+    free.free += 1
+    assert len(preprocess(config)) == 12
 
 
 def test_preprocess_trains_on_pictures_with_any_name(config, bitmaps):

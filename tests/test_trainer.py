@@ -431,12 +431,19 @@ def test_edited_network_is_trained_resumed_and_used(rawdata, settings_for, monke
         trainer.main(config)
 
 
-def test_part_of_a_folder_of_checkpoints_is_refused(finished, settings_for):
+@pytest.mark.parametrize("part", ["best", "train", "best/inside"])
+def test_part_of_a_folder_of_checkpoints_is_refused(finished, settings_for, part):
     config, _ = finished
+    whole = config.model_save_name
     with pytest.raises(UserError) as refused:
-        trainer.main(settings_for(TrainConfig, model_save_name=f"{config.model_save_name}/best"))
-    folder = config.model_save_name
-    assert str(refused.value) == f"--model_save_name {folder}/best: is a part of {folder}; use that"
+        trainer.main(settings_for(TrainConfig, model_save_name=f"{whole}/{part}"))
+    assert str(refused.value) == f"--model_save_name {whole}/{part}: is a part of {whole}; use another folder"
+
+
+def test_folder_called_best_is_refused_for_a_new_run(settings_for, tmp_path):
+    with pytest.raises(UserError, match="best: best is a part of each network; use another name$"):
+        trainer.main(settings_for(TrainConfig, model_save_name=str(tmp_path / "best")))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_script_names_a_missing_folder_in_one_line(tmp_path, monkeypatch, capsys):

@@ -153,6 +153,18 @@ def test_find_pictures_prefers_a_file_whose_name_looks_like_a_pattern(tmp_path, 
     assert find_pictures(["photo[1].jpg"]) == ({Path("photo[1].jpg"): None}, [])
 
 
+def test_find_pictures_takes_the_folder_of_a_pattern_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_files(tmp_path, "d[1]/a.jpg", "d[1]/b.jpg", "d1/c.jpg")
+    assert list(find_pictures(["d[1]/*.jpg"])[0]) == [Path("d[1]/a.jpg"), Path("d[1]/b.jpg")]
+    assert list(find_pictures(["d?/*.jpg"])[0]) == [Path("d1/c.jpg")]
+
+
+def test_find_pictures_names_each_missing_name_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_pictures(["no.jpg", "", "no.jpg", "a/"]) == ({}, ["no.jpg", "", "a/"])
+
+
 def test_find_pictures_lets_a_named_file_link_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_files(tmp_path, "folder/a.jpg")

@@ -118,39 +118,31 @@ def test_index_classes_names_an_empty_folder_and_passes_it_over(tmp_path, capsys
     assert capsys.readouterr().out == f"{tmp_path}/cow: has no pictures, so it is not a class of this run\n"
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("train", "validation"),
-        ("Test", "TRAIN"),
-        ("training", "testing", "valid"),
-        ("training_set", "test_set"),
-        ("train data", "val-data"),
-        ("dev", "eval", "holdout"),
-    ],
-)
-def test_index_classes_refuses_folders_named_like_the_parts_of_a_split(names, tmp_path):
-    make_files(tmp_path, *(f"{name}/1.jpg" for name in names))
-    first = min(names)
-    assert f"are parts of a data set and not classes; use one of them: --raw_data {tmp_path}/{first}" in refusal(
-        tmp_path
+def test_index_classes_refuses_the_parts_of_a_split_and_names_that_for_training(tmp_path):
+    make_files(tmp_path, *(f"{part}/{name}/1.jpg" for part in ("test", "train") for name in ("cats", "dogs")))
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: train and test are parts of a data set and not classes; use one of them: --raw_data "
+        f"{tmp_path}/train"
     )
-    make_files(tmp_path, "ant/1.jpg")
-    assert classes(tmp_path) == {*names, "ant"}
 
 
-@pytest.mark.parametrize("names", [("training_set", "test_set"), ("fold1", "fold2", "fold3"), ("2023", "2024")])
-def test_index_classes_refuses_folders_that_hold_the_same_classes(names, tmp_path):
-    make_files(tmp_path, *(f"{part}/{name}/1.jpg" for part in names for name in ("cats", "dogs")))
-    assert "are parts of a data set and not classes" in refusal(tmp_path)
-    make_files(tmp_path, *(f"{part}/labels.csv" for part in names))  # a file of their own: they may be classes
-    if names[0] != "training_set":
-        assert classes(tmp_path) == set(names)
+def test_index_classes_names_the_folder_of_the_classes_however_deep_it_is(tmp_path):
+    make_files(tmp_path, *(f"seg_{part}/seg_{part}/{name}/1.jpg" for part in ("test", "train") for name in "ab"))
+    assert refusal(tmp_path).endswith(f"use one of them: --raw_data {tmp_path}/seg_train/seg_train")
 
 
-def test_index_classes_takes_classes_whose_sub_folders_differ(tmp_path):
-    make_files(tmp_path, "ant/2023/1.jpg", "bee/2023/1.jpg", "cow/red/1.jpg", "cow/blue/1.jpg")
-    assert classes(tmp_path) == {"ant", "bee", "cow"}
+def test_index_classes_refuses_parts_without_class_folders(tmp_path):
+    make_files(tmp_path, "train/1.jpg", "test/1.jpg")
+    assert refusal(tmp_path).endswith(
+        "train and test are parts of a data set and not classes; put one of them into class folders"
+    )
+
+
+def test_index_classes_refuses_a_split_inside_each_class(tmp_path):
+    make_files(tmp_path, *(f"{name}/{part}/1.jpg" for part in ("test", "train") for name in ("cat", "dog")))
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: cat and dog each hold train and test; keep only the pictures to train on in them"
+    )
 
 
 def test_index_classes_names_a_folder_in_between(tmp_path):

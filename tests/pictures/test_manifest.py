@@ -204,6 +204,13 @@ def test_read_manifest_makes_all_rows_of_another_version_pending(header, tmp_pat
     )
 
 
+def test_read_manifest_takes_the_mark_that_spreadsheets_write(tmp_path):
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, [kept("ant/a.jpg")])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_manifest(path) == [kept("ant/a.jpg")]
+
+
 def test_read_manifest_of_an_earlier_version_refuses_outside_files_too(tmp_path):
     path = tmp_path / "manifest.csv"
     path.write_bytes(HEADER_OF_VERSION_1 + b"../a.png,ant,ant/a.jpg,,,,,kept,,rawdata/ant/a.jpg,5,6,100x100x3,8\n")

@@ -111,6 +111,26 @@ def test_start_script_changes_nothing_in_the_process_of_another_program(tmp_path
     assert finish(process) == (0, "True\nTrue 0\n", "")
 
 
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (
+            "import no_such_library",
+            "No module named 'no_such_library'; activate the environment, or run pip install -r",
+        ),
+        (
+            "raise ImportError('x.so: failed to map\\n segment')",
+            "x.so: failed to map segment; check `ulimit -v`, or ins",
+        ),
+        ("raise MemoryError", "MemoryError; check `ulimit -v`, or install the requirements again"),
+    ],
+)
+def test_library_that_cannot_be_imported_is_one_line(code, line, tmp_path):
+    code, output, errors = finish(start(write_tool(tmp_path, code), cwd=tmp_path))
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(f"tool.py: {line}")
+
+
 # ---- streams ----
 
 

@@ -99,7 +99,7 @@ def test_local_path_leaves_ordinary_names_alone(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["gs://bucket/run", "S3://bucket", "file:///tmp/a", "https://example.org", "git+ssh://a"]
+    "name", ["gs://bucket/run", "S3://bucket", "gs:/bucket", "file:///tmp/a", "https://example.org", "git+ssh://a"]
 )
 def test_local_path_refuses_a_url(name):
     with pytest.raises(UserError) as refused:
