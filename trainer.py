@@ -81,10 +81,11 @@ def train(folder: Path, config: TrainConfig) -> int:
     """Runs a training, from the pictures to the report, with its checkpoints in `folder`; returns the exit code."""
     if latest := latest_checkpoint(folder):
         require_same(folder, latest.model_config, config)  # before data/ is changed
-    print(f"device: {configure_device(config.precision)}")
+    device = configure_device(config.precision)
     tell_what_is_needed(config)
     pictures = training_pictures(config)
     close_idle_workers()
+    print(f"device: {device}")
     training = [picture for picture in pictures if picture.split == TRAIN]
     validating = [picture for picture in pictures if picture.split == VALIDATION]
     require_batch_size(config.batch_size, count=len(training))
