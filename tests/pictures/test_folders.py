@@ -120,6 +120,9 @@ def test_find_pictures_takes_files_folders_and_patterns_each_once(tmp_path, monk
     assert found[Path("folder/deep/e.jpg")] == Path("folder")  # the folder that a link must not leave
     assert found[Path("a.jpg")] is None
     assert missing == ["missing.jpg", "*.gif", "\0"]
+    assert list(find_pictures(["**/*.jpg"])[0]) == [
+        Path(name) for name in ("a.jpg", "b.jpg", "folder/d.jpg", "folder/deep/e.jpg")
+    ]
 
 
 def test_find_pictures_knows_a_file_by_each_way_to_write_its_path(tmp_path, monkeypatch):
@@ -253,9 +256,21 @@ def test_read_image_is_read_regular_file_and_load_image(tmp_path):
         read_image(path, config, max_pixels=1000)
 
 
+@not_on_windows
+def test_try_read_picture_does_not_follow_a_link_to_a_place_outside(tmp_path):
+    write_picture(tmp_path / "a.png", label=0, seed=1)
+    folder, options = tmp_path / "raw", {"config": ImageConfig(), "max_pixels": 10**6}
+    folder.mkdir()
+    (folder / "link.png").symlink_to("../a.png")
+    assert try_read_picture((folder / "link.png", folder), **options) == "is a link to a place outside the folder"
+    assert try_read_picture((folder / "link.png", tmp_path), **options).pixels == 1200
+
+
 def test_try_read_picture_returns_the_reason_instead_of_raising(tmp_path, monkeypatch):
+    errors = [OSError(5, "Input/output error"), OSError("timed out")]
+
     def fail(self):
-        raise OSError(5, "Input/output error")
+        raise errors.pop(0)
 
     path, options = write_picture(tmp_path / "a.png", label=0, seed=1), {"config": ImageConfig(), "max_pixels": 10**6}
     loaded = try_read_picture((path, None), **options)
@@ -265,3 +280,4 @@ def test_try_read_picture_returns_the_reason_instead_of_raising(tmp_path, monkey
     assert try_read_picture((path, None), **options | {"max_pixels": 9}).startswith("has 40 × 30 pixels, more than")
     monkeypatch.setattr(Path, "read_bytes", fail)
     assert try_read_picture((path, None), **options) == "Input/output error"
+    assert try_read_picture((path, None), **options) == "timed out"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from config import MAX_CLASSES, ImageConfig
-from pictures.listing import count_loose_files, index_classes, index_pictures
-from pictures.manifest import PENDING, Picture
+from pictures.formats import NOT_A_PICTURE
+from pictures.listing import count_loose_files, index_classes, index_pictures, split_off_other_files
+from pictures.manifest import PENDING, SKIPPED, Picture
 from system.errors import UserError
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
@@ -107,6 +108,7 @@ def test_index_classes_needs_a_folder_with_two_classes_that_have_files(tmp_path)
     assert "raw: at least two classes are needed, found ant; put your pictures into one" in refusal(raw)
     (raw / "bee").mkdir()
     assert "at least two classes are needed, found ant (bee: no pictures); put" in refusal(raw)
+    assert refusal(raw).endswith(f" one sub-folder per class: {raw}/cat/….jpg, {raw}/dog/….jpg")
     make_files(raw, "bee/1.jpg")
     assert classes(raw) == {"ant", "bee"}
 
@@ -154,7 +156,7 @@ def test_index_classes_takes_classes_whose_sub_folders_differ(tmp_path):
 
 
 def test_index_classes_names_a_folder_in_between(tmp_path):
-    make_files(tmp_path, "images/ant/1.jpg", "images/bee/1.jpg", "__MACOSX/images/._1.jpg")
+    make_files(tmp_path, *(f"images/{name}/1.jpg" for name in ("ant", "bee", "cow")), "__MACOSX/images/._1.jpg")
     assert refusal(tmp_path).endswith(f"; if ant and bee are the classes, use --raw_data {tmp_path}/images")
 
 
@@ -206,10 +208,23 @@ def test_index_classes_names_a_class_folder_that_is_a_link_to_nothing(tmp_path, 
 
 
 @not_on_windows
-def test_index_pictures_follows_a_linked_class_and_links_inside_it(tmp_path):
+def test_index_pictures_follows_a_linked_class_and_links_inside_it(tmp_path, capsys):
     make_files(tmp_path, "raw/ant/1.jpg", "elsewhere/a.jpg", "outside.jpg")
     (tmp_path / "raw" / "bee").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "in.jpg").symlink_to("a.jpg")
     (tmp_path / "elsewhere" / "out.jpg").symlink_to(tmp_path / "outside.jpg")
     found = {Path(p.path).name: p.reason for p in index_pictures(tmp_path / "raw", ImageConfig())}
     assert found == {"1.jpg": "", "a.jpg": "", "in.jpg": "", "out.jpg": "is a link to a place outside the folder"}
+    index_classes(tmp_path / "raw", ImageConfig())
+    assert capsys.readouterr().out == ""
+
+
+def test_split_off_other_files_goes_by_content_and_name():
+    def skipped(name: str, reason: str) -> Picture:
+        return Picture(class_name="ant", source=f"ant/{name}", path=f"raw/ant/{name}", status=SKIPPED, reason=reason)
+
+    text = f"is text, {NOT_A_PICTURE}"
+    damaged = [skipped("a.JPG", text), skipped("b.txt", "the file is incomplete"), skipped("c.tiff", "")]
+    others = [skipped("d.txt", text), skipped("e", text), skipped("f.jpg.csv", text)]
+    pictures = [damaged[0], others[0], damaged[1], others[1], damaged[2], others[2]]
+    assert split_off_other_files(pictures) == (damaged, others)
