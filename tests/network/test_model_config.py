@@ -44,7 +44,7 @@ def test_model_config_cannot_be_built_with_wrong_values(change):
         b"{",
         b"[]",
         b"null",
-        b"\xff\xfe",
+        pytest.param(b"\xff\xfe", id="not UTF-8"),
         b"[" * 100_000,
         b" " * 5_000_000,
         {"seed": None},

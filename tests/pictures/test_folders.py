@@ -107,9 +107,24 @@ def test_picture_files_yields_links_and_does_not_follow_them(tmp_path):
 
 
 def test_picture_files_yields_a_folder_that_is_nested_too_deep(tmp_path):
-    make_files(tmp_path, "d/" * 99 + "a.jpg", "d/" * 101 + "b.jpg")
+    make_files(tmp_path, "d/" * 99 + "a.jpg", "d/" * 101 + "b.jpg", "e/c.jpg")
     found = [path.relative_to(tmp_path).as_posix() for path in picture_files(tmp_path)]
-    assert found == ["d/" * 99 + "a.jpg", "d/" * 100 + "d"]
+    assert found == ["d/" * 99 + "a.jpg", "d/" * 100 + "d", "e/c.jpg"]
+
+
+def test_picture_files_yields_a_folder_that_cannot_be_opened(tmp_path, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "d":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    make_files(tmp_path, "d/a.jpg", "e/b.jpg")
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(picture_files(tmp_path)) == [tmp_path / "d", tmp_path / "e" / "b.jpg"]
+    with pytest.raises(PermissionError):
+        list(picture_files(tmp_path / "d"))
 
 
 def test_find_pictures_takes_files_folders_and_patterns_each_once(tmp_path, monkeypatch):
