@@ -58,8 +58,8 @@ def test_print_reasons_names_each_of_ten_files_but_three_of_more(capsys):
     print_reasons([*few, *many], [SKIPPED, EXCLUDED])
     assert capsys.readouterr().out.splitlines() == [
         *(f"skipped rawdata/ant/{number}.jpg: is a\\tpipe" for number in range(10)),
-        "excluded 11 files: is a\\tlink: rawdata/bee/0.jpg, rawdata/bee/1.jpg, rawdata/bee/2.jpg and 8 more, all in "
-        "manifest.csv",
+        "excluded 11 files: is a\\tlink: rawdata/bee/0.jpg, rawdata/bee/1.jpg, rawdata/bee/2.jpg and 8 more (all are "
+        "in manifest.csv)",
     ]
 
 
