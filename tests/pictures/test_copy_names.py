@@ -178,8 +178,9 @@ def test_sources_among_finds_copies_that_share_a_stem_without_source():
 
 
 def test_sources_among_finds_copies_by_one_unusual_word():
-    names = [f"ant/{stem}_{light}_flip.jpg" for stem in "ab" for light in ("dark", "bright")]
-    assert sources_among(names) == {name: f"{name[:5]}.jpg" for name in names}
+    for changes in (["dark_flip", "bright_flip"], ["aug", "dark"]):
+        names = [f"ant/{stem}_{change}.jpg" for stem in "ab" for change in changes]
+        assert sources_among(names) == {name: f"{name[:5]}.jpg" for name in names}
 
 
 def test_sources_among_prefers_a_source_in_the_same_folder_and_takes_one_above():

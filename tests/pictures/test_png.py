@@ -52,6 +52,13 @@ def test_cleaned_keeps_what_affects_the_pixels():
     assert cleaned(with_chunks(*other) + b"after the end") == (DATA, 0)
 
 
+def test_cleaned_keeps_an_orientation_in_a_text_of_up_to_a_megabyte():
+    largest = b"Raw profile type exif\0".ljust(2**20, b"x")
+    text, larger = chunk(b"tEXt", largest), chunk(b"tEXt", largest + b"x")
+    broken = chunk(b"zTXt", b"Raw profile type exif\0\0no zlib")
+    assert cleaned(with_chunks(larger, broken, text, text)) == (with_chunks(text), 0)
+
+
 @pytest.mark.parametrize(
     ("color", "content", "bits"),
     [(0, b"\x0c", 12), (4, b"\x0c\x10", 12), (2, b"\x0a\x0c\x0b", 12), (6, b"\x0a\x0c\x0b\x10", 12), (0, b"", 0)],
