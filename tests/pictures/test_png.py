@@ -52,6 +52,22 @@ def test_cleaned_keeps_what_affects_the_pixels():
     assert cleaned(with_chunks(*other) + b"after the end") == (DATA, 0)
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (DATA[:-1], "the file is truncated"),
+        (DATA[:-9], "the file is truncated"),
+        (DATA[:-12], "the file is truncated"),
+        (DATA[:-1] + b"x", "wrong checksum of chunk b'IEND'"),
+        (with_chunks(chunk(b"AbCd", b"")), "unknown critical chunk b'AbCd'"),
+        (DATA[:33] + DATA[-12:], "it has no pixels"),
+    ],
+)
+def test_cleaned_says_what_is_wrong(data, reason):
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        cleaned(data)
+
+
 def test_cleaned_keeps_an_orientation_in_a_text_of_up_to_a_megabyte():
     largest = b"Raw profile type exif\0".ljust(2**20, b"x")
     text, larger = chunk(b"tEXt", largest), chunk(b"tEXt", largest + b"x")
