@@ -54,7 +54,7 @@ def network_folder(folder: Path) -> Path:
     """Returns the folder of checkpoints for a name that may also be that of a file in it, or of its folder best/."""
     if (folder / MODEL_CONFIG).exists():
         return folder
-    inner = folder.parent if is_checkpoint_name(folder.name) or folder.name == MODEL_CONFIG else folder
+    inner = folder.parent if is_checkpoint_name(folder.name) else folder
     outer = inner.parent if inner.name == BEST else inner
     return outer if (outer / MODEL_CONFIG).exists() else folder
 
@@ -89,8 +89,7 @@ def write_checkpoint(path: Path, tensors: dict[str, np.ndarray], model_config: M
         "step": np.array(step_of(path)),
         "model_config": np.frombuffer(model_config.to_json(), np.uint8),
     }
-    # What is written is the memory of an array as it is, so a transposed one would be stored wrongly.
-    tensors = {name: np.asarray(value, order="C") for name, value in {**tensors, **metadata}.items()}
+    tensors = {**tensors, **metadata}
     tensors["checksum"] = _checksum(tensors)
     write_atomically(path, _serialize(tensors))
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -327,6 +328,23 @@ def test_preprocess_completes_an_interrupted_update(config, rawdata, monkeypatch
     shutil.rmtree(config.data_path)
     preprocess(config)
     assert finished == contents(config.data_path)
+
+
+def test_preprocess_refuses_to_begin_what_does_not_fit_on_the_disk(settings_for, rawdata, monkeypatch):
+    def allow(free: int) -> None:
+        monkeypatch.setattr("system.resources.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+
+    allow(20 * 16 * 16 * 3 - 1)
+    with pytest.raises(UserError, match="data_path': needs 0.00 GB more of disk, .* --height and --width$"):
+        preprocess(settings_for(PictureConfig))
+    allow(20 * 16 * 16 * 3)
+    pictures = preprocess(settings_for(PictureConfig))
+    replaced = sum(Path(settings_for(PictureConfig).data_path, picture.stored).stat().st_size for picture in pictures)
+    allow(20 * 20 * 16 * 3 - replaced - 1)
+    with pytest.raises(UserError, match="more of disk"):
+        preprocess(settings_for(PictureConfig, height=20))
+    allow(20 * 20 * 16 * 3 - replaced)
+    assert len(preprocess(settings_for(PictureConfig, height=20))) == 20
 
 
 def test_training_pictures_refuses_incomplete_data_without_rawdata(config, rawdata, monkeypatch):

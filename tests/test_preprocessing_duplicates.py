@@ -366,10 +366,11 @@ def test_parts_photographed_alike_are_not_called_mislabeled(config, capsys):
     assert Counter(picture.split for picture in rows(config).values()) == {TRAIN: 56, VALIDATION: 14}
 
 
-def test_group_similar_applies_to_data_without_raw_pictures(config, capsys):
+@pytest.mark.parametrize("before", [True, False])
+def test_group_similar_applies_to_data_without_raw_pictures(before, config, capsys):
     raw = Path(config.raw_data)
     make_series(raw, scenes=2, frames=10)
-    preprocess(config)
+    preprocess(replace(config, group_similar=before))
     shutil.rmtree(raw)
     for similar, validating in ((True, 10), (False, 4)):
         kept = training_pictures(replace(config, group_similar=similar))

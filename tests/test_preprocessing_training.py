@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import preprocessing
 from config import PictureConfig
 from pictures.data_folder import read_pixels
-from pictures.manifest import TRAIN, VALIDATION
+from pictures.manifest import TRAIN, VALIDATION, write_manifest
 from preprocessing import preprocess, training_pictures
 from system.errors import UserError
 from system.files import locked
@@ -196,6 +197,14 @@ def test_data_of_another_size_is_refused_if_rawdata_is_missing(rawdata, settings
         UserError, match="has images of 16x16x3, not 20x16x3, and .*rawdata/ is missing; bring it back$"
     ):
         training_pictures(settings_for(PictureConfig, height=20))
+
+
+def test_data_whose_pictures_have_no_groups_yet_needs_rawdata(config, rawdata):
+    first, *others = preprocess(config)
+    write_manifest(Path(config.data_path, "manifest.csv"), [replace(first, group=""), *others])
+    shutil.rmtree(rawdata)
+    with pytest.raises(UserError, match="data_path: is incomplete; bring back .*rawdata/ and run this again$"):
+        training_pictures(config)
 
 
 def test_data_without_its_manifest_still_knows_its_copies(rawdata, settings_for, tmp_path):

@@ -65,6 +65,15 @@ def test_to_row_has_every_value_of_an_answer():
     assert to_row(FAILED, NAMES, "ant") == failed
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_answers_need_one_value_for_each_class(count):
+    answer = Answer(path=Path("a.png"), logits=(0.5,) * count, scores=(0.5,) * count)
+    with pytest.raises(ValueError, match="argument 2"):
+        format_answer(answer, ["ant", "bee"], raw=False)
+    with pytest.raises(ValueError, match="argument 2"):
+        to_row(answer, ["ant", "bee"], None)
+
+
 def test_write_json_writes_version_report_and_predictions(tmp_path):
     rows = [to_row(answer, NAMES, None) for answer in (GOOD, FAILED)]
     write_json(tmp_path / "deep" / "all.json", rows, {"pictures": 1})
@@ -73,6 +82,7 @@ def test_write_json_writes_version_report_and_predictions(tmp_path):
     assert list(content) == ["version", "report", "predictions"]
     write_json(tmp_path / "all.json", rows, None)
     assert json.loads((tmp_path / "all.json").read_text()) == {"version": 3, "predictions": rows}
+    assert (tmp_path / "all.json").read_text().startswith('{\n "version": 3,\n "predictions": [\n')
 
 
 def test_write_csv_has_a_column_for_each_value(tmp_path):
@@ -88,7 +98,7 @@ def test_write_csv_has_a_column_for_each_value(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_files_keep_names_with_commas_line_ends_and_other_bytes(tmp_path):
-    names = ["a,b.png", "a\nb.png", 'a"b.png', os.fsdecode(b"a\xffb.png")]
+    names = ["a,b.png", "a\nb.png", "a\rb.png", "a\r\nb.png", 'a"b.png', os.fsdecode(b"a\xffb.png")]
     rows = [to_row(Answer(path=Path(name), error="bad"), NAMES, None) for name in names]
     write_json(tmp_path / "all.json", rows, None)
     write_csv(tmp_path / "all.csv", rows, NAMES)

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import os
 import pickle
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from network.checkpoint_file import (
     checkpoint_path,
     checkpoint_paths,
     is_checkpoint_name,
+    network_folder,
     read_checkpoint,
     read_intact,
     step_of,
@@ -74,6 +77,12 @@ def test_write_checkpoint_writes_what_safetensors_reads(tmp_path):
         np.testing.assert_array_equal(found[name], value)
         assert found[name].dtype == value.dtype.newbyteorder("=")
         assert found[name].shape == value.shape
+    content = path.read_bytes()
+    (header,) = struct.unpack("<Q", content[:8])
+    assert header % 8 == 0
+    entries = json.loads(content[8 : 8 + header])
+    for name, entry in entries.items():  # so that they can be used without a copy
+        assert entry["data_offsets"][0] % found[name].itemsize == 0, name
 
 
 def test_write_checkpoint_takes_the_memory_of_one_copy(tmp_path):
@@ -131,7 +140,21 @@ def test_read_checkpoint_refuses_a_hostile_file(tmp_path, content, capsys):
 def test_read_checkpoint_refuses_a_renamed_file(tmp_path):
     write_three(tmp_path)
     path = (tmp_path / "ckpt-10.safetensors").rename(tmp_path / "ckpt-30.safetensors")
-    with pytest.raises(ValueError, match="its name is not the one that it was saved under"):
+    with pytest.raises(ValueError, match="^its name is not the one that it was saved under$"):
+        read_checkpoint(path)
+
+
+def test_read_checkpoint_refuses_a_file_without_its_step(tmp_path):
+    path = tmp_path / "ckpt-0.safetensors"
+    write_with(path, MODEL_CONFIG.to_json())
+    with pytest.raises(ValueError, match="^its name is not the one that it was saved under$"):
+        read_checkpoint(path)
+
+
+def test_read_checkpoint_refuses_a_file_without_its_checksum(tmp_path):
+    path = tmp_path / "ckpt-7.safetensors"
+    path.write_bytes(safetensors.numpy.save({"step": np.array(7)}))
+    with pytest.raises(ValueError, match="^its checksum does not match its content$"):
         read_checkpoint(path)
 
 
@@ -171,7 +194,7 @@ def test_read_checkpoint_refuses_a_damaged_model_config(tmp_path, text, reason):
 
 
 @pytest.mark.parametrize(("number", "skipped"), [(errno.EIO, True), (errno.EACCES, False), (errno.ENFILE, False)])
-def test_read_intact_skips_only_files_that_the_disk_cannot_read(tmp_path, monkeypatch, number, skipped):
+def test_read_intact_skips_only_files_that_the_disk_cannot_read(tmp_path, monkeypatch, capsys, number, skipped):
     write_three(tmp_path)
     read_bytes = Path.read_bytes
 
@@ -183,6 +206,8 @@ def test_read_intact_skips_only_files_that_the_disk_cannot_read(tmp_path, monkey
     monkeypatch.setattr(Path, "read_bytes", fail)
     if skipped:
         assert [checkpoint.step for checkpoint in read_intact(checkpoint_paths(tmp_path))] == [100, 5]
+        name = tmp_path / "ckpt-10.safetensors"
+        assert capsys.readouterr().err == f"{name}: damaged (it cannot be read: no), skipped\n"
     else:
         with pytest.raises(OSError, match="ckpt-10"):
             list(read_intact(checkpoint_paths(tmp_path)))
@@ -195,8 +220,11 @@ def test_read_checkpoint_out_of_memory_is_an_error_of_the_system(tmp_path, monke
         raise MemoryError
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(OSError, match=r"ckpt-5\.safetensors"):
-        read_checkpoint(tmp_path / "ckpt-5.safetensors")
+    path = tmp_path / "ckpt-5.safetensors"
+    with pytest.raises(OSError, match=r"ckpt-5\.safetensors") as error:
+        read_checkpoint(path)
+    assert (error.value.errno, error.value.filename) == (errno.ENOMEM, str(path))
+    assert error.value.strerror == os.strerror(errno.ENOMEM)
 
 
 def test_checkpoint_paths_are_the_newest_first(tmp_path):
@@ -210,3 +238,24 @@ def test_checkpoint_paths_are_the_newest_first(tmp_path):
 def test_is_checkpoint_name_is_true_for_files_of_the_toolkit_only():
     assert all(map(is_checkpoint_name, ("model.json", "ckpt-0.safetensors", "ckpt-123.safetensors")))
     assert not any(map(is_checkpoint_name, ("ckpt-.safetensors", "xckpt-1.safetensors", "ckpt-1.safetensors2", "a")))
+
+
+@pytest.mark.parametrize("name", ["", "model.json", "ckpt-5.safetensors", "best", "best/ckpt-5.safetensors"])
+def test_network_folder_is_found_by_the_names_in_it(tmp_path, name):
+    (tmp_path / "model.json").touch()
+    assert network_folder(tmp_path / name) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["other", "best/other", "best/best", "ckpt-5.txt", "best/deep/ckpt-5.safetensors"])
+def test_network_folder_is_the_name_itself_if_it_is_another(tmp_path, name):
+    (tmp_path / "model.json").touch()
+    assert network_folder(tmp_path / name) == tmp_path / name
+
+
+def test_network_folder_may_be_called_best(tmp_path):
+    folder = tmp_path / "best"
+    folder.mkdir()
+    for name in ("model.json", "ckpt-5.safetensors", "best"):
+        assert network_folder(folder / name) == folder / name  # nothing is there yet
+    (folder / "model.json").touch()
+    assert network_folder(folder) == folder

@@ -26,6 +26,7 @@ UUID = "123e4567-e89b-12d3-a456-426614174000"
         (f"ant/output/ant_original_ant_original_a.jpg_{UUID}.jpg_{UUID}.jpg", "ant/a.jpg", ""),  # a copy of a copy
         (f"ant/ant_original_a.jpg_{UUID}.jpg_augmented_0123abcd_0007.jpg", "ant/a.jpg", "0123abcd"),
         ("ant/output/a.jpg", "ant/output/a.jpg", ""),
+        ("ant/a_jpg_augmented_0123abcd_0007.jpg", "ant/a_jpg", "0123abcd"),
         ("ant/output/a.jpg_augmented_0123abcd_0007.jpg", "ant/output/a.jpg", "0123abcd"),
         # Not names of copies, although similar:
         ("ant/augmented_0123abcd_0007.jpg", "ant/augmented_0123abcd_0007.jpg", ""),
@@ -141,6 +142,31 @@ def test_sources_among_finds_the_names_of_keras():
     assert sources_among(names) == {name: f"{name.rpartition('_')[0]}.png" for name in names}
 
 
+@pytest.mark.parametrize(
+    ("numbers", "found"),
+    [
+        ({0: [7315, 482], 1: [9120]}, True),
+        ({0: [7315, 482], 2: [9120]}, True),
+        ({0: [7315], 1: [482]}, False),  # too few copies of each
+        ({1: [7315, 482], 2: [9120, 33]}, False),  # the first is missing
+        ({0: [7315, 482], 4: [9120, 33]}, False),  # too many are missing
+        ({0: [0, 13], 1: [27, 41]}, True),
+        ({0: [0, 13], 1: [27, 40]}, False),  # dense, as those of pages
+        ({0: [5001, 5003], 1: [5002, 5006]}, False),
+        ({0: [7, 1007], 1: [507, 2032]}, False),  # multiples of 25, as those of frames
+    ],
+)
+def test_sources_among_takes_sparse_numbers_for_those_of_keras(numbers, found):
+    names = [f"ant/x_{index}_{number}.png" for index in numbers for number in numbers[index]]
+    assert sources_among(names) == ({name: f"{name.rpartition('_')[0]}.png" for name in names} if found else {})
+
+
+def test_sources_among_looks_at_each_prefix_of_keras():
+    copies = ["ant/x_0_7315.png", "ant/x_0_482.png", "ant/x_1_9120.png"]
+    others = ["ant/y_5_2741.png", "ant/y_5_33.png", "ant/y_6_5188.png"]  # without the first
+    assert sources_among(copies + others) == {name: f"{name.rpartition('_')[0]}.png" for name in copies}
+
+
 def test_sources_among_finds_copies_that_share_a_stem_without_source():
     names = ["ant/a_aug_0.jpg", "ant/a_aug_1.jpg", "ant/b_flip.jpg", "ant/b_rot90.jpg", "ant/c_aug_0.jpg"]
     assert sources_among(names) == {
@@ -148,6 +174,20 @@ def test_sources_among_finds_copies_that_share_a_stem_without_source():
         "ant/a_aug_1.jpg": "ant/a.jpg",
         "ant/b_flip.jpg": "ant/b.jpg",
         "ant/b_rot90.jpg": "ant/b.jpg",
+    }
+
+
+def test_sources_among_finds_copies_by_one_unusual_word():
+    for changes in (["dark_flip", "bright_flip"], ["aug", "dark"]):
+        names = [f"ant/{stem}_{change}.jpg" for stem in "ab" for change in changes]
+        assert sources_among(names) == {name: f"{name[:5]}.jpg" for name in names}
+
+
+def test_sources_among_prefers_a_source_in_the_same_folder_and_takes_one_above():
+    names = ["ant/x/a.jpg", "ant/x/y/a.jpg", "ant/x/y/a_flip.jpg", "ant/x/b.jpg", "ant/x/y/b_flip.jpg"]
+    assert sources_among([*names, "ant/c.jpg", "ant/x/y/c_flip.jpg", "ant/notes"]) == {
+        "ant/x/y/a_flip.jpg": "ant/x/y/a.jpg",
+        "ant/x/y/b_flip.jpg": "ant/x/b.jpg",
     }
 
 
@@ -162,6 +202,10 @@ def test_sources_among_takes_a_source_of_most_pictures_for_the_name_of_the_class
 
     assert len(sources_among(["ant/cat.jpg", *copies(20)])) == 20
     assert sources_among(["ant/cat.jpg", *copies(21)]) == {}
+    others = [f"ant/IMG_{number}.jpg" for number in range(19)]
+    assert len(sources_among(["ant/cat.jpg", *copies(21), *others, "ant/dog.jpg"])) == 21  # half of 42
+    other_class = [name.replace("ant/", "bee/") for name in others]
+    assert sources_among(["ant/cat.jpg", *copies(21), *other_class, "bee/dog.jpg"]) == {}
 
 
 def test_sources_among_takes_no_time_for_long_names():
@@ -194,6 +238,28 @@ def test_short_name_keeps_the_beginning_and_a_short_suffix(suffix):
     kept = suffix if suffix == ".jpg" else ""
     assert shorter == "猫" * ((100 - 9 - len(kept)) // 3) + "~" + digits + kept
     assert 98 <= len(shorter.encode()) <= 100
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [(".1234567", ".1234567"), (".12345678", "")])
+def test_short_name_keeps_a_suffix_of_up_to_eight_bytes(suffix, kept):
+    name = "a" * 100 + suffix
+    digits = hashlib.sha256(name.encode()).hexdigest()[:8]
+    assert short_name(name, 50) == "a" * (50 - 9 - len(kept)) + "~" + digits + kept
+
+
+@pytest.mark.parametrize("letter", ["é", "\u0441", "猫", "🦊"])
+def test_short_name_never_splits_a_letter(letter):
+    for max_bytes in range(20, 40):
+        shorter = short_name(letter * 50, max_bytes)
+        assert max_bytes - 4 < len(shorter.encode()) <= max_bytes  # encode() fails for a part of a letter
+        assert shorter.partition("~")[0].strip(letter) == ""
+
+
+def test_short_source_keeps_its_folders():
+    last = "a" * 250
+    source = f"ant/{'b' * 200}/{last}"
+    assert short_source(source) == f"ant/{'b' * 200}/{short_name(last, 214)}"
+    assert short_source(f"ant/{'b' * 200}/a.jpg") == f"ant/{'b' * 200}/a.jpg"
 
 
 def test_short_name_tells_names_of_one_beginning_apart():

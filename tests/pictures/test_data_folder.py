@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from config import PictureConfig
-from pictures.data_folder import has_foreign_data, read_pixels
+from pictures.data_folder import has_foreign_data, read_pixels, read_stored, sha256_of
+from pictures.decoding import UnreadableImage
 from pictures.folders import read_image
 from pictures.manifest import KEPT, Picture
 from system.errors import UserError
@@ -43,3 +44,21 @@ def test_read_pixels_names_an_image_that_is_damaged(settings_for):
     with pytest.raises(UserError) as refusal:
         read_pixels(picture, config)
     assert str(refusal.value) == f"cannot read {path} (the file is empty); delete it and run this again"
+
+
+def test_sha256_of_a_file_that_cannot_be_read_is_empty(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
+    assert (sha256_of(tmp_path / "missing"), sha256_of(tmp_path)) == ("", "")
+
+
+def test_read_stored_refuses_an_image_that_has_changed(settings_for, tmp_path):
+    config = settings_for(PictureConfig)
+    path = write_picture(tmp_path / "a.png", label=0, seed=1)
+    sha256 = sha256_of(path)
+    image = read_image(path, config, max_pixels=config.max_pixels)
+    assert np.array_equal(read_stored(path, sha256=sha256, config=config), image)
+    other = write_picture(path, label=1, seed=1)
+    with pytest.raises(UnreadableImage, match="^has changed since this run began$"):
+        read_stored(other, sha256=sha256, config=config)
+    assert read_stored(other, sha256="", config=config).shape == config.shape

@@ -107,9 +107,24 @@ def test_picture_files_yields_links_and_does_not_follow_them(tmp_path):
 
 
 def test_picture_files_yields_a_folder_that_is_nested_too_deep(tmp_path):
-    make_files(tmp_path, "d/" * 99 + "a.jpg", "d/" * 101 + "b.jpg")
+    make_files(tmp_path, "d/" * 99 + "a.jpg", "d/" * 101 + "b.jpg", "e/c.jpg")
     found = [path.relative_to(tmp_path).as_posix() for path in picture_files(tmp_path)]
-    assert found == ["d/" * 99 + "a.jpg", "d/" * 100 + "d"]
+    assert found == ["d/" * 99 + "a.jpg", "d/" * 100 + "d", "e/c.jpg"]
+
+
+def test_picture_files_yields_a_folder_that_cannot_be_opened(tmp_path, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "d":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    make_files(tmp_path, "d/a.jpg", "e/b.jpg")
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(picture_files(tmp_path)) == [tmp_path / "d", tmp_path / "e" / "b.jpg"]
+    with pytest.raises(PermissionError):
+        list(picture_files(tmp_path / "d"))
 
 
 def test_find_pictures_takes_files_folders_and_patterns_each_once(tmp_path, monkeypatch):
@@ -120,6 +135,9 @@ def test_find_pictures_takes_files_folders_and_patterns_each_once(tmp_path, monk
     assert found[Path("folder/deep/e.jpg")] == Path("folder")  # the folder that a link must not leave
     assert found[Path("a.jpg")] is None
     assert missing == ["missing.jpg", "*.gif", "\0"]
+    assert list(find_pictures(["**/*.jpg"])[0]) == [
+        Path(name) for name in ("a.jpg", "b.jpg", "folder/d.jpg", "folder/deep/e.jpg")
+    ]
 
 
 def test_find_pictures_knows_a_file_by_each_way_to_write_its_path(tmp_path, monkeypatch):
@@ -265,9 +283,21 @@ def test_read_image_is_read_regular_file_and_load_image(tmp_path):
         read_image(path, config, max_pixels=1000)
 
 
+@not_on_windows
+def test_try_read_picture_does_not_follow_a_link_to_a_place_outside(tmp_path):
+    write_picture(tmp_path / "a.png", label=0, seed=1)
+    folder, options = tmp_path / "raw", {"config": ImageConfig(), "max_pixels": 10**6}
+    folder.mkdir()
+    (folder / "link.png").symlink_to("../a.png")
+    assert try_read_picture((folder / "link.png", folder), **options) == "is a link to a place outside the folder"
+    assert try_read_picture((folder / "link.png", tmp_path), **options).pixels == 1200
+
+
 def test_try_read_picture_returns_the_reason_instead_of_raising(tmp_path, monkeypatch):
+    errors = [OSError(5, "Input/output error"), OSError("timed out")]
+
     def fail(self):
-        raise OSError(5, "Input/output error")
+        raise errors.pop(0)
 
     path, options = write_picture(tmp_path / "a.png", label=0, seed=1), {"config": ImageConfig(), "max_pixels": 10**6}
     loaded = try_read_picture((path, None), **options)
@@ -277,3 +307,4 @@ def test_try_read_picture_returns_the_reason_instead_of_raising(tmp_path, monkey
     assert try_read_picture((path, None), **options | {"max_pixels": 9}).startswith("has 40 × 30 pixels, more than")
     monkeypatch.setattr(Path, "read_bytes", fail)
     assert try_read_picture((path, None), **options) == "Input/output error"
+    assert try_read_picture((path, None), **options) == "timed out"

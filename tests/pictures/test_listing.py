@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from config import MAX_CLASSES, ImageConfig
-from pictures.listing import count_loose_files, index_classes, index_pictures
-from pictures.manifest import PENDING, Picture
+from pictures.formats import NOT_A_PICTURE
+from pictures.listing import count_loose_files, index_classes, index_pictures, split_off_other_files
+from pictures.manifest import PENDING, SKIPPED, Picture
 from system.errors import UserError
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links and names of POSIX")
@@ -57,6 +58,13 @@ def test_index_pictures_takes_any_name_of_a_class_or_a_file(name, tmp_path):
     }
 
 
+def test_index_pictures_leaves_it_to_reading_to_refuse_a_folder(tmp_path):
+    make_files(tmp_path, "ant/" + "d/" * 101 + "a.jpg")  # nested too deep
+    assert [(p.path[-4:], p.status, p.reason) for p in index_pictures(tmp_path, ImageConfig())] == [
+        ("/d/d", PENDING, "")
+    ]
+
+
 def test_index_pictures_shortens_only_names_that_would_be_too_long(tmp_path):
     fits, too_long = "x" * 245, "猫" * 82  # and 246 bytes in UTF-8
     make_files(tmp_path, f"ant/{fits}", f"ant/{too_long}")
@@ -103,10 +111,15 @@ def classes(folder: Path) -> set[str]:
 def test_index_classes_needs_a_folder_with_two_classes_that_have_files(tmp_path):
     raw = tmp_path / "raw"
     assert "raw: no such folder; create it and put your pictures into one sub-folder per class" in refusal(raw)
+    raw.mkdir()
+    assert "raw: at least two classes are needed, found none; put" in refusal(raw)
     make_files(raw, "ant/1.jpg")
     assert "raw: at least two classes are needed, found ant; put your pictures into one" in refusal(raw)
     (raw / "bee").mkdir()
     assert "at least two classes are needed, found ant (bee: no pictures); put" in refusal(raw)
+    assert refusal(raw).endswith(f" one sub-folder per class: {raw}/cat/….jpg, {raw}/dog/….jpg")
+    (raw / "cow").mkdir()
+    assert "found ant (bee, cow: no pictures); put" in refusal(raw)
     make_files(raw, "bee/1.jpg")
     assert classes(raw) == {"ant", "bee"}
 
@@ -145,8 +158,34 @@ def test_index_classes_refuses_a_split_inside_each_class(tmp_path):
     )
 
 
+def test_index_classes_names_up_to_five_parts_of_a_split(tmp_path):
+    make_files(tmp_path, *(f"fold{number}/{name}/1.jpg" for number in range(6) for name in ("cats", "dogs")))
+    make_files(tmp_path, "0/1.jpg")  # no part
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: fold0 and fold1 and fold2 and fold3 and fold4 are parts of a data set and not classes; use one "
+        f"of them: --raw_data {tmp_path}/fold0"
+    )
+
+
+def test_index_classes_of_one_part_of_a_split_names_the_classes_in_it(tmp_path):
+    make_files(tmp_path, "train/ant/1.jpg", "train/bee/1.jpg")
+    assert refusal(tmp_path).endswith(f"; if ant and bee are the classes, use --raw_data {tmp_path}/train")
+
+
+def test_index_classes_refuses_the_output_of_augmentor_but_not_a_class_of_that_name(tmp_path):
+    make_files(tmp_path, "ant/1.jpg", "bee/1.jpg", "output/1.jpg", "output/cow/1.jpg")
+    assert classes(tmp_path) == {"ant", "bee", "output"}
+    make_files(tmp_path, "output/ant/1.jpg")
+    assert refusal(tmp_path) == f"{tmp_path}/output: Augmentor's output is not a class; move or remove it"
+
+
+def test_index_classes_takes_classes_whose_sub_folders_differ(tmp_path):
+    make_files(tmp_path, "ant/2023/1.jpg", "bee/2023/1.jpg", "cow/red/1.jpg", "cow/blue/1.jpg")
+    assert classes(tmp_path) == {"ant", "bee", "cow"}
+
+
 def test_index_classes_names_a_folder_in_between(tmp_path):
-    make_files(tmp_path, "images/ant/1.jpg", "images/bee/1.jpg", "__MACOSX/images/._1.jpg")
+    make_files(tmp_path, *(f"images/{name}/1.jpg" for name in ("ant", "bee", "cow")), "__MACOSX/images/._1.jpg")
     assert refusal(tmp_path).endswith(f"; if ant and bee are the classes, use --raw_data {tmp_path}/images")
 
 
@@ -184,6 +223,15 @@ def test_index_classes_counts_loose_files_and_cloud_placeholders(tmp_path, capsy
     )
 
 
+def test_index_classes_names_one_loose_file_and_one_placeholder(tmp_path, capsys):
+    make_files(tmp_path, "ant/1.jpg", "bee/1.jpg", "bee/.2.jpg.icloud", "loose.jpg")
+    index_classes(tmp_path, ImageConfig())
+    assert capsys.readouterr().out == (
+        f"{tmp_path}: ignoring 1 file that is not in a class folder\n"
+        f"1 file not downloaded from iCloud yet, such as {tmp_path}/bee/.2.jpg.icloud: download, run again\n"
+    )
+
+
 def test_count_loose_files_leaves_out_the_manifest(tmp_path):
     make_files(tmp_path, "ant/1.jpg", "a.jpg", "b.jpg", "manifest.csv", ".hidden")
     assert count_loose_files(tmp_path) == 2
@@ -198,10 +246,25 @@ def test_index_classes_names_a_class_folder_that_is_a_link_to_nothing(tmp_path, 
 
 
 @not_on_windows
-def test_index_pictures_follows_a_linked_class_and_links_inside_it(tmp_path):
-    make_files(tmp_path, "raw/ant/1.jpg", "elsewhere/a.jpg", "outside.jpg")
+def test_index_pictures_follows_a_linked_class_and_links_inside_it(tmp_path, capsys):
+    make_files(tmp_path, "raw/ant/1.jpg", "raw/cow/c.jpg", "elsewhere/a.jpg", "outside.jpg")
     (tmp_path / "raw" / "bee").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "raw" / "ant" / "other.jpg").symlink_to("../cow/c.jpg")
     (tmp_path / "elsewhere" / "in.jpg").symlink_to("a.jpg")
     (tmp_path / "elsewhere" / "out.jpg").symlink_to(tmp_path / "outside.jpg")
     found = {Path(p.path).name: p.reason for p in index_pictures(tmp_path / "raw", ImageConfig())}
-    assert found == {"1.jpg": "", "a.jpg": "", "in.jpg": "", "out.jpg": "is a link to a place outside the folder"}
+    outside = {"out.jpg": "is a link to a place outside the folder"}
+    assert found == dict.fromkeys(["1.jpg", "c.jpg", "other.jpg", "a.jpg", "in.jpg"], "") | outside
+    index_classes(tmp_path / "raw", ImageConfig())
+    assert capsys.readouterr().out == ""
+
+
+def test_split_off_other_files_goes_by_content_and_name():
+    def skipped(name: str, reason: str) -> Picture:
+        return Picture(class_name="ant", source=f"ant/{name}", path=f"raw/ant/{name}", status=SKIPPED, reason=reason)
+
+    text = f"is text, {NOT_A_PICTURE}"
+    damaged = [skipped("a.JPG", text), skipped("b.txt", "the file is incomplete"), skipped("c.tiff", "")]
+    others = [skipped("d.txt", text), skipped("e", text), skipped("f.jpg.csv", text)]
+    pictures = [damaged[0], others[0], damaged[1], others[1], damaged[2], others[2]]
+    assert split_off_other_files(pictures) == (damaged, others)

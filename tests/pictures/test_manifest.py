@@ -18,6 +18,7 @@ from pictures.manifest import (
     normalized,
     read_manifest,
     shape_text,
+    stand_ins,
     write_manifest,
 )
 from system.errors import UserError
@@ -157,6 +158,7 @@ def test_read_manifest_accepts_two_dots_inside_a_name(tmp_path):
         HEADER + b"a,b,c,d,e,f,g,h,i,j,k,l,1,m,n,0,more\n",
         HEADER.replace(b"source,", b""),
         HEADER_OF_VERSION_1 + b"a,b,c\n",
+        HEADER_OF_VERSION_1 + b"a,b,c,d,e,f,g,h,i,j,5,6,m,8,more\n",
         b"\x89PNG\r\n\x1a\n\x00\x00",
         b"",
     ],
@@ -168,6 +170,7 @@ def test_read_manifest_accepts_two_dots_inside_a_name(tmp_path):
         "a long row",
         "a column less",
         "a short row of version 1",
+        "a long row of version 1",
         "a picture",
         "empty",
     ],
@@ -220,6 +223,12 @@ def test_read_manifest_of_an_earlier_version_refuses_outside_files_too(tmp_path)
 
 def test_class_names_are_sorted_and_unique():
     assert class_names([kept("bee/1.jpg"), kept("ant/1.jpg"), kept("bee/2.jpg")]) == ["ant", "bee"]
+
+
+def test_stand_ins_are_the_sources_or_else_their_first_copies():
+    source, copies = kept("ant/b.jpg"), [replace(kept("ant/b.jpg"), path=f"0/{name}.jpg") for name in "21"]
+    assert stand_ins([*copies, source]) == {"ant/b.jpg": source}
+    assert stand_ins([*copies, kept("ant/a.jpg")]) == {"ant/b.jpg": copies[1], "ant/a.jpg": kept("ant/a.jpg")}
 
 
 def test_shape_text_is_height_width_channels():

@@ -53,6 +53,29 @@ def test_cleaned_keeps_what_affects_the_pixels():
 
 
 @pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (DATA[:-1], "the file is truncated"),
+        (DATA[:-9], "the file is truncated"),
+        (DATA[:-12], "the file is truncated"),
+        (DATA[:-1] + b"x", "wrong checksum of chunk b'IEND'"),
+        (with_chunks(chunk(b"AbCd", b"")), "unknown critical chunk b'AbCd'"),
+        (DATA[:33] + DATA[-12:], "it has no pixels"),
+    ],
+)
+def test_cleaned_says_what_is_wrong(data, reason):
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        cleaned(data)
+
+
+def test_cleaned_keeps_an_orientation_in_a_text_of_up_to_a_megabyte():
+    largest = b"Raw profile type exif\0".ljust(2**20, b"x")
+    text, larger = chunk(b"tEXt", largest), chunk(b"tEXt", largest + b"x")
+    broken = chunk(b"zTXt", b"Raw profile type exif\0\0no zlib")
+    assert cleaned(with_chunks(larger, broken, text, text)) == (with_chunks(text), 0)
+
+
+@pytest.mark.parametrize(
     ("color", "content", "bits"),
     [(0, b"\x0c", 12), (4, b"\x0c\x10", 12), (2, b"\x0a\x0c\x0b", 12), (6, b"\x0a\x0c\x0b\x10", 12), (0, b"", 0)],
 )

@@ -122,6 +122,12 @@ def test_draw_validation_groups_of_one_picture_each_is_as_without_sizes():
 # ---- assigning ----
 
 
+def test_assign_splits_draws_by_the_seed():
+    drawn = {f"ant/{number}.jpg" for number in (2, 8, 9)}  # as test_draw_validation_groups_is_the_same_on_every_machine
+    split = assign_splits([*map(kept, NAMES)], fraction=0.3, seed=1)
+    assert {picture.source for picture in split if picture.split == VALIDATION} == drawn
+
+
 def test_assign_splits_is_stratified():
     pictures = [kept(f"{name}/{number}.jpg") for name, count in (("ant", 20), ("bee", 5)) for number in range(count)]
     split = assign_splits(pictures, fraction=0.2, seed=1)
@@ -169,7 +175,7 @@ def test_assign_splits_validates_with_the_source_and_not_with_a_copy():
 
 
 def test_assign_splits_validates_with_one_copy_if_the_source_is_missing():
-    copies = [kept(copy_name(name, SHA256, index)) for name in ("ant/a.jpg", "ant/b.jpg") for index in range(3)]
+    copies = [kept(copy_name(name, SHA256, index)) for name in ("ant/a.jpg", "ant/b.jpg") for index in (2, 0, 1)]
     split = assign_splits(copies, fraction=0.5, seed=1)
     validating = [picture for picture in split if picture.split == VALIDATION]
     assert [picture.path[-8:] for picture in validating] == ["0000.jpg"]  # the first copy
@@ -183,6 +189,29 @@ def test_assign_splits_ignores_skipped_pictures():
     split = assign_splits([*skipped, kept("ant/a.jpg"), kept("ant/b.jpg")], fraction=0.2, seed=1)
     assert split[:8] == skipped
     assert sorted(picture.split for picture in split[8:]) == [TRAIN, VALIDATION]
+
+
+def test_assign_splits_never_validates_with_a_picture_that_is_not_kept():
+    pictures = [kept(f"ant/{name}") for name in ("a.jpg", "b.jpg")]
+    skipped = [
+        replace(picture, path=f"0/{picture.source}", status=SKIPPED) for picture in pictures
+    ]  # the first by path
+    split = assign_splits([*skipped, *pictures], fraction=0.5, seed=1)
+    assert [picture.status for picture in split] == [SKIPPED, SKIPPED, KEPT, KEPT]
+
+
+def test_assign_splits_forgets_the_side_of_a_picture_that_is_excluded():
+    pictures = [
+        replace(kept(name), split=TRAIN, source="ant/0.jpg", group=name[:5]) for name in ("ant/a.jpg", "ant/b.jpg")
+    ]
+    again = [replace(picture, path=f"{picture.path}.jpg") for picture in pictures]
+    split = assign_splits([*pictures, *again], fraction=0.5, seed=1)
+    assert sorted((picture.status, picture.split) for picture in split) == [
+        (EXCLUDED, ""),
+        (KEPT, TRAIN),
+        (KEPT, TRAIN),
+        (KEPT, VALIDATION),
+    ]
 
 
 def test_assign_splits_trains_with_a_group_of_several_classes():
@@ -203,8 +232,12 @@ def test_assign_splits_refuses_a_class_with_one_usable_source():
         "class bee: 1 usable picture (1 skipped, the first because: the file is empty) (3 more show the same as others)"
         "; at least two are needed, one for training and one for validation: add pictures or remove its folder"
     )
-    with pytest.raises(UserError, match="^class bee: no usable pictures .1 skipped.*; at least two are needed"):
+    with pytest.raises(UserError, match="^class bee: no usable pictures .1 skipped.*empty.; at least two are needed"):
         assign_splits([*others, skipped], fraction=0.2, seed=1)
+    with pytest.raises(UserError, match="^class bee: 1 usable picture; at least two are needed"):
+        assign_splits([*others, kept("bee/a.jpg")], fraction=0.2, seed=1)
+    with pytest.raises(UserError, match="^class bee: 1 usable picture .1 more show the same as others.; at least"):
+        assign_splits([*others, kept("bee/a.jpg"), copies[0]], fraction=0.2, seed=1)
 
 
 # ---- series of one scene ----
@@ -292,7 +325,7 @@ def test_few_validate_lines_count_series_of_several_classes():
 def test_exclude_unusable_copies_gives_the_reason():
     changed = hashlib.sha256(b"changed").hexdigest()
     originals = [
-        replace(kept("ant/a.jpg"), sha256=SHA256, split=TRAIN, group="ant/0.jpg"),
+        replace(kept("ant/a.jpg"), sha256=SHA256, split=TRAIN, photo="ant/00.jpg", group="ant/0.jpg"),
         replace(kept("ant/held.jpg"), sha256=SHA256, split=VALIDATION),
         replace(kept("ant/bad.jpg"), sha256=SHA256, status=SKIPPED),
     ]
@@ -306,7 +339,7 @@ def test_exclude_unusable_copies_gives_the_reason():
     ]
     copies = [replace(kept(name, "augmented"), status=PENDING, group="") for name in names]
     usable, *excluded = exclude_unusable_copies(copies, originals)
-    assert usable == replace(copies[0], group="ant/0.jpg", split=TRAIN)
+    assert usable == replace(copies[0], photo="ant/00.jpg", group="ant/0.jpg", split=TRAIN)
     assert [picture.reason for picture in excluded] == [
         "its source is used for validation",
         "its source has changed since: run augment.py again",

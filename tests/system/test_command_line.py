@@ -69,7 +69,12 @@ def test_read_command_line_takes_what_follows_two_dashes_as_file_names():
     config = read_command_line(PredictConfig, "", ["a.jpg", "--raw", "--", "-1.jpg", "--model-save-name"])
     assert (config.images, config.raw) == (("a.jpg", "-1.jpg", "--model-save-name"), True)
     with pytest.raises(UserError, match="^'a.jpg': unexpected argument"):
-        read_command_line(TrainConfig, "", ["--", "a.jpg"])
+        read_command_line(TrainConfig, "", ["--height", "20", "--", "a.jpg"])
+
+
+def test_read_command_line_reads_that_of_the_process_by_default(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tool.py", "--width", "5"])
+    assert (read_command_line(BaseSettings, "").width, read_command_line(BaseSettings, "", []).width) == (5, 7)
 
 
 def test_read_command_line_does_not_suggest_a_positional_argument():
@@ -81,6 +86,7 @@ def test_read_command_line_does_not_suggest_a_positional_argument():
     ("arguments", "message"),
     [
         ("--heigth 5", "--heigth 5: no such setting; did you mean --height?"),
+        ("--heigth --widht 5", "--heigth: no such setting; did you mean --height?"),
         ("--heigth=5", "--heigth 5: no such setting; did you mean --height?"),
         ("--batch-sise 5", "--batch-sise 5: no such setting; did you mean --batch_size?"),
         ("--hei 5", "--hei 5: no such setting; did you mean --height?"),  # not an abbreviation
