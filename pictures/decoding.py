@@ -232,7 +232,7 @@ def _read_pnm(data: bytes, size: tuple[int, int], max_pixels: int) -> _Read:
     note = ""
     if white == 65535:  # what programs declare that do not know better
         white = levels.white_level(int(array.max()))
-        note = levels.note(white)
+        note = levels.note(white, array)
     return _Read(_as_image(levels.to_8_bits(array, white)), size[0] * size[1], note)
 
 

@@ -25,9 +25,13 @@ def white_level(largest: int, significant_bits: int = 0) -> int:
     return 2 ** next(depth for depth in depths if largest < 2**depth) - 1
 
 
-def note(white: int) -> str:
-    """Returns what to say about a picture with this level of white in a file of 16 bits."""
-    return f"{white.bit_length()}-bit levels" if white < 65535 else ""
+def note(white: int, visible: np.ndarray) -> str:
+    """Returns what to say about a picture of these levels, with this level of white, in a file of 16 bits."""
+    depth = f"{white.bit_length()}-bit levels" if white < 65535 else ""
+    brighter = np.count_nonzero(visible > white // 16)
+    # A few pixels may be marked as invalid by the brightest level, and the others lose most of their levels.
+    dark = "nearly all of its levels are dark" if 0 < brighter < visible.size / 100 else ""
+    return "; ".join(filter(None, (depth, dark)))
 
 
 def to_8_bits(levels: np.ndarray, white: int) -> np.ndarray:
@@ -70,9 +74,9 @@ def read_deep(
     white = white_level(max(largest, int(visible.max(initial=0))), significant_bits)
     reduced = to_8_bits(colors, white)
     if alpha is None:
-        return reduced, note(white)
+        return reduced, note(white, visible)
     opaque = white if alpha.max(initial=0) <= white else 65535  # some programs store alpha like the colors
-    return np.concatenate([reduced, to_8_bits(alpha, opaque)[..., np.newaxis]], axis=2), note(white)
+    return np.concatenate([reduced, to_8_bits(alpha, opaque)[..., np.newaxis]], axis=2), note(white, visible)
 
 
 def _load_levels(rawmode: str, load: Callable[[str], np.ndarray], *, exact: bool) -> np.ndarray:

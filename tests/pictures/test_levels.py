@@ -7,7 +7,7 @@ import pytest
 
 from config import ImageConfig
 from pictures.decoding import decode_image, load_picture
-from pictures.levels import to_8_bits, white_level
+from pictures.levels import note, to_8_bits, white_level
 from tests.helpers.mutations import chunk, file_of, png, tiff
 
 
@@ -189,3 +189,12 @@ def test_decode_image_compares_the_transparent_color_exactly(color):
 def test_decode_image_inverts_12_bit_gray_whose_0_is_white(order):
     data = tiff((3, 1), 16, 0, packed((0, 2048, 4095), order), order=order)
     assert decoded(data) == [[[255] * 3, [127] * 3, [0] * 3]]
+
+
+def test_note_says_if_a_few_bright_pixels_make_all_others_dark():
+    ramp = np.linspace(0, 4095, 1000).astype(np.uint16)
+    assert note(4095, ramp) == "12-bit levels"
+    assert note(65535, ramp) == ""  # none is brighter: all of it is dark, which it may be
+    for bright, said in ((1, "nearly all of its levels are dark"), (9, "nearly all of its levels are dark"), (10, "")):
+        ramp[-bright:] = 65535
+        assert note(65535, ramp) == said
