@@ -126,6 +126,8 @@ def _decode(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> Loaded
         raise UnreadableImage(str(error)) from None
     except MemoryError:
         raise ImageTooLarge("needs more memory than there is") from None
+    except struct.error:  # a header that is cut off
+        raise UnreadableImage("cannot be decoded: the file is truncated") from None
     except Image.UnidentifiedImageError:
         raise _unidentified(data) from None
     except Exception as error:  # decoders of damaged files raise nearly anything: SyntaxError, struct.error, KeyError…

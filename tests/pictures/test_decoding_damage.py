@@ -347,3 +347,8 @@ def test_load_image_accepts_extreme_proportions(size):
     data = png(size, 8, 0, (b"\0" + b"\x4d" * size[0]) * size[1])
     config = ImageConfig(height=16, width=24, color_channels=1)
     np.testing.assert_array_equal(load_image(data, config, max_pixels=10**6), np.full(config.shape, 77))
+
+
+def test_header_that_is_cut_off_is_called_truncated():
+    with pytest.raises(UnreadableImage, match="^cannot be decoded: the file is truncated$"):
+        decoded(b"GIF89a")
