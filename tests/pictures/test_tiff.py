@@ -116,6 +116,17 @@ def test_decode_image_reads_the_chosen_page_if_it_is_compressed():
     assert np.array_equal(decoded(data), scene())
 
 
+def test_decode_image_takes_the_full_page_of_a_bigtiff():
+    photo = Image.fromarray(scene())
+    small = photo.resize((4, 3))
+    data = file_of(small, "TIFF", save_all=True, append_images=[photo], big_tiff=True, tiffinfo={254: 1})
+    assert data.startswith(b"II\x2b\0")
+    reduced, full = struct.pack("<HHQI", 254, 4, 1, 1), struct.pack("<HHQI", 254, 4, 1, 0)
+    second = data.rindex(reduced)
+    assert second > data.index(reduced)
+    assert np.array_equal(decoded(data[:second] + full + data[second + len(full) :]), scene())
+
+
 # ---- bands ----
 
 RGBN = np.array([[[255, 128, 0, 60], [1, 2, 3, 200]]], np.uint8)  # the last band is near infrared
