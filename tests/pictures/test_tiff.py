@@ -240,3 +240,18 @@ def test_decode_image_reads_a_bigtiff():
     assert decoded(big(gray, "<"), "L").tolist() == [[7, 77]]
     with pytest.raises(UnreadableImage, match="^is a big-endian BigTIFF, which is not read: save it as TIFF$"):
         decoded(big(tiff((2, 1), 8, 1, b"\x07\x4d", order=">"), ">"))
+
+
+# ---- levels ----
+
+
+@pytest.mark.parametrize(
+    ("bits", "strip", "tags", "expected"),
+    [
+        (12, b"\x06\x40\x00", {}, 6),  # 100 · 256 / 4096
+        (16, b"\x64\0\0\0", {"t281": (1023,)}, 25),  # MaxSampleValue: 100 · 256 / 1024
+        (16, b"\x64\0\0\0", {}, 100),  # nothing brighter: 8 bits
+    ],
+)
+def test_decode_image_scales_a_dark_picture_by_what_the_file_declares(bits, strip, tags, expected):
+    assert decoded(tiff((2, 1), bits, 1, strip, **tags), "L").tolist() == [[expected, 0]]
