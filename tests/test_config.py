@@ -182,6 +182,7 @@ def test_folders_must_not_be_links_to_each_other(tmp_path):
 def test_model_save_name_must_not_be_a_pattern(name, config_class):
     with pytest.raises(UserError, match=r"must not contain \* \? \[ \], which TensorFlow reads as a pattern$"):
         config_class(model_save_name=name)
+    assert config_class(model_save_name="runs XYZ 1").model_save_name == "runs XYZ 1"
 
 
 PATHS = [(config_class, name) for config_class in ALL_CONFIGS for name in PATH_NAMES if hasattr(config_class, name)]

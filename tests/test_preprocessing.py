@@ -330,6 +330,14 @@ def test_preprocess_completes_an_interrupted_update(config, rawdata, monkeypatch
     assert finished == contents(config.data_path)
 
 
+def test_preprocess_tells_its_progress_in_a_log(config, rawdata, capsys, monkeypatch):
+    monkeypatch.setattr("system.terminal._SECONDS_BETWEEN_LINES", 0)
+    preprocess(config)
+    assert "\npreprocessing: 20 of 20, " in capsys.readouterr().err
+    preprocess(config)
+    assert "\ncomparing: 20 of 20, " in capsys.readouterr().err  # with those of the run before
+
+
 def test_preprocess_refuses_to_begin_what_does_not_fit_on_the_disk(settings_for, rawdata, monkeypatch):
     def allow(free: int) -> None:
         monkeypatch.setattr("system.resources.shutil.disk_usage", lambda _: SimpleNamespace(free=free))

@@ -147,7 +147,7 @@ def test_sources_among_finds_the_names_of_keras():
     [
         ({0: [7315, 482], 1: [9120]}, True),
         ({0: [7315, 482], 2: [9120]}, True),
-        ({0: [7315], 1: [482]}, False),  # too few copies of each
+        ({0: [7315], 1: [482], 2: [9120]}, False),  # too few copies of each
         ({1: [7315, 482], 2: [9120, 33]}, False),  # the first is missing
         ({0: [7315, 482], 4: [9120, 33]}, False),  # too many are missing
         ({0: [0, 13], 1: [27, 41]}, True),

@@ -1,5 +1,6 @@
 """Files of formats that are not read are called by their names."""
 
+import codecs
 import gzip
 import io
 import json
@@ -180,3 +181,60 @@ def test_formats_are_all_read():
         image = PHOTO.convert({"PGM": "L", "PBM": "1"}.get(name, "RGB"))
         data = file_of(image, kinds.get(name, name))
         assert decode_image(data, mode="L", min_side=32, max_pixels=10**6).shape == (32, 40)
+
+
+# ---- limits ----
+
+
+def records_of(*lengths: int) -> bytes:
+    """Returns TFRecords: length, its checksum, content, its checksum."""
+    return b"".join(struct.pack("<QI", length, 1) + b"\1" * length + b"\2" * 4 for length in lengths)
+
+
+@pytest.mark.parametrize(
+    ("data", "is_tfrecord"),
+    [
+        (records_of(0), True),
+        (records_of(1, 5, 2), True),
+        (records_of(1, 5, 2)[:-1], False),
+        (records_of(*[3] * 9) + b"\xff" * 3, False),
+        (records_of(*[3] * 10) + b"\xff" * 3, True),  # the first ten decide
+        (records_of(*[3] * 10) + b"\xff" * 20, True),
+        (records_of(*[3] * 10)[:-1], False),
+    ],
+)
+def test_name_content_knows_a_sequence_of_records(data, is_tfrecord):
+    assert (name_content(data) == f"is a TFRecord file, {NOT_A_PICTURE}") == is_tfrecord
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (codecs.BOM_UTF16_LE + "a\tb\r\nc".encode("utf-16-le"), "is text"),
+        (codecs.BOM_UTF16_BE + "abc".encode("utf-16-be")[:-1], "is text"),  # a part of a letter at the end
+        (b"plain\x00text", NOT_A_PICTURE),
+        ("caf\u00e9".encode()[:-1], "is text"),
+        (b"1234567890\x80", "is text"),  # less than a tenth in another encoding than UTF-8
+        (b"123456789\x80", NOT_A_PICTURE),
+        (codecs.BOM_UTF8 + b' {"a": 1}', "is JSON"),
+        (b"X{}", "is text"),
+        (b"X<a/>", "is text"),
+        (b"RIFF\n\n\n\nWAVEfmt ", "is a sound recording"),
+    ],
+)
+def test_name_content_tells_text_from_other_files(data, kind):
+    assert name_content(data).startswith(f"{kind}, ")
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (bytes(5), "contains only zeros: copying or downloading it failed"),
+        (b"XXXX", ""),
+        (b"X<html>", ""),
+        (codecs.BOM_UTF8 + b"\r\n\t<html>", "is a web page, not the picture: "),
+        (b"RIFF\n\n\n\nAVI LIST", "is a video (AVI): "),
+    ],
+)
+def test_name_format_goes_by_the_first_bytes(data, name):
+    assert name_format(data).startswith(name) and bool(name_format(data)) == bool(name)

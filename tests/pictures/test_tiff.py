@@ -116,6 +116,17 @@ def test_decode_image_reads_the_chosen_page_if_it_is_compressed():
     assert np.array_equal(decoded(data), scene())
 
 
+def test_decode_image_takes_the_full_page_of_a_bigtiff():
+    photo = Image.fromarray(scene())
+    small = photo.resize((4, 3))
+    data = file_of(small, "TIFF", save_all=True, append_images=[photo], big_tiff=True, tiffinfo={254: 1})
+    assert data.startswith(b"II\x2b\0")
+    reduced, full = struct.pack("<HHQI", 254, 4, 1, 1), struct.pack("<HHQI", 254, 4, 1, 0)
+    second = data.rindex(reduced)
+    assert second > data.index(reduced)
+    assert np.array_equal(decoded(data[:second] + full + data[second + len(full) :]), scene())
+
+
 # ---- bands ----
 
 RGBN = np.array([[[255, 128, 0, 60], [1, 2, 3, 200]]], np.uint8)  # the last band is near infrared
@@ -229,3 +240,18 @@ def test_decode_image_reads_a_bigtiff():
     assert decoded(big(gray, "<"), "L").tolist() == [[7, 77]]
     with pytest.raises(UnreadableImage, match="^is a big-endian BigTIFF, which is not read: save it as TIFF$"):
         decoded(big(tiff((2, 1), 8, 1, b"\x07\x4d", order=">"), ">"))
+
+
+# ---- levels ----
+
+
+@pytest.mark.parametrize(
+    ("bits", "strip", "tags", "expected"),
+    [
+        (12, b"\x06\x40\x00", {}, 6),  # 100 · 256 / 4096
+        (16, b"\x64\0\0\0", {"t281": (1023,)}, 25),  # MaxSampleValue: 100 · 256 / 1024
+        (16, b"\x64\0\0\0", {}, 100),  # nothing brighter: 8 bits
+    ],
+)
+def test_decode_image_scales_a_dark_picture_by_what_the_file_declares(bits, strip, tags, expected):
+    assert decoded(tiff((2, 1), bits, 1, strip, **tags), "L").tolist() == [[expected, 0]]
