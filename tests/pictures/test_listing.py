@@ -87,6 +87,15 @@ def test_index_pictures_keeps_a_picture_apart_from_a_folder(tmp_path):
     }
 
 
+def test_index_pictures_keeps_a_long_name_apart_from_a_folder(tmp_path):
+    name = "x" * 240
+    make_files(tmp_path, f"ant/{name}", f"ant/{name}.png/a.jpg")
+    found = stored(tmp_path)[f"ant/{name}"]
+    digits = hashlib.sha256(name.encode()).hexdigest()[:8]
+    assert found.endswith(f"~{digits}.png")
+    assert len(found) == len("ant/") + 249
+
+
 def test_index_pictures_of_a_decomposed_class_name_is_composed(tmp_path):
     make_files(tmp_path, "cafe\u0301/e\u0301.jpg")
     (picture,) = index_pictures(tmp_path, ImageConfig())
@@ -253,6 +262,8 @@ def test_index_pictures_follows_a_linked_class_and_links_inside_it(tmp_path, cap
     (tmp_path / "elsewhere" / "in.jpg").symlink_to("a.jpg")
     (tmp_path / "elsewhere" / "out.jpg").symlink_to(tmp_path / "outside.jpg")
     found = {Path(p.path).name: p.reason for p in index_pictures(tmp_path / "raw", ImageConfig())}
+    (refused,) = (p for p in index_pictures(tmp_path / "raw", ImageConfig()) if p.reason)
+    assert (refused.stored, refused.status) == ("", SKIPPED)
     outside = {"out.jpg": "is a link to a place outside the folder"}
     assert found == dict.fromkeys(["1.jpg", "c.jpg", "other.jpg", "a.jpg", "in.jpg"], "") | outside
     index_classes(tmp_path / "raw", ImageConfig())
