@@ -47,14 +47,14 @@ def require_memory(growth: int, remedy: str) -> None:
         remedy: what to do, for the end of the message.
     """
     at_most, now = memory_left()
-    needed = gigabytes(growth + used_memory())
+    needed = format_bytes(growth + used_memory())
     if growth > at_most:
-        allowed = gigabytes(max(0, at_most) + used_memory())
+        allowed = format_bytes(max(0, at_most) + used_memory())
         raise UserError(
             f"needs about {needed} of memory, but this machine, its container or `ulimit` allows {allowed}; {remedy}"
         )
     if growth > now:
-        free = gigabytes(max(0, now) + used_memory())
+        free = format_bytes(max(0, now) + used_memory())
         print(
             f"needs about {needed} of memory, but only {free} are free: it may be slow, or ended by the system; "
             f"end other programs, or {remedy}",
@@ -68,12 +68,17 @@ def require_disk(folder: Path, size: int, remedy: str) -> None:
     free = shutil.disk_usage(existing).free
     if size > free:
         raise UserError(
-            f"{str(folder)!r}: needs {gigabytes(size)} more of disk, but only {gigabytes(free)} are free; {remedy}"
+            f"{str(folder)!r}: needs {format_bytes(size)} more of disk, but only {format_bytes(free)} are free; "
+            f"{remedy}"
         )
 
 
-def gigabytes(size: int) -> str:
-    """Returns a number of bytes as text, such as `1.2 GB`, with two digits or more."""
+def format_bytes(size: int) -> str:
+    """Returns a number of bytes as text, such as `1.2 GB`, with about two digits."""
+    if size < 1e6:
+        return f"{size / 1e3:.0f} kB"
+    if size < 1e8:
+        return f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e9:.2f} GB"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from config import TrainConfig
 from network.backend import keras, tf
 from network.checkpoint_file import BEST, checkpoint_paths
-from system.resources import gigabytes, require_disk, require_memory, used_memory
+from system.resources import format_bytes, require_disk, require_memory, used_memory
 from training.batches import epoch_steps, fits_in_memory
 
 # Fitted to the peaks of short runs with 32×32 to 256×256 pixels and batches of 10 to 2048, on Linux without a GPU.
@@ -59,7 +59,7 @@ def require_resources(model: keras.Model, config: TrainConfig, *, count: int) ->
         UserError: it is more than this machine has.
     """
     need = need_of_run(model, config, count=count)
-    memory, disk = gigabytes(need.memory + used_memory()), gigabytes(need.disk)
+    memory, disk = format_bytes(need.memory + used_memory()), format_bytes(need.disk)
     print(f"needs about {memory} of memory and up to {disk} of disk for checkpoints")
     smaller = "use a smaller --height and --width"
     require_memory(need.memory, f"{smaller}, --batch_size or --memory_gib")

@@ -21,7 +21,7 @@ from training.tensorboard import SCALARS
 _PAGE = 4096  # bytes
 _PLENTY = 2**28  # bytes: a disk that is large enough
 _PICTURES = 60  # in data/
-_NO_SPACE = "No space left on device; free some space on"
+_NO_SPACE = "No space left on device; free some space on", "more of disk, but only"  # noticed late, or at the start
 _READ_ONLY = "Read-only file system; make that disk writable"
 _HAS_NAMESPACE = "RELIABILITY_MOUNT_NAMESPACE"  # set in the environment once it is entered
 

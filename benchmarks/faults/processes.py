@@ -88,12 +88,17 @@ class ScriptProcess:
         expect(code == 0, f"ended with {code}: {self.stderr[-500:]}")
         expect(not self.stderr, f"wrote to stderr: {self.stderr[-500:]}")
 
-    def expect_user_error(self, *parts: str) -> None:
-        """It must end with 2 and one line on stderr that contains all parts; one about TensorBoard may precede it."""
+    def expect_user_error(self, *parts: str | tuple[str, ...]) -> None:
+        """It must end with 2 and one line on stderr that contains all parts; one about TensorBoard may precede it.
+
+        Of a part that is a tuple, it must contain one element.
+        """
         code = self.wait()
         lines = [line for line in self.stderr.splitlines() if not line.startswith(TENSORBOARD_FAILED)]
         expect(code == 2, f"ended with {code} instead of 2: {self.stderr[-500:]}")
-        expect(len(lines) == 1 and all(part in lines[0] for part in parts), f"wrote to stderr: {self.stderr[-500:]}")
+        options = [(part,) if isinstance(part, str) else part for part in parts]
+        fits = len(lines) == 1 and all(any(text in lines[0] for text in texts) for texts in options)
+        expect(fits, f"wrote to stderr: {self.stderr[-500:]}")
 
 
 @contextlib.contextmanager

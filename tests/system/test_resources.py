@@ -9,7 +9,7 @@ import pytest
 
 from system import resources
 from system.errors import UserError
-from system.resources import gigabytes, memory_left, require_disk, require_memory
+from system.resources import format_bytes, memory_left, require_disk, require_memory
 from tests.helpers.pictures import ROOT
 
 MB = 10**6
@@ -119,9 +119,9 @@ def test_require_disk_asks_the_real_disk(tmp_path):
 
 
 def test_gigabytes_have_two_digits():
-    assert [gigabytes(size) for size in (0, 20 * MB, 994 * MB, 1120 * MB, 32_000 * MB)] == [
-        "0.00 GB",
-        "0.02 GB",
+    assert [format_bytes(size) for size in (12_000, 20 * MB, 994 * MB, 1120 * MB, 32_000 * MB)] == [
+        "12 kB",
+        "20 MB",
         "0.99 GB",
         "1.1 GB",
         "32.0 GB",

@@ -75,7 +75,7 @@ def test_require_resources_says_what_a_run_needs(settings_for, capsys):
     words = capsys.readouterr().out.split()
     assert words[:2] == ["needs", "about"]
     assert 0.2 < float(words[2]) < 5  # depends on what this process has loaded
-    assert " ".join(words[3:]) == "GB of memory and up to 0.03 GB of disk for checkpoints"
+    assert " ".join(words[3:]) == "GB of memory and up to 29 MB of disk for checkpoints"
 
 
 def test_require_resources_refuses_more_memory_than_there_is(settings_for):
@@ -87,7 +87,7 @@ def test_require_resources_counts_what_a_run_has_stored_already(settings_for, tm
     config = settings_for(TrainConfig)
     free = type("Usage", (), {"free": 20_000_000})  # 29 MB are needed in all
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: free)
-    with pytest.raises(UserError, match=r"needs 0.03 GB more of disk, but only 0.02 GB are free; free some"):
+    with pytest.raises(UserError, match=r"needs 29 MB more of disk, but only 20 MB are free; free some"):
         require_resources(sketch(), config, count=20)
     best = tmp_path / "model_save_name" / "best"
     best.mkdir(parents=True)
