@@ -118,7 +118,7 @@ def test_require_disk_asks_the_real_disk(tmp_path):
         require_disk(tmp_path, 10**18, "free some")
 
 
-def test_gigabytes_have_two_digits():
+def test_format_bytes_has_about_two_digits():
     assert [format_bytes(size) for size in (12_000, 20 * MB, 994 * MB, 1120 * MB, 32_000 * MB)] == [
         "12 kB",
         "20 MB",
