@@ -1,8 +1,8 @@
 """`data/`: the images that are stored there, and the manifest of the run that made them.
 
 What a file contains decides whether it has changed, and not its size or its time: copying, unpacking and exchanging
-files can leave both as they were. So each run reads all pictures and images, which takes a hundredth of the time of
-making the images.
+files can leave both as they were. So each run reads all pictures and images, which takes a fraction of the time of
+making the images: an eighth for photos of 25 kB.
 
 Whenever a run is interrupted, the manifest names every image in the folder, as kept or as pending. So the next run
 knows which files it may overwrite or delete.
