@@ -15,8 +15,9 @@ from config import PredictConfig
 from system.files import write_atomically
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture
+from tests.helpers.processes import wait_until
 from tests.helpers.runs import run_here
-from tests.helpers.signals import interrupt, start, wait_until
+from tests.helpers.signals import interrupt, start
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals and pipes of POSIX")
 
@@ -68,7 +69,7 @@ def test_interrupted_work_leaves_no_file(ask, monkeypatch):
 def test_script_stopped_while_it_loads_the_network_leaves_no_file(name, trained, tmp_path):
     write_picture(tmp_path / "one.png", label=0, seed=500)
     process = start("predict.py", "one.png", "--csv", "all.csv", "--model_save_name", trained, cwd=tmp_path)
-    wait_until(process, (tmp_path / "all.csv").exists)
+    wait_until((tmp_path / "all.csv").exists, process)
     line = {"SIGINT": "interrupted", "SIGTERM": "ended by SIGTERM"}[name]
     number = getattr(signal, name)
     assert interrupt(process, number) == (128 + number, "", f"predict.py: {line}\n")

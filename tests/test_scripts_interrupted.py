@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.pictures import write_picture
-from tests.helpers.signals import handles, has_loaded, interrupt, start, wait_until
+from tests.helpers.processes import wait_until
+from tests.helpers.signals import handles, has_loaded, interrupt, start
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -25,7 +26,7 @@ def assert_says_one_line(ended: tuple[int, str, str], script: str) -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script_interrupted_at_its_start_says_one_line(script, tmp_path):
     process = start(script, cwd=tmp_path)
-    wait_until(process, lambda: handles(process, signal.SIGHUP))  # the last one that is set
+    wait_until(lambda: handles(process, signal.SIGHUP), process)  # the last one that is set
     assert_says_one_line(interrupt(process), script)
     assert list(tmp_path.iterdir()) == []
 
@@ -42,7 +43,7 @@ def test_script_interrupted_at_its_start_says_one_line(script, tmp_path):
 )
 def test_script_interrupted_during_its_imports_says_one_line(script, library, tmp_path):
     process = start(script, cwd=tmp_path)
-    wait_until(process, lambda: has_loaded(process, library))
+    wait_until(lambda: has_loaded(process, library), process)
     assert_says_one_line(interrupt(process), script)
     assert list(tmp_path.iterdir()) == []
 
@@ -66,7 +67,7 @@ def write_pictures(folder: Path, count: int) -> None:
 def test_script_interrupted_during_its_work_says_one_line(script, made, tmp_path):
     write_pictures(tmp_path / "rawdata", 300)
     process = start(script, *SMALL, cwd=tmp_path)
-    wait_until(process, lambda: any(tmp_path.glob(made)))
+    wait_until(lambda: any(tmp_path.glob(made)), process)
     assert_says_one_line(interrupt(process), script)
     assert not list(tmp_path.rglob("*.part"))
 

@@ -14,8 +14,9 @@ import trainer
 from answers.classifier import Classifier, load_classifier
 from config import TrainConfig
 from tests.helpers.pictures import write_picture
+from tests.helpers.processes import wait_until
 from tests.helpers.runs import BY_STEPS, STEPS, history, latest_step, run_here, stop_at
-from tests.helpers.signals import finish, interrupt, start, wait_until
+from tests.helpers.signals import finish, interrupt, start
 from training import callbacks
 from training.callbacks import EarlyStopping, SaveCheckpoints
 
@@ -194,10 +195,10 @@ def test_training_with_nohup_goes_on_without_its_terminal(config, tmp_path):
     for descriptor in (terminal, controller):
         os.close(descriptor)
     folder = tmp_path / "checkpoints"
-    wait_until(process, lambda: (folder / "best").exists())
+    wait_until(lambda: (folder / "best").exists(), process)
     process.send_signal(signal.SIGHUP)
     seen = {path.name for path in folder.glob("ckpt-*.safetensors")}
-    wait_until(process, lambda: seen.isdisjoint(path.name for path in folder.glob("ckpt-*.safetensors")))
+    wait_until(lambda: seen.isdisjoint(path.name for path in folder.glob("ckpt-*.safetensors")), process)
     code, _, err = interrupt(process, signal.SIGTERM)
     assert (code, err) == (143, "")
     assert latest_step(str(folder)) > 0

@@ -42,7 +42,7 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen | None
     """Returns once a condition holds, while a process runs. The test has a limit, since machines may be slow."""
     while not condition():
         assert process is None or process.poll() is None, "it ended too early"
-        time.sleep(0.02)
+        time.sleep(0.002)
 
 
 _KILLED = """

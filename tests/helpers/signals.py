@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.helpers.pictures import ROOT
@@ -26,16 +24,6 @@ def start(script: str | Path, *arguments: object, cwd: Path, **options) -> subpr
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "200", **options.pop("env", {})}
     return subprocess.Popen(command, cwd=cwd, env=environment, text=True, **pipes | options)
-
-
-def wait_until(process: subprocess.Popen, condition: Callable[[], object]) -> None:
-    """Returns once a condition holds, which is to happen before the process ends."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        if process.poll() is not None:
-            raise AssertionError(f"it ended with {process.returncode}: {process.communicate()}")
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def handles(process: subprocess.Popen, number: int) -> bool:

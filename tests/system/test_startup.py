@@ -11,7 +11,8 @@ import pytest
 
 from system import startup
 from tests.helpers.pictures import ROOT
-from tests.helpers.signals import START, finish, handles, interrupt, start, wait_until
+from tests.helpers.processes import wait_until
+from tests.helpers.signals import START, finish, handles, interrupt, start
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals and locales of POSIX")
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -90,7 +91,7 @@ def test_start_script_handles_signals_of_a_main_program(how, tmp_path):
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_until(process, lambda: handles(process, signal.SIGHUP))  # the last one that is set
+    wait_until(lambda: handles(process, signal.SIGHUP), process)  # the last one that is set
     process.send_signal(signal.SIGINT)
     assert process.communicate() == (None, "tool.py: interrupted\n")
     assert process.returncode == 130
