@@ -30,7 +30,7 @@ import numpy as np
 from tqdm import tqdm
 
 from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classifier, memory_need
-from answers.evaluation import evaluate, format_report
+from answers.evaluation import Evaluation, evaluate, format_report
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
 from config import PredictConfig
 from network.checkpoint_file import network_folder
@@ -151,14 +151,14 @@ def predict(classifier: Classifier, paths: Iterable[Path], pictures: Iterable[Lo
             )
 
 
-def evaluate_answers(answers: Sequence[Answer], classes: dict[Path, str], class_names: Sequence[str]) -> dict:
-    """Returns the report of `evaluate`; `classes` are the true ones."""
+def evaluation_of(answers: Sequence[Answer], classes: dict[Path, str], class_names: Sequence[str]) -> Evaluation:
+    """Returns the answers together with the true classes."""
     values = [(answer.predicted, answer.logits, answer.scores, answer.unknown) for answer in answers]
-    return evaluate(
-        Predictions(*map(np.array, zip(*values, strict=True))),
-        labels=np.array([class_names.index(classes[answer.path]) for answer in answers]),
-        paths=[os.fspath(answer.path) for answer in answers],
+    return Evaluation(
         class_names=class_names,
+        paths=[os.fspath(answer.path) for answer in answers],
+        labels=np.array([class_names.index(classes[answer.path]) for answer in answers]),
+        predictions=Predictions(*map(np.array, zip(*values, strict=True))),
     )
 
 
@@ -217,7 +217,7 @@ def main(config: PredictConfig) -> int:
             else:
                 tqdm.write(format_answer(answer, class_names, raw=config.raw))
 
-        report = evaluate_answers(answers, true_classes, class_names) if answers else None
+        report = evaluate(evaluation_of(answers, true_classes, class_names)) if answers else None
         if report:
             print(format_report(report))
         unwritten = write_files(rows, report, class_names, config)

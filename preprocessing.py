@@ -33,6 +33,7 @@ from pictures.manifest import (
     SKIPPED,
     Picture,
     class_names,
+    kept,
     read_manifest,
     shape_text,
 )
@@ -47,10 +48,15 @@ from system.terminal import printable
 
 
 def preprocess(config: PictureConfig) -> list[Picture]:
+    """Makes or updates `data/` and returns the pictures that were kept. See `update_data`."""
+    return kept(update_data(config))
+
+
+def update_data(config: PictureConfig) -> list[Picture]:
     """Makes or updates `data/` from `rawdata/` and `augmented/`, and prints what it did.
 
     Returns:
-        the pictures that were kept.
+        every picture, with what became of it.
 
     Raises:
         UserError: a folder is missing, `data/` was not made by this toolkit, or a class has fewer than two photos.
@@ -70,7 +76,7 @@ def preprocess(config: PictureConfig) -> list[Picture]:
         folder = DataFolder(config, [*originals, *copies])
         pictures = _update(folder, originals, copies, config)
         report(pictures, folder.previous, data)
-    return [picture for picture in pictures if picture.status == KEPT]
+    return pictures
 
 
 def _locked_while_read(folder: Path) -> contextlib.AbstractContextManager:
@@ -115,7 +121,12 @@ def _assign_splits(pictures: Sequence[Picture], config: PictureConfig) -> list[P
 
 
 def training_pictures(config: PictureConfig) -> list[Picture]:
-    """Returns the pictures to train on: from `data/`, updated from `rawdata/` first, or as it is without `rawdata/`.
+    """Returns the pictures to train on. See `prepare_data`."""
+    return kept(prepare_data(config))
+
+
+def prepare_data(config: PictureConfig) -> list[Picture]:
+    """Returns every picture, with what became of it: from `data/`, updated from `rawdata/` first, or as it is without.
 
     Raises:
         UserError: there are no usable pictures.
@@ -130,11 +141,11 @@ def training_pictures(config: PictureConfig) -> list[Picture]:
         if any(picture.grouped not in (0, grouping(similar=config.group_similar)) for picture in found):
             found = _assign_groups(found, config)
     else:
-        return preprocess(config)
+        return update_data(config)
     found = _assign_splits(found, config)
     print_copies(found)
     print_reasons(found, (SKIPPED, EXCLUDED))
-    return [picture for picture in found if picture.status == KEPT]
+    return found
 
 
 def _is_ready_made(config: PictureConfig) -> bool:

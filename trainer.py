@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from answers.classifier import Classifier, load_classifier
-from answers.evaluation import evaluate, format_report
+from answers.evaluation import Evaluation, evaluate, format_report
 from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
 from model import generate_model
 from network.backend import keras, tf
@@ -30,9 +30,10 @@ from network.checkpoint_file import is_checkpoint_name, require_own_folder
 from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, changed_settings, require_same
 from pictures.folders import find_classes, picture_files
-from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, stand_ins
+from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept, stand_ins
 from pictures.split import fingerprint
-from preprocessing import training_pictures
+from preprocessing import prepare_data
+from reports.tensorboard import TensorBoard
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
@@ -53,16 +54,15 @@ from training.batches import (
 )
 from training.callbacks import (
     EarlyStopping,
-    FiniteStepCount,
     SaveCheckpoints,
     Throughput,
     TrainingStopped,
     WeightAveraging,
 )
 from training.checkpoints import CheckpointManager, History, best_epoch, latest_checkpoint, reached_limits
+from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
 from training.resources import require_resources
-from training.tensorboard import TensorBoard
 
 REPORT = "report.txt"
 _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
@@ -83,7 +83,7 @@ def train(folder: Path, config: TrainConfig) -> int:
         require_same(folder, latest.model_config, config)  # before data/ is changed
     device = configure_device(config.precision)
     tell_what_is_needed(config)
-    pictures = training_pictures(config)
+    pictures = kept(prepare_data(config))
     close_idle_workers()
     print(f"device: {device}")
     training = [picture for picture in pictures if picture.split == TRAIN]
@@ -119,7 +119,13 @@ def train(folder: Path, config: TrainConfig) -> int:
             calibrate(training, train_samples, validation_samples, config).save(folder)
         return code
     classifier = calibrate(training, train_samples, validation_samples, config)
-    text = report(classifier, checkpoints.history, validating, validation_samples, config, count=len(training))
+    evaluation = Evaluation(
+        class_names=model_config.class_names,
+        paths=[picture.path for picture in validating],
+        labels=validation_samples.labels,
+        predictions=classifier.predict(validation_samples.images),
+    )
+    text = report(evaluation, classifier, checkpoints.history, config, count=len(training))
     # Last, so that a full disk does not take the figures with it.
     classifier.save(folder)
     write_atomically(folder / REPORT, text.encode())
@@ -175,7 +181,7 @@ def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> Non
     model.compile(
         optimizer=FusedAdam(config.learning_rate, name="adam"),
         loss=loss,
-        metrics=[FiniteStepCount(loss)],
+        metrics=[FiniteStepCount(loss), ClassRecall(model.output_shape[1])],
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy", dtype="float64")],
         steps_per_execution=steps_per_execution,
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # XLA is half as fast on a CPU
@@ -302,28 +308,15 @@ def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, 
     return classifier
 
 
-def report(
-    classifier: Classifier,
-    history: History,
-    pictures: Sequence[Picture],
-    validation: Samples,
-    config: TrainConfig,
-    *,
-    count: int,
-) -> str:
+def report(evaluation: Evaluation, classifier: Classifier, history: History, config: TrainConfig, *, count: int) -> str:
     """Prints how accurate the trained network is and what to do with it; returns the first part, the report itself.
 
-    `count` is the number of training images, `pictures` are those of the validation.
+    `count` is the number of training images.
     """
-    result = evaluate(
-        classifier.predict(validation.images),
-        labels=validation.labels,
-        paths=[picture.path for picture in pictures],
-        class_names=class_names(pictures),
-    )
     epoch = classifier.step // epoch_steps(count, config.batch_size)[0]  # the best one, unless its weights were lost
     text = (
-        f"on the {len(pictures)} validation pictures, after epoch {epoch}:\n\n{format_report(result)}\n\n"
+        f"on the {len(evaluation.labels)} validation pictures, after epoch {epoch}:\n\n"
+        f"{format_report(evaluate(evaluation))}\n\n"
         "The best epoch and the scores were chosen with these pictures, so expect slightly less accuracy on new ones.\n"
     )
     if config.unknown_rate and np.isinf(classifier.calibration.max_distance):

@@ -4,6 +4,8 @@ scikit-learn was considered: it would replace 25 lines here and add 9 MB. Its na
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,45 +17,74 @@ _MAX_MISTAKES = 10  # that are listed
 _MAX_MATRIX = 12  # classes up to which the whole confusion matrix is printed
 
 
-def evaluate(predictions: Predictions, *, labels: np.ndarray, paths: Sequence[str], class_names: Sequence[str]) -> dict:
-    """Returns a report, ready for JSON. Pictures called unknown are counted in all other numbers too.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The predictions of a network for pictures whose class is known."""
 
-    Args:
-        predictions: of at least one picture.
-        labels: int (count,), the indices of the true classes in `class_names`.
-        paths: of the pictures, (count,).
-        class_names: of the network.
+    class_names: Sequence[str]  # of the network
+    paths: Sequence[str]  # of the pictures, (count,)
+    labels: np.ndarray  # int (count,), the indices of their true classes
+    predictions: Predictions
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """Which pictures are predicted correctly, unknown or not: bool (count,)."""
+        return self.predictions.predicted == self.labels
+
+    @cached_property
+    def top_scores(self) -> np.ndarray:
+        """The scores of the predicted classes: float (count,), 0..1."""
+        return self._scores_of(self.predictions.predicted)
+
+    @cached_property
+    def true_scores(self) -> np.ndarray:
+        """The scores of the true classes: float (count,), 0..1."""
+        return self._scores_of(self.labels)
+
+    def _scores_of(self, classes: np.ndarray) -> np.ndarray:
+        return self.predictions.scores[np.arange(len(classes)), classes]
+
+    @cached_property
+    def confusion_matrix(self) -> np.ndarray:
+        """How many pictures of the class of a row were predicted as that of a column: int (classes, classes)."""
+        return confusion_matrix(self.labels, self.predictions.predicted, classes=len(self.class_names))
+
+    @cached_property
+    def mistakes(self) -> np.ndarray:
+        """The indices of the pictures that are predicted wrongly, highest score first: int (mistakes,)."""
+        wrong = np.flatnonzero(~self.correct)
+        return wrong[np.argsort(-self.top_scores[wrong], kind="stable")]
+
+
+def evaluate(evaluation: Evaluation) -> dict:
+    """Returns a report, ready for JSON. Pictures called unknown are counted in all other numbers too.
 
     Raises:
         ValueError: there are no pictures.
     """
-    if not len(labels):
+    count, class_names = len(evaluation.labels), evaluation.class_names
+    if not count:
         raise ValueError("nothing to evaluate")
-    predicted = predictions.predicted
-    scores = predictions.scores[np.arange(len(labels)), predicted]
-    correct = predicted == labels
-    matrix = confusion_matrix(labels, predicted, classes=len(class_names))
-    classes = class_metrics(matrix)
-    wrong = np.flatnonzero(~correct)
-    worst = wrong[np.argsort(-scores[wrong], kind="stable")][:_MAX_MISTAKES]
+    correct = int(evaluation.correct.sum())
+    classes = class_metrics(evaluation.confusion_matrix)
     return {
-        "pictures": len(labels),
-        "correct": int(correct.sum()),
-        "accuracy": float(correct.mean()),
-        "accuracy_interval_95": accuracy_interval(int(correct.sum()), len(labels)),
+        "pictures": count,
+        "correct": correct,
+        "accuracy": correct / count,
+        "accuracy_interval_95": accuracy_interval(correct, count),
         "balanced_accuracy": float(np.mean([row["recall"] for row in classes if row["support"]])),
-        "expected_calibration_error": expected_calibration_error(scores, correct),
-        "unknown": int(predictions.unknown.sum()),
+        "expected_calibration_error": expected_calibration_error(evaluation.top_scores, evaluation.correct),
+        "unknown": int(evaluation.predictions.unknown.sum()),
         "classes": dict(zip(class_names, classes, strict=True)),
-        "confusion_matrix": matrix.tolist(),
+        "confusion_matrix": evaluation.confusion_matrix.tolist(),
         "worst_mistakes": [
             {
-                "picture": paths[index],
-                "true_class": class_names[labels[index]],
-                "predicted": class_names[predicted[index]],
-                "score": float(scores[index]),
+                "picture": evaluation.paths[index],
+                "true_class": class_names[evaluation.labels[index]],
+                "predicted": class_names[evaluation.predictions.predicted[index]],
+                "score": float(evaluation.top_scores[index]),
             }
-            for index in worst
+            for index in evaluation.mistakes[:_MAX_MISTAKES]
         ],
     }
 

@@ -62,10 +62,10 @@ from benchmarks.harness.workspace import CLASSES, Workspace
 from config import Count, PictureConfig
 from pictures.folders import picture_files
 from preprocessing import preprocess
+from reports.tensorboard import TensorBoard
 from system.errors import EXIT_SUCCESS
 from system.script import run_script
 from system.validation import Validated
-from training.tensorboard import TensorBoard
 
 _SMALL = (338, 450)  # height and width of 0.15 megapixels
 _LARGE = (3000, 4000)

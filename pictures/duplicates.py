@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pictures.manifest import KEPT, Picture, stand_ins, updated
+from pictures.manifest import KEPT, Picture, kept, stand_ins, updated
 from pictures.similarity import MIRRORED_OR_TURNED, UNCHANGED, Thumbnails
 from system.terminal import printable, progress
 
@@ -66,17 +66,17 @@ def assign_groups(
             candidates, which are few.
         similar: whether pictures that look alike are in one group, or only those that are the same picture.
     """
-    kept = [picture for picture in pictures if picture.status == KEPT]
-    sources = sorted({picture.source for picture in kept})
+    used = kept(pictures)
+    sources = sorted({picture.source for picture in used})
     index = {source: number for number, source in enumerate(sources)}
     photos, groups = _Components(len(sources)), _Components(len(sources))
     first_with: dict[str, Picture] = {}
-    firsts = [first_with.setdefault(picture.sha256 or picture.path, picture) for picture in kept]
-    nodes, first_nodes = (np.array([index[picture.source] for picture in part], int) for part in (kept, firsts))
+    firsts = [first_with.setdefault(picture.sha256 or picture.path, picture) for picture in used]
+    nodes, first_nodes = (np.array([index[picture.source] for picture in part], int) for part in (used, firsts))
     for components in (photos, groups):
         components.join_pairs(nodes, first_nodes)  # equal files
     distinct = [
-        picture for picture, first in zip(kept, firsts, strict=True) if picture is first and first.perceptual_hash
+        picture for picture, first in zip(used, firsts, strict=True) if picture is first and first.perceptual_hash
     ]
     nodes = np.array([index[picture.source] for picture in distinct], int)
     with progress(len(distinct), "comparing", leave=False) as advance:
@@ -237,16 +237,20 @@ def _equal_values(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[np.nd
 # ---- what the user is told ----
 
 
-def mixed_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
-    """Returns the pictures that are in several class folders, of which at most one can be right.
+def same_photos(pictures: Sequence[Picture]) -> list[list[Picture]]:
+    """Returns the kept pictures that show the same photo as others, in groups of two or more, sorted by path.
 
     A copy is left out if its source is there.
     """
     photos = defaultdict(list)
-    shown = stand_ins(picture for picture in pictures if picture.status == KEPT)
-    for picture in sorted(shown.values(), key=attrgetter("path")):
+    for picture in sorted(stand_ins(kept(pictures)).values(), key=attrgetter("path")):
         photos[picture.photo or picture.group].append(picture)
-    return [photo for photo in photos.values() if len({picture.class_name for picture in photo}) > 1]
+    return [photo for photo in photos.values() if len(photo) > 1]
+
+
+def mixed_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
+    """Returns those of the same photos that are in several class folders, of which at most one can be right."""
+    return [photo for photo in same_photos(pictures) if len({picture.class_name for picture in photo}) > 1]
 
 
 def mislabeled_lines(pictures: Sequence[Picture]) -> list[str]:

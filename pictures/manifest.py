@@ -80,6 +80,11 @@ def shape_text(config: ImageConfig) -> str:
     return "x".join(map(str, config.shape))
 
 
+def kept(pictures: Iterable[Picture]) -> list[Picture]:
+    """Returns the pictures that are used."""
+    return [picture for picture in pictures if picture.status == KEPT]
+
+
 def class_names(pictures: Iterable[Picture]) -> list[str]:
     """Returns the sorted names of the classes; a label is an index into this list."""
     return sorted({picture.class_name for picture in pictures})

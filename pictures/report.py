@@ -1,10 +1,10 @@
 """What the scripts say about the pictures of a run. The manifest has every detail; the terminal has what matters."""
 
-from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from pictures.manifest import EXCLUDED, KEPT, MANIFEST, SKIPPED, TRAIN, VALIDATION, Picture
+from pictures.manifest import KEPT, MANIFEST, SKIPPED, Picture
+from pictures.summary import count_classes, notes, unused_files
 from system.terminal import printable
 
 _MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
@@ -13,15 +13,11 @@ _MAX_NAMES = 3  # in such a line
 
 def report(pictures: Sequence[Picture], previous: Sequence[Picture], data: Path) -> None:
     """Prints the numbers of pictures per class, every skipped file, and what has changed since the last run."""
-    classes: dict[str, Counter] = defaultdict(Counter)
-    for picture in pictures:
-        copy = "copy" if picture.is_copy and picture.status == KEPT else ""
-        classes[picture.class_name].update((picture.status, picture.split, copy))
     print(f"{'class':<20} {'kept':>7} {'train':>7} {'valid.':>7} {'copies':>7} {'skipped':>7} {'excluded':>8}")
-    for class_name, count in sorted(classes.items()):
+    for name, count in count_classes(pictures).items():
         print(
-            f"{printable(class_name):<20} {count[KEPT]:>7} {count[TRAIN]:>7} {count[VALIDATION]:>7} "
-            f"{count['copy']:>7} {count[SKIPPED]:>7} {count[EXCLUDED]:>8}"
+            f"{printable(name):<20} {count.train + count.validation:>7} {count.train:>7} {count.validation:>7} "
+            f"{count.copies:>7} {count.skipped:>7} {count.excluded:>8}"
         )
     print_reasons(pictures, [SKIPPED])
     current, before = ({picture.key: picture for picture in rows} for rows in (pictures, previous))
@@ -47,19 +43,13 @@ def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> Non
 
     Each is named, unless more than ten have the same reason.
     """
-    reasons, notes = defaultdict(list), defaultdict(list)
-    for picture in pictures:
-        if picture.status in statuses and picture.reason:
-            reasons[picture.status, picture.reason].append(picture.path)
-        elif picture.status == KEPT and picture.note:
-            notes[picture.note].append(picture.path)
-    for (status, reason), paths in reasons.items():
+    for (status, reason), paths in unused_files(pictures, statuses).items():
         if len(paths) > _MAX_LINES:
             print(f"{status} {len(paths)} files: {printable(reason)}: {_few(paths)} (all are in {MANIFEST})")
             continue
         for path in paths:
             print(f"{status} {printable(path)}: {printable(reason)}")
-    for line in note_lines(notes):
+    for line in note_lines(notes(pictures)):
         print(line)
 
 

@@ -1,9 +1,10 @@
 """What happens between the steps of a run: measuring its speed, averaging its weights, saving it, ending it."""
 
+import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from config import TrainConfig
 from network.backend import keras, tf
@@ -73,6 +74,15 @@ class WeightAveraging(keras.callbacks.Callback):
         share = (self._eta + 1) / (self._eta + count) if self._eta < math.inf else 1.0
         self._update(tf.constant(share, tf.float32))
 
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Lets the network have the averaged weights meanwhile."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
     def on_test_begin(self, logs=None):
         self._swap()
 
@@ -95,27 +105,6 @@ class EarlyStopping(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         is_rest = self.params["steps"] < self._steps_per_epoch
         self.model.stop_training = is_rest or bool(reached_limits(self._history, self._config))
-
-
-class FiniteStepCount(keras.metrics.Metric):
-    """The number of steps in an epoch before the first one whose loss is not finite.
-
-    The graph runs many steps before it returns to Python, which could not know otherwise which step failed.
-    """
-
-    def __init__(self, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
-        super().__init__(name="finite_steps")
-        self._loss = loss
-        self._steps = self.add_weight(name="steps", initializer="zeros")
-        self._finite = self.add_weight(name="finite", initializer="zeros")
-
-    def update_state(self, labels, logits, sample_weight=None):
-        finite = tf.reduce_all(tf.math.is_finite(self._loss(labels, logits)))
-        self._finite.assign_add(tf.cast(finite & (self._steps == self._finite), tf.float32))
-        self._steps.assign_add(1.0)
-
-    def result(self):
-        return tf.identity(self._finite)
 
 
 class TrainingStopped(Exception):
@@ -158,7 +147,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         if batch + 1 < self.params["steps"] and self._is_due():
             if not self._checkpoints.is_finite():  # the last step may have broken them after its loss was computed
                 self._require_finite(math.nan, finite_steps - 1)
-            self._checkpoints.metric_sums = [float(variable) for variable in self.model.metrics_variables]
+            self._checkpoints.metric_sums = [variable.numpy() for variable in self.model.metrics_variables]
             self._save()
 
     def on_epoch_end(self, epoch, logs=None):

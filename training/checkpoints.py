@@ -8,6 +8,7 @@ checkpoints/report.txt               the accuracy of the best epoch on the valid
 """
 
 import contextlib
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,17 @@ from system.errors import UserError
 from system.files import write_atomically
 from system.terminal import printable
 
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")  # of each epoch, in the history
+# Of each epoch, in the history. Times are not among them: two runs with the same settings have equal checkpoints.
+METRICS = (
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "val_recall_mean",
+    "val_recall_worst",
+    "val_recall_best",
+)
 
 History = Sequence[dict[str, float]]  # the metrics of each finished epoch
 
@@ -108,7 +119,7 @@ class CheckpointManager:
     def __init__(self, folder: Path, model: keras.Model, model_config: ModelConfig, *, max_to_keep: int) -> None:
         self.folder = folder
         self.history: list[dict[str, float]] = []
-        self.metric_sums: list[float] = []  # Keras's running sums in the middle of an epoch, else empty
+        self.metric_sums: list[np.ndarray] = []  # Keras's running sums in the middle of an epoch, else empty
         # The average of the weights over the last epochs, used for validation and prediction.
         self.average = [tf.Variable(weight.value) for weight in model.weights]
         self._model = model
@@ -157,11 +168,17 @@ class CheckpointManager:
         self._saved_step = -1 if changed else checkpoint.step
         self._write_model_config(checkpoint.model_config)
 
-    def _metric_sums_of(self, checkpoint: Checkpoint) -> list[float]:
+    def _metric_sums_of(self, checkpoint: Checkpoint) -> list[np.ndarray]:
+        """Returns the sums, which a checkpoint holds in one row."""
         sums = checkpoint.tensors.get("metric_sums", np.zeros((0, 0)))
-        if sums.ndim != 1 or len(sums) not in (0, len(self._model.metrics_variables)) or not np.isfinite(sums).all():
+        shapes = [tuple(variable.shape) for variable in self._model.metrics_variables]
+        sizes = [math.prod(shape) for shape in shapes]
+        if sums.ndim != 1 or len(sums) not in (0, sum(sizes)) or not np.isfinite(sums).all():
             raise ValueError("it has no valid metrics")
-        return sums.tolist()
+        if not len(sums):
+            return []
+        parts = np.split(sums, np.cumsum(sizes)[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def is_finite(self) -> bool:
         """Returns whether the weights and their average are all finite, so that a run can continue from them."""
@@ -179,7 +196,7 @@ class CheckpointManager:
         tensors = {name: value for part in self._parts for name, value in state_of(part, self._parts[part]).items()}
         history = [[metrics[name] for name in METRICS] for metrics in self.history]
         tensors["history"] = np.array(history).reshape(-1, len(METRICS))
-        tensors["metric_sums"] = np.array(self.metric_sums)
+        tensors["metric_sums"] = np.concatenate([np.zeros(0), *map(np.ravel, self.metric_sums)])
         write_checkpoint(checkpoint_path(self.folder, self.step), tensors, self._model_config)
         self._saved_step = self.step
         self._write_model_config(self._model_config)

@@ -17,10 +17,10 @@ from benchmarks.faults.processes import ScriptProcess
 from benchmarks.harness.processes import folder_arguments
 from network.checkpoint_file import BEST, checkpoint_paths, read_checkpoint
 from network.model_config import MODEL_CONFIG
+from reports.tensorboard import SCALARS
 from system.errors import UserError
 from trainer import REPORT
 from training.checkpoints import latest_checkpoint
-from training.tensorboard import SCALARS
 
 DEFAULT_SIZE = ("--epochs", "4", "--save_seconds", "0.5", "--patience", "100")  # a checkpoint has 178 MB
 _SLACK = 0.3  # seconds that a busy machine may take between looking at the clock and logging the time

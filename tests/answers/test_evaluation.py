@@ -7,6 +7,7 @@ import pytest
 
 from answers.classifier import Predictions
 from answers.evaluation import (
+    Evaluation,
     accuracy_interval,
     class_metrics,
     confusion_matrix,
@@ -19,17 +20,15 @@ from answers.evaluation import (
 def report_on(answers: list[tuple], class_names=("ant", "bee"), unknown=()) -> dict:
     """Returns the report on answers (path, true class, scores); `unknown` are the paths of those called unknown."""
     predicted = np.array([np.argmax(scores) for *_, scores in answers])
-    return evaluate(
-        Predictions(
-            predicted=predicted,
-            logits=np.zeros((len(answers), len(class_names)), np.float32),
-            scores=np.array([scores for *_, scores in answers], float),
-            unknown=np.array([name in unknown for name, *_ in answers]),
-        ),
-        labels=np.array([class_names.index(true) for _, true, _ in answers]),
-        paths=[name for name, *_ in answers],
-        class_names=class_names,
+    predictions = Predictions(
+        predicted=predicted,
+        logits=np.zeros((len(answers), len(class_names)), np.float32),
+        scores=np.array([scores for *_, scores in answers], float),
+        unknown=np.array([name in unknown for name, *_ in answers]),
     )
+    labels = np.array([class_names.index(true) for _, true, _ in answers])
+    paths = [name for name, *_ in answers]
+    return evaluate(Evaluation(class_names=class_names, paths=paths, labels=labels, predictions=predictions))
 
 
 FIVE = [
@@ -164,7 +163,7 @@ def test_worst_mistakes_with_equal_scores_keep_their_order():
 def test_evaluate_without_pictures_is_an_error():
     nothing = Predictions(np.zeros(0, int), np.zeros((0, 2), np.float32), np.zeros((0, 2)), np.zeros(0, bool))
     with pytest.raises(ValueError, match="nothing to evaluate"):
-        evaluate(nothing, labels=np.zeros(0, int), paths=[], class_names=["ant", "bee"])
+        evaluate(Evaluation(class_names=["ant", "bee"], paths=[], labels=np.zeros(0, int), predictions=nothing))
 
 
 def test_report_is_plain_json():

@@ -72,6 +72,9 @@ def metrics(val_accuracy: float, val_loss: float = 0.5) -> dict[str, float]:
         "val_loss": val_loss,
         "val_accuracy": val_accuracy,
         "learning_rate": 0.001,
+        "val_recall_mean": val_accuracy,
+        "val_recall_worst": val_accuracy,
+        "val_recall_best": 1.0,
     }
 
 

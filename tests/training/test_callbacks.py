@@ -11,7 +11,6 @@ from tests.helpers.checkpoints import metrics
 from training import callbacks
 from training.callbacks import (
     EarlyStopping,
-    FiniteStepCount,
     SaveCheckpoints,
     Throughput,
     TrainingStopped,
@@ -238,22 +237,3 @@ def test_throughput_adds_learning_rate_and_images_per_second_to_the_logs():
     assert logs["images_per_second"] > 0
     callback.on_epoch_end(0, logs)
     assert logs["learning_rate"] == 1.0
-
-
-@pytest.mark.parametrize("bad", [[0.5, np.nan], [np.nan, 0.5], [np.inf, 0.5, 0.5]])
-def test_finite_step_count_needs_every_loss_of_a_step(bad):
-    metric = FiniteStepCount(lambda labels, logits: logits)
-    for losses in ([0.5, 0.5], bad, [0.5, 0.5]):
-        metric.update_state(tf.zeros(len(losses), tf.int32), tf.constant(losses, tf.float32))
-    assert metric.result() == 1
-
-
-@pytest.mark.parametrize(
-    ("losses", "count"),
-    [([], 0), ([1, 2, 3], 3), ([np.nan], 0), ([1, 2, np.inf], 2), ([1, -np.inf, 3, 4], 1), ([1, np.nan, np.nan], 1)],
-)
-def test_finite_step_count_ends_at_the_first_loss_that_is_not_finite(losses, count):
-    metric = FiniteStepCount(lambda labels, logits: logits)
-    for loss in losses:
-        metric.update_state(tf.zeros(2, tf.int32), tf.constant([0.5, loss]))
-    assert metric.result() == count

@@ -23,7 +23,7 @@ from tests.helpers.checkpoints import (
     save_epochs,
     truncate,
 )
-from training.checkpoints import latest_checkpoint
+from training.checkpoints import METRICS, latest_checkpoint
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink], ids=["truncated", "flipped bit", "missing"])
@@ -88,7 +88,7 @@ def test_restore_writes_a_lost_or_damaged_model_config_again(tmp_path, damage):
         ("history", None, "it has no valid history"),
         ("history", np.zeros((1, 4)), "it has no valid history"),
         ("history", np.zeros(5), "it has no valid history"),
-        ("history", np.full((1, 5), math.nan), "it has no valid history"),
+        ("history", np.full((1, len(METRICS)), math.nan), "it has no valid history"),
         ("metric_sums", None, "it has no valid metrics"),
         ("metric_sums", np.zeros(99), "it has no valid metrics"),
         ("metric_sums", np.zeros((1, 1)), "it has no valid metrics"),

@@ -7,9 +7,10 @@ import pytest
 
 from model import generate_model
 from network.backend import keras
+from reports.graph import graph_of
+from reports.tensorboard import TensorBoard
 from tests.helpers.checkpoints import model_config
 from tests.helpers.runs import read_events, scalars
-from training.tensorboard import TensorBoard, graph_of
 
 
 def network() -> keras.Model:

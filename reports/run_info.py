@@ -1,0 +1,36 @@
+"""What a reader needs to repeat a run: its settings, its command, and the versions of the libraries."""
+
+import platform
+import shlex
+from dataclasses import fields
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from system.validation import Validated
+
+_LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "opencv-python-headless")
+
+
+class Setting(NamedTuple):
+    """A setting with another value than in `config.py`."""
+
+    name: str
+    value: Any
+    default: Any
+
+
+def changed_settings(config: Validated) -> list[Setting]:
+    """Returns the settings of a run that differ from their defaults, in the order of `config.py`."""
+    settings = (Setting(field.name, getattr(config, field.name), field.default) for field in fields(config))
+    return [setting for setting in settings if setting.value != setting.default]
+
+
+def command_of(config: Validated) -> str:
+    """Returns the command that repeats a training run with the same pictures."""
+    options = (f"--{name} {shlex.quote(str(value))}" for name, value, _ in changed_settings(config))
+    return " ".join(["python trainer.py", *options])
+
+
+def versions() -> dict[str, str]:
+    """Returns the version of Python and of each library that has a part in the result."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
