@@ -51,7 +51,9 @@ class Classifier:
 
     def predict(self, images: np.ndarray) -> Predictions:
         """Returns predictions for uint8 images (count, height, width, color_channels)."""
-        logits, features = self._run(images)
+        return self._predictions(*self._run(images))
+
+    def _predictions(self, logits: np.ndarray, features: np.ndarray) -> Predictions:
         odds = calibration.log_odds(logits, loss=self.model_config.loss)
         return Predictions(
             predicted=logits.argmax(axis=1),
@@ -62,8 +64,8 @@ class Classifier:
 
     def calibrate(
         self, *, training: np.ndarray, validation: np.ndarray, labels: np.ndarray, unknown_rate: float
-    ) -> None:
-        """Fits the calibration.
+    ) -> Predictions:
+        """Fits the calibration and returns the predictions for the validation images.
 
         Args:
             training: uint8 images (count, height, width, color_channels) that it was trained on.
@@ -79,6 +81,7 @@ class Classifier:
             validation_labels=labels,
             unknown_rate=unknown_rate,
         )
+        return self._predictions(logits, features)
 
     def save(self, folder: Path) -> None:
         """Writes weights and calibration as the best network in a folder of checkpoints."""

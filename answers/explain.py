@@ -27,17 +27,20 @@ def grad_cam(classifier: Classifier, images: np.ndarray, classes: np.ndarray) ->
     its score, since with the softmax loss a logit means something only relative to the others.
     """
     model = classifier.model
-    with_maps = keras.Model(model.input, [model.get_layer("activation_3").output, model.output])
-    starts = range(0, len(images), BATCH_SIZE)
-    parts = [slice(start, start + BATCH_SIZE) for start in starts]
-    maps = [_maps(with_maps, images[part], classes[part], classifier.model_config.loss) for part in parts]
-    return np.concatenate(maps)
+    third = model.get_layer("activation_3").output
+    # Cut in two, so that no gradient of any weight is computed.
+    parts = keras.Model(model.input, third), keras.Model(third, model.output)
+    batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
+    loss = classifier.model_config.loss
+    return np.concatenate([_maps(parts, images[batch], classes[batch], loss) for batch in batches])
 
 
-def _maps(with_maps: keras.Model, images: np.ndarray, classes: np.ndarray, loss: str) -> np.ndarray:
-    with tf.GradientTape() as tape:
-        features, logits = with_maps(tf.constant(images), training=False)
-        odds = _log_odds(logits, tf.constant(classes), loss)
+def _maps(parts: tuple[keras.Model, keras.Model], images: np.ndarray, classes: np.ndarray, loss: str) -> np.ndarray:
+    convolutions, fully_connected = parts
+    features = convolutions(tf.constant(images), training=False)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(features)
+        odds = _log_odds(fully_connected(features, training=False), tf.constant(classes), loss)
     slopes = tf.cast(tape.gradient(odds, features), tf.float32)
     weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
     maps = tf.nn.relu(tf.reduce_sum(weights * tf.cast(features, tf.float32), axis=3)).numpy()

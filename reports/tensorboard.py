@@ -1,72 +1,186 @@
-"""What TensorBoard shows of a run: its curves and the graph of the network."""
+"""What TensorBoard shows of a run, and when it is written. How each part looks: summaries.py."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from answers.classifier import Classifier
+from answers.evaluation import Evaluation
 from network.backend import keras, tf
+from reports import summaries
 from reports.graph import graph_of
+from reports.projector import write_projector
+from reports.run import Run
 from system.terminal import printable
-from training.checkpoints import History
+from training.callbacks import SPEED, WeightAveraging
+from training.checkpoints import History, best_epoch
 
-# Log folder → tag → metric of an epoch. Curves with the same tag are drawn in one chart.
-SCALARS = {
-    "train": {"cost": "loss", "accuracy": "accuracy", "learning_rate": "learning_rate"},
-    "validation": {"cost": "val_loss", "accuracy": "val_accuracy"},
-}
+TRAIN, VALIDATION = "train", "validation"  # what TensorBoard calls runs: sub-folders of the checkpoints
+_SNAPSHOT_FRACTION = 0.01  # of the time, which snapshots of best epochs may take
+_TYPICAL_IMAGES = 100  # training images with which a snapshot is calibrated
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes the metrics of each epoch to `checkpoints/train` and `checkpoints/validation`.
+    """Writes the metrics of each epoch, and snapshots of the network: pictures, heat maps, histograms.
 
-    These files are a view of the history of the run: they are written again when a run is resumed, so that no epoch is
-    missing or appears twice. That is why Keras's class of this name is not used.
+    The files are a view of the run, in `checkpoints/train` and `checkpoints/validation`. They are written again when a
+    run is resumed: what follows from the history is computed again, and the rest is copied from the old files, up to
+    the epoch from which the run continues. So no epoch is missing or appears twice. That is why Keras's class of this
+    name is not used.
+
+    A snapshot is taken after the first epoch, after best epochs as long as this takes little time, and at the end.
     """
 
-    def __init__(self, folder: Path, history: History) -> None:
+    def __init__(self, run: Run, history: History, averaging: WeightAveraging) -> None:
         super().__init__()
-        self._folder = folder
+        self._run = run
         self._history = history
+        self._averaging = averaging
+        self._folder = Path(run.config.model_save_name)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
-        self._failed = False
+        self._active = run.config.tensorboard
+        self._classifier: Classifier | None = None  # of the model that is trained
+        self._start_time = time.perf_counter()
+        self._snapshot_seconds = 0.0
+        self._snapshot_step = self._final_step = 0  # of the newest that are in the files
+
+    # ---- when ----
 
     def on_train_begin(self, logs=None):
         if not self._writers:
             self._best_effort(self._start)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._best_effort(self._add, epoch, logs)
+        self._best_effort(self._start_again_if_deleted)
+        self._best_effort(self._add_epoch, epoch, logs)
+        if self._wants_snapshot(logs):
+            start = time.perf_counter()
+            self._best_effort(self._add_snapshot, epoch + 1)
+            self._snapshot_seconds += time.perf_counter() - start
+
+    def finish(self, classifier: Classifier, evaluation: Evaluation) -> None:
+        """Adds what is known at the end of the run, of the network of the best epoch."""
+        self._best_effort(self._finish, classifier, evaluation)
 
     def close(self) -> None:
         for writer in self._writers.values():
             self._best_effort(writer.close)
 
+    def _wants_snapshot(self, metrics: dict[str, float]) -> bool:
+        """Returns whether to show the network after an epoch that is not yet in the history."""
+        if not self._history:
+            return True
+        is_best = best_epoch([*self._history, metrics]) == len(self._history)
+        elapsed = time.perf_counter() - self._start_time
+        return is_best and self._snapshot_seconds <= _SNAPSHOT_FRACTION * elapsed
+
     def _best_effort(self, function: Callable[..., None], *arguments: Any) -> None:
         """Calls a function; a full disk must not end the training because of files that can be written again."""
-        if self._failed:
+        if not self._active:
             return
         try:
             function(*arguments)
         except (OSError, tf.errors.OpError) as error:
-            self._failed = True
+            self._active = False
             # TensorFlow writes the name of the operation before the reason, and a traceback on further lines.
             reason = printable(str(error).splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0])
             print(f"TensorBoard's files cannot be written, but training continues: {reason}", file=sys.stderr)
 
+    # ---- what ----
+
     def _start(self) -> None:
-        for log in SCALARS:
-            for old in (self._folder / log).glob("events.out.tfevents.*"):
+        kept = {log: list(self._measured(log)) for log in (TRAIN, VALIDATION)}
+        self._open_files()
+        for log, events in kept.items():
+            with self._writers[log].as_default():
+                for step, summary in events:
+                    tf.summary.experimental.write_raw_pb(summary, step=step)
+        for epoch, metrics in enumerate(self._history):
+            self._add_metrics(epoch, metrics)
+        self._flush()
+
+    def _open_files(self) -> None:
+        for log in (TRAIN, VALIDATION):
+            for old in self._event_files(log):
                 old.unlink()
             self._writers[log] = tf.summary.create_file_writer(str(self._folder / log))
-        with self._writers["train"].as_default():
+        with self._writers[TRAIN].as_default(step=0):
             tf.summary.graph(graph_of(self.model))
-        for epoch, metrics in enumerate(self._history):
-            self._add(epoch, metrics)
+            summaries.write_texts(self._run)
+            summaries.write_data_sheets(self._run)
+        with self._writers[VALIDATION].as_default(step=0):
+            summaries.write_layout()
+            summaries.write_hyperparameters(self._run)
 
-    def _add(self, epoch: int, metrics: dict[str, float]) -> None:
-        for log, scalars in SCALARS.items():
-            with self._writers[log].as_default(step=epoch + 1):
-                for tag, name in scalars.items():
-                    tf.summary.scalar(tag, metrics[name])
-            self._writers[log].flush()
+    def _event_files(self, log: str) -> list[Path]:
+        return sorted((self._folder / log).glob("events.out.tfevents.*"))
+
+    def _measured(self, log: str) -> Iterator[tuple[int, bytes]]:
+        """Yields step and summary of each event in the old files that does not follow from the history."""
+        for path in self._event_files(log):
+            with contextlib.suppress(tf.errors.DataLossError):  # a kill may leave half of the last one
+                for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                    event = tf.compat.v1.Event.FromString(record)
+                    if not 0 < event.step <= len(self._history):
+                        continue
+                    values = [value for value in event.summary.value if summaries.is_measured(value.tag)]
+                    if values:
+                        yield event.step, tf.compat.v1.Summary(value=values).SerializeToString()
+                    if any(value.tag == summaries.CONFUSION for value in values):
+                        self._snapshot_step = event.step
+                    if any(summaries.is_final(value.tag) for value in values):
+                        self._final_step = event.step
+
+    def _start_again_if_deleted(self) -> None:
+        if not all(map(self._event_files, (TRAIN, VALIDATION))):
+            self.close()
+            self._start()
+
+    def _add_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        self._add_metrics(epoch, metrics)
+        with self._writers[TRAIN].as_default():
+            summaries.write_scalar(SPEED, metrics[SPEED], step=epoch + 1)
+        self._flush()
+
+    def _add_metrics(self, epoch: int, metrics: dict[str, float]) -> None:
+        history = [*self._history[:epoch], metrics]
+        for log, scalars in summaries.scalars(history).items():
+            with self._writers[log].as_default():
+                for tag, value, step in scalars:
+                    summaries.write_scalar(tag, value, step=step)
+
+    def _add_snapshot(self, step: int) -> None:
+        run = self._run
+        self._classifier = self._classifier or Classifier(self.model, run.model_config)
+        with self._averaging.averaged():
+            predictions = self._classifier.calibrate(
+                training=run.typical_images(_TYPICAL_IMAGES),
+                validation=run.validation.images,
+                labels=run.validation.labels,
+                unknown_rate=run.config.unknown_rate,
+            )
+            self._write_snapshot(self._classifier, run.evaluation(predictions), step)
+
+    def _write_snapshot(self, classifier: Classifier, evaluation: Evaluation, step: int) -> None:
+        with self._writers[VALIDATION].as_default(step=step):
+            summaries.write_snapshot(self._run, classifier, evaluation)
+        self._snapshot_step = step
+        self._flush()
+
+    def _finish(self, classifier: Classifier, evaluation: Evaluation) -> None:
+        step = len(self._history)
+        if step > self._snapshot_step:
+            self._write_snapshot(classifier, evaluation, step)
+        if step == self._final_step:  # of a run that was finished before
+            return
+        with self._writers[VALIDATION].as_default(step=step):
+            summaries.write_final(evaluation)
+        write_projector(self._folder / VALIDATION, self._run, classifier, evaluation)
+        self._flush()
+
+    def _flush(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()

@@ -1,0 +1,49 @@
+"""A training run, as everything that reports on it sees it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from answers.classifier import Predictions
+from answers.evaluation import Evaluation
+from config import TrainConfig
+from network.model_config import ModelConfig
+from pictures.manifest import Picture, stand_ins
+from training.batches import Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The settings and the pictures of a run."""
+
+    config: TrainConfig
+    model_config: ModelConfig
+    pictures: Sequence[Picture]  # every row of the manifest, used or not
+    training: Sequence[Picture]  # those of the samples
+    validating: Sequence[Picture]
+    train: Samples
+    validation: Samples
+
+    def evaluation(self, predictions: Predictions) -> Evaluation:
+        """Returns the predictions for the validation pictures together with the true classes."""
+        return Evaluation(
+            class_names=self.model_config.class_names,
+            paths=[picture.path for picture in self.validating],
+            labels=self.validation.labels,
+            predictions=predictions,
+        )
+
+    def typical_images(self, count: int) -> np.ndarray:
+        """Returns at most this many training images, evenly spread: uint8 (count, height, width, color_channels).
+
+        They are originals, since copies are less typical; but of some sources there may be nothing else.
+        """
+        chosen = np.linspace(0, len(self._originals) - 1, min(len(self._originals), count)).astype(int)
+        return self.train.images[self._originals[chosen]]
+
+    @cached_property
+    def _originals(self) -> np.ndarray:
+        shown = {picture.path for picture in stand_ins(self.training).values()}
+        return np.array([index for index, picture in enumerate(self.training) if picture.path in shown])

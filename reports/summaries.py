@@ -1,0 +1,198 @@
+"""Each part of what TensorBoard shows, written with the default writer of `tf.summary`."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalars
+from tensorboard.plugins.hparams import api as hparams
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import summary as hparams_summary
+from tensorboard.plugins.pr_curve import summary as pr_curves
+
+from answers.classifier import Classifier
+from answers.evaluation import Evaluation
+from answers.explain import grad_cam, overlay
+from answers.label_errors import label_errors
+from network.backend import tf
+from pictures.duplicates import same_photos
+from pictures.manifest import Picture
+from pictures.summary import count_classes, notes, unused_files
+from reports.run import Run
+from reports.run_info import changed_settings, command_of, versions
+from reports.sheets import COLUMNS, Tile, ascii_name, confusion_image, sheet
+from system.terminal import printable
+from training.batches import transformed
+from training.checkpoints import History, best_epoch
+
+CONFUSION = "pictures/confusion"  # it is in every snapshot
+_MAX_MATRIX = 20  # classes up to which the whole confusion matrix is legible
+_MAX_ROWS = 4  # of a sheet
+_MAX_WEIGHTS = 100_000  # of a layer, in its histogram
+_MAX_FILES = 20  # in a table
+_PR_CURVES = "precision and recall"
+
+# Tag → metric of an epoch. Curves with the same tag are drawn in one chart.
+_TRAIN_SCALARS = {"accuracy": "accuracy", "cost": "loss"}
+_VALIDATION_SCALARS = {
+    "accuracy": "val_accuracy",
+    "cost": "val_loss",
+    "recall/mean": "val_recall_mean",
+    "recall/worst": "val_recall_worst",
+    "recall/best": "val_recall_best",
+}
+_BEST, _RATE, _UNKNOWN = "accuracy/best", "learning_rate", "unknown"
+
+DESCRIPTIONS = {
+    "accuracy": "Fraction of pictures that are predicted correctly. One step is one epoch. Training is measured on "
+    "transformed pictures, with values dropped, so it may be lower than validation.",
+    _BEST: "Highest validation accuracy so far. The network of that epoch is kept.",
+    "cost": "The error that the training reduces. If it rises for validation and falls for training, the network "
+    "memorizes its pictures: more pictures help most.",
+    "recall/mean": "Mean of the recalls of the classes, which all count equally. The recall of a class is the fraction "
+    "of its validation pictures that are predicted correctly.",
+    "recall/worst": "Recall of the class that is recognized worst. If it stays far below the mean, look at the confusion "
+    "matrix, and collect more pictures of that class.",
+    "recall/best": "Recall of the class that is recognized best.",
+    _RATE: "Step size of the optimizer. It is drawn only if it has changed.",
+    "images_per_second": "Training pictures per second. A lower value means that the machine had other work.",
+    _UNKNOWN: "Fraction of the validation pictures that would be called unknown. All of them are of known classes, so "
+    "it should be near `--unknown_rate`, or below it.",
+}
+
+
+# ---- scalars ----
+
+
+def scalars(history: History) -> dict[str, list[tuple[str, float, int]]]:
+    """Returns the points to add after the last epoch of a history: by run, each with tag, value and step."""
+    step, metrics = len(history), history[-1]
+    train, validation = (
+        [(tag, metrics[name], step) for tag, name in tags.items()] for tags in (_TRAIN_SCALARS, _VALIDATION_SCALARS)
+    )
+    validation.append((_BEST, history[best_epoch(history)]["val_accuracy"], step))
+    rates = [epoch[_RATE] for epoch in history]
+    if len(set(rates)) > 1:  # a constant one is not worth a chart
+        first = 0 if len(set(rates[:-1])) == 1 else step - 1
+        train += [(_RATE, rate, epoch + 1) for epoch, rate in enumerate(rates) if epoch >= first]
+    return {"train": train, "validation": validation}
+
+
+def write_scalar(tag: str, value: float, *, step: int | None = None) -> None:
+    tf.summary.scalar(tag, value, step=step, description=DESCRIPTIONS[tag])
+
+
+def is_measured(tag: str) -> bool:
+    """Returns whether a tag belongs to what cannot be computed from the history."""
+    return tag not in {*_TRAIN_SCALARS, *_VALIDATION_SCALARS, _BEST, _RATE}
+
+
+def is_final(tag: str) -> bool:
+    """Returns whether a tag belongs to what is written at the end of a run."""
+    return tag.startswith(_PR_CURVES)
+
+
+def write_layout() -> None:
+    """Writes the charts of the tab Custom Scalars."""
+
+    def lines(title: str, tag: str) -> layout_pb2.Chart:
+        return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"^{tag}$"]))
+
+    recall = layout_pb2.MarginChartContent.Series(value="recall/mean", lower="recall/worst", upper="recall/best")
+    charts = [
+        lines("accuracy", "accuracy"),
+        lines("cost", "cost"),
+        layout_pb2.Chart(
+            title="recall of the classes: mean, and from the worst to the best",
+            margin=layout_pb2.MarginChartContent(series=[recall]),
+        ),
+    ]
+    layout = layout_pb2.Layout(category=[layout_pb2.Category(title="training and validation", chart=charts)])
+    _write(custom_scalars.pb(layout))
+
+
+def _write(summary) -> None:
+    tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+
+
+# ---- settings ----
+
+_HYPERPARAMETERS = (
+    *("batch_size", "learning_rate", "loss", "height", "width", "dropout"),
+    *("random_shift", "random_rotation", "random_zoom", "random_contrast", "seed"),
+)
+_METRICS = {_BEST: "best validation accuracy", "accuracy": "last validation accuracy", "cost": "last validation cost"}
+
+
+def write_hyperparameters(run: Run) -> None:
+    """Writes the row of this run in the tab HParams, which compares several runs."""
+    settings = {name: getattr(run.config, name) for name in _HYPERPARAMETERS}
+    metrics = [hparams.Metric(tag, display_name=name) for tag, name in _METRICS.items()]
+    hparams.hparams_config(hparams=[hparams.HParam(name) for name in settings], metrics=metrics)
+    hparams.hparams(settings, trial_id=printable(Path(run.config.model_save_name).absolute()))
+
+
+def write_texts(run: Run) -> None:
+    """Writes the tab Text: the data, the settings that differ from the defaults, and the versions."""
+    tf.summary.text("data", _data_text(run.pictures))
+    changed = [(f"`{name}`", str(value), str(default)) for name, value, default in changed_settings(run.config)]
+    command = f"Repeat the run with the same pictures:\n\n    {printable(command_of(run.config))}"
+    text = _table(("setting", "value", "default"), changed) if changed else "All settings have their default values."
+    tf.summary.text("settings", f"{text}\n\n{command}")
+    tf.summary.text("versions", _table(("library", "version"), versions().items()))
+
+
+def _data_text(pictures: Sequence[Picture]) -> str:
+    counts = count_classes(pictures)
+    rows = [(number, name, *map(str, count)) for number, (name, count) in enumerate(counts.items(), start=1)]
+    parts = [_table(("number", "class", "train", "validation", "of them copies", "skipped", "excluded"), rows)]
+    files = [
+        (path, f"{status}: {reason}") for (status, reason), paths in unused_files(pictures).items() for path in paths
+    ]
+    files += [(path, note) for note, paths in notes(pictures).items() for path in paths]
+    if files:
+        more = f"\n\nThere are {len(files) - _MAX_FILES} more in `manifest.csv`." if len(files) > _MAX_FILES else ""
+        parts.append(_table(("file", "remark"), files[:_MAX_FILES]) + more)
+    return "\n\n".join(parts)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a table in Markdown; what is special in Markdown or HTML is escaped."""
+    lines = [header, ["---"] * len(header), *([_escaped(str(cell)) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"&#{ord(char)};" if char in "\\`*_{}[]()<>#+-.!|&~" else char for char in printable(text))
+
+
+# ---- pictures ----
+
+
+def write_data_sheets(run: Run) -> None:
+    """Writes what is known before the training: how pictures are transformed, and which are the same photo."""
+    rng = np.random.default_rng(run.config.seed)
+    count = min(_MAX_ROWS, len(run.training))
+    tiles = []
+    for image in run.typical_images(count):
+        copies = transformed(np.repeat(image[None], COLUMNS - 1, axis=0), run.config, rng=rng)
+        tiles += [Tile(image, ["original"]), *(Tile(copy, ["transformed"]) for copy in copies)]
+    _write_sheet(
+        "training",
+        tiles,
+        "What the network sees in training: originals on the left, and three of their random transforms. If a transform "
+        "changes what a picture shows, as mirroring does with letters, switch it off (`--random_mirror False`).",
+    )
+    groups = same_photos(run.pictures)
+    images = _stored_images(run, [picture for group in groups[: 2 * _MAX_ROWS] for picture in group[:2]])
+    tiles = [
+        Tile(image, [_short(picture.path), ascii_name(picture.class_name, 0)], is_wrong)
+        for picture, image, is_wrong in images
+    ]
+    _write_sheet(
+        "duplicates",
+        tiles,
+        f"Pairs of files that show the same photo; there are {len(groups)} such photos. They are on one side of the split. "
+        "Red: in several classes, of which at most one can be right.",
+    )
