@@ -10,9 +10,15 @@ from functools import cached_property
 import numpy as np
 
 from answers.classifier import Predictions
+from answers.curves import (
+    PrecisionRecall,
+    ReliabilityBin,
+    expected_calibration_error,
+    precision_recall_curve,
+    reliability_bins,
+)
 from system.terminal import printable
 
-_BINS = 10  # of the expected calibration error
 _MAX_MISTAKES = 10  # that are listed
 _MAX_MATRIX = 12  # classes up to which the whole confusion matrix is printed
 
@@ -48,6 +54,17 @@ class Evaluation:
     def confusion_matrix(self) -> np.ndarray:
         """How many pictures of the class of a row were predicted as that of a column: int (classes, classes)."""
         return confusion_matrix(self.labels, self.predictions.predicted, classes=len(self.class_names))
+
+    @cached_property
+    def reliability_bins(self) -> list[ReliabilityBin]:
+        """How often predictions are correct, by their score."""
+        return reliability_bins(self.top_scores, self.correct)
+
+    @cached_property
+    def precision_recall(self) -> list[PrecisionRecall | None]:
+        """The curve of each class; None for a class without pictures."""
+        scores = self.predictions.scores.T
+        return [precision_recall_curve(part, self.labels == label) for label, part in enumerate(scores)]
 
     @cached_property
     def mistakes(self) -> np.ndarray:
@@ -119,22 +136,6 @@ def accuracy_interval(correct: int, count: int) -> list[float]:
 
     interval = binomtest(correct, count).proportion_ci(confidence_level=0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
-
-
-def expected_calibration_error(scores: np.ndarray, correct: np.ndarray) -> float:
-    """Returns the mean difference between scores and the fraction of correct predictions, 0..1.
-
-    The predictions are put into 10 equally wide bins by their score; the differences between mean score and fraction of
-    correct ones are averaged over the predictions (Naeini et al. 2015; Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599). With 200 pictures even perfect scores get about 0.04, by chance.
-
-    Args:
-        scores: float (count,), 0..1, of the predicted classes.
-        correct: bool (count,).
-    """
-    bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=scores - correct)
-    return float(np.abs(gaps).sum() / len(correct))
 
 
 def format_report(report: dict) -> str:

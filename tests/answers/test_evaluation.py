@@ -12,7 +12,6 @@ from answers.evaluation import (
     class_metrics,
     confusion_matrix,
     evaluate,
-    expected_calibration_error,
     format_report,
 )
 
@@ -99,29 +98,6 @@ def test_class_metrics_are_none_where_nothing_can_be_divided():
     assert never_predicted == {"precision": None, "recall": 0, "f1": 0, "support": 4}
     assert no_pictures == {"precision": 0, "recall": None, "f1": 0, "support": 0}
     assert neither == {"precision": None, "recall": None, "f1": None, "support": 0}
-
-
-@pytest.mark.parametrize(
-    ("scores", "correct", "error"),
-    [
-        ([1, 1, 1], [1, 1, 1], 0),
-        ([1, 1, 1], [0, 0, 0], 1),
-        ([0, 0], [0, 0], 0),
-        ([0.75] * 4, [1, 1, 1, 0], 0),  # as often correct as the score says
-        ([0.75] * 4, [1, 0, 0, 0], 0.5),  # the score is too high by a half
-        ([0.25] * 4, [1, 1, 1, 0], 0.5),  # or too low
-        ([0.8125, 0.875], [0, 1], 0.34375),  # in one bin: 0.84375 against 1/2
-        ([0.8125, 0.9375], [0, 1], (0.8125 + 0.0625) / 2),  # in two bins: each compared with its own prediction
-        ([0.5, 0.5625], [0, 1], 0.03125),  # a bin holds its lower edge …
-        ([0.5, 0.4375], [0, 1], (0.5 + 0.5625) / 2),  # … and not its upper one
-        ([0.9375, 1], [1, 0], 0.46875),  # but the last one holds 1
-        ([0, 0.0625], [1, 0], 0.46875),
-        ([0.25, 0.75, 0.75, 0.75], [1, 1, 1, 1], (0.75 + 3 * 0.25) / 4),  # bins are weighted by their predictions
-    ],
-)
-def test_expected_calibration_error_is_the_mean_gap_of_the_bins(scores, correct, error):
-    found = expected_calibration_error(np.array(scores, float), np.array(correct, bool))
-    assert found == pytest.approx(error)
 
 
 def test_expected_calibration_error_of_a_report_uses_the_predicted_class():
