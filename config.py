@@ -153,6 +153,8 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
 
+    tensorboard: Flag = True  # Write what TensorBoard shows: curves, pictures, heat maps, the graph.
+
     # Device and memory
     memory_gib: Gibibytes = 2.0  # GiB of decoded images kept in memory; if not all fit, each is decoded when used.
 

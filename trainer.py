@@ -30,9 +30,10 @@ from network.checkpoint_file import is_checkpoint_name, require_own_folder
 from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, changed_settings, require_same
 from pictures.folders import find_classes, picture_files
-from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept, stand_ins
+from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept
 from pictures.split import fingerprint
 from preprocessing import prepare_data
+from reports.run import Run
 from reports.tensorboard import TensorBoard
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
@@ -83,7 +84,8 @@ def train(folder: Path, config: TrainConfig) -> int:
         require_same(folder, latest.model_config, config)  # before data/ is changed
     device = configure_device(config.precision)
     tell_what_is_needed(config)
-    pictures = kept(prepare_data(config))
+    rows = prepare_data(config)
+    pictures = kept(rows)
     close_idle_workers()
     print(f"device: {device}")
     training = [picture for picture in pictures if picture.split == TRAIN]
@@ -93,6 +95,15 @@ def train(folder: Path, config: TrainConfig) -> int:
     if latest:
         require_same(folder, latest.model_config, model_config)
     train_samples, validation_samples = load_samples(training, validating, config)
+    run = Run(
+        config=config,
+        model_config=model_config,
+        pictures=rows,
+        training=training,
+        validating=validating,
+        train=train_samples,
+        validation=validation_samples,
+    )
 
     keras.utils.set_random_seed(config.seed)
     model = generate_model(model_config)
@@ -110,21 +121,24 @@ def train(folder: Path, config: TrainConfig) -> int:
         checkpoints.save()  # so that a full disk is noticed at once, and a lost checkpoint later
 
     advice = how_to_train_longer(checkpoints.history, config)
+    _, steps_per_execution = epoch_steps(len(training), config.batch_size)
+    averaging = WeightAveraging(
+        checkpoints.average, steps_per_execution=steps_per_execution, enabled=config.average_weights
+    )
+    tensorboard = TensorBoard(run, checkpoints.history, averaging)
     try:
-        fit(model, train_samples, validation_samples, checkpoints, config)
+        fit(model, run, checkpoints, averaging, tensorboard)
     except TrainingStopped as stop:
         code = 128 + stop.signal_number
         tell_how_to_continue(checkpoints.step, output_closed=code == EXIT_OUTPUT_CLOSED)
+        tensorboard.close()
         if checkpoints.history:
-            calibrate(training, train_samples, validation_samples, config).save(folder)
+            classifier, _ = calibrate(run)
+            classifier.save(folder)
         return code
-    classifier = calibrate(training, train_samples, validation_samples, config)
-    evaluation = Evaluation(
-        class_names=model_config.class_names,
-        paths=[picture.path for picture in validating],
-        labels=validation_samples.labels,
-        predictions=classifier.predict(validation_samples.images),
-    )
+    classifier, evaluation = calibrate(run)
+    tensorboard.finish(classifier, evaluation)
+    tensorboard.close()
     text = report(evaluation, classifier, checkpoints.history, config, count=len(training))
     # Last, so that a full disk does not take the figures with it.
     classifier.save(folder)
@@ -199,7 +213,7 @@ def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def fit(
-    model: keras.Model, train: Samples, validation: Samples, checkpoints: CheckpointManager, config: TrainConfig
+    model: keras.Model, run: Run, checkpoints: CheckpointManager, averaging: WeightAveraging, tensorboard: TensorBoard
 ) -> None:
     """Trains from the state of the checkpoints to the end, which `epochs` or `patience` sets.
 
@@ -207,20 +221,16 @@ def fit(
         TrainingStopped: by a signal; the run is saved.
         UserError: a picture cannot be read, or the loss is no longer finite.
     """
-    history = checkpoints.history
-    count = len(train.labels)
-    steps_per_epoch, steps_per_execution = epoch_steps(count, config.batch_size)
+    history, config = checkpoints.history, run.config
+    count = len(run.train.labels)
+    steps_per_epoch, _ = epoch_steps(count, config.batch_size)
 
     def files_of_step(step: int) -> list[str]:
         step += len(history) * steps_per_epoch
         indices = batch_indices(step, count=count, batch_size=config.batch_size, seed=config.seed)
-        return [printable(train.paths[index]) for index in indices]
+        return [printable(run.train.paths[index]) for index in indices]
 
-    averaging = WeightAveraging(
-        checkpoints.average, steps_per_execution=steps_per_execution, enabled=config.average_weights
-    )
     saving = SaveCheckpoints(checkpoints, save_seconds=config.save_seconds, files_of_step=files_of_step)
-    tensorboard = TensorBoard(Path(config.model_save_name), history)
     # TensorBoard's data comes before the checkpoint, from which it is written again when a run is resumed.
     callbacks = [
         Throughput(config.batch_size),
@@ -230,7 +240,7 @@ def fit(
         EarlyStopping(history, config, steps_per_epoch=steps_per_epoch),
     ]
     weights, validation_weights = (
-        class_weights(samples.labels, balance=config.balance_classes) for samples in (train, validation)
+        class_weights(samples.labels, balance=config.balance_classes) for samples in (run.train, run.validation)
     )
     tensorboard.set_model(model)
     tensorboard.on_train_begin()  # also for a finished run, whose last metrics a full disk may have lost
@@ -240,20 +250,18 @@ def fit(
                 done_steps = checkpoints.step - len(history) * steps_per_epoch
                 assert 0 <= done_steps < steps_per_epoch
                 model.fit(
-                    training_batches(train, config, first_step=checkpoints.step),
+                    training_batches(run.train, config, first_step=checkpoints.step),
                     steps_per_epoch=steps_per_epoch - done_steps,
                     initial_epoch=len(history),
                     epochs=config.epochs,
-                    validation_data=validation_batches(validation, validation_weights),
+                    validation_data=validation_batches(run.validation, validation_weights),
                     class_weight=weights,
                     callbacks=callbacks,
                     shuffle=False,  # the data set has its own order
                     verbose=1 if is_terminal(sys.stdout) else 2,
                 )
     except tf.errors.OpError as error:
-        raise read_error(train, validation) or error from None
-    finally:
-        tensorboard.close()
+        raise read_error(run.train, run.validation) or error from None
     checkpoints.save()
     if saving.stop_signal:  # it came after the last step
         raise TrainingStopped(saving.stop_signal)
@@ -292,20 +300,16 @@ def tell_how_to_continue(step: int, *, output_closed: bool) -> None:
         print("\n" * is_terminal(sys.stdout) + line, flush=True)  # Keras may have left a progress bar
 
 
-def calibrate(training: Sequence[Picture], train: Samples, validation: Samples, config: TrainConfig) -> Classifier:
-    """Returns the network of the best epoch, calibrated."""
-    classifier = load_classifier(Path(config.model_save_name))
-    # Copies are less typical than their sources; but of some there may be nothing else.
-    shown = {picture.path for picture in stand_ins(training).values()}
-    originals = [index for index, picture in enumerate(training) if picture.path in shown]
-    chosen = np.linspace(0, len(originals) - 1, min(len(originals), _MAX_CALIBRATION_IMAGES)).astype(int)
-    classifier.calibrate(
-        training=train.images[np.array(originals)[chosen]],
-        validation=validation.images,
-        labels=validation.labels,
-        unknown_rate=config.unknown_rate,
+def calibrate(run: Run) -> tuple[Classifier, Evaluation]:
+    """Returns the network of the best epoch, calibrated, and its predictions for the validation pictures."""
+    classifier = load_classifier(Path(run.config.model_save_name))
+    predictions = classifier.calibrate(
+        training=run.typical_images(_MAX_CALIBRATION_IMAGES),
+        validation=run.validation.images,
+        labels=run.validation.labels,
+        unknown_rate=run.config.unknown_rate,
     )
-    return classifier
+    return classifier, run.evaluation(predictions)
 
 
 def report(evaluation: Evaluation, classifier: Classifier, history: History, config: TrainConfig, *, count: int) -> str:

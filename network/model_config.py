@@ -41,6 +41,7 @@ _NOT_REMEMBERED = {
     "memory_gib": "only how fast images are read depends on it",
     "save_seconds": "only how much a kill loses depends on it",
     "max_to_keep": "only how many checkpoints are kept depends on it",
+    "tensorboard": "it shows the run and changes nothing",
 }
 
 

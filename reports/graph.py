@@ -8,7 +8,7 @@ from collections import defaultdict
 
 from network.backend import keras, tf
 
-_OUTPUT = "raw_magnitudes"
+_OUTPUT = "magnitudes/raw"
 _ONE_INPUT = {"Reshape", "IdentityN"}  # the others are a shape, and what only a gradient needs
 
 _Nodes = dict[str, tf.compat.v1.NodeDef]  # by their names
@@ -27,11 +27,11 @@ def graph_of(model: keras.Model) -> tf.compat.v1.GraphDef:
     names = _names(nodes, model)
     names[output.op.name] = _OUTPUT
     nodes = _renamed(nodes, names)
-    _join_inputs(nodes)
     for node in nodes.values():
         for shape in node.attr["_output_shapes"].list.shape:
             if shape.dim and shape.dim[0].size == -1:
                 del shape.dim[0]
+    _show_dimensions(nodes)
     return tf.compat.v1.GraphDef(node=nodes.values())
 
 
@@ -71,8 +71,8 @@ def _names(nodes: _Nodes, model: keras.Model) -> dict[str, str]:
 
 
 def _boxes(model: keras.Model) -> dict[str, str]:
-    """Returns the box of each layer, with a slash: one for what comes first, for each convolution and what follows it,
-    and for what follows the flattening. The images and the average over both views have none."""
+    """Returns the box of each layer: one for what comes first, for each convolution and what follows it, and for what
+    follows the flattening."""
     boxes, box, blocks = {}, "input/", 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -80,8 +80,7 @@ def _boxes(model: keras.Model) -> dict[str, str]:
             box = f"block_{blocks}/"
         elif isinstance(layer, keras.layers.Flatten):
             box = "fully_connected/"
-        outside = isinstance(layer, keras.layers.InputLayer) or layer.name == "average_views"
-        boxes[layer.name] = "" if outside else box
+        boxes[layer.name] = box
     return boxes
 
 
@@ -92,21 +91,28 @@ def _renamed(nodes: _Nodes, names: dict[str, str]) -> _Nodes:
     return {node.name: node for node in nodes.values()}
 
 
-def _join_inputs(nodes: _Nodes) -> None:
-    """Lets a tensor enter a box once, else the line would read "2 tensors" in place of the dimensions."""
-    entering = defaultdict(list)
+def _show_dimensions(nodes: _Nodes) -> None:
+    """Puts a node between two boxes that is named like the dimensions of the tensor: 50x50x16.
+
+    TensorBoard writes them beside the line, too, but in letters of 6 pixels. And a line that enters a box once never
+    reads "2 tensors" in their place.
+    """
+    users = defaultdict(list)
     for node in nodes.values():
-        box = node.name.rpartition("/")[0].partition("/")[0]
         for tensor in node.input:
-            if box and not _source(tensor).startswith(f"{box}/"):
-                entering[box, tensor].append(node)
-    for (box, tensor), users in entering.items():
-        if len(users) > 1:
-            source = nodes[_source(tensor)]
-            layer = users[0].name.rpartition("/")[0]
-            entry = tf.compat.v1.NodeDef(name=f"{layer}/{source.name}", op="Identity", input=[tensor])
-            entry.attr["T"].CopyFrom(source.attr["dtype"])
-            entry.attr["_output_shapes"].CopyFrom(source.attr["_output_shapes"])
-            nodes[entry.name] = entry
-            for user in users:
-                user.input[:] = [entry.name if name == tensor else name for name in user.input]
+            if _box(node.name) != _box(tensor):
+                users[tensor].append(node)
+    for tensor, inside in users.items():
+        shape = nodes[_source(tensor)].attr["_output_shapes"].list.shape[0]
+        name = "x".join(str(dimension.size) for dimension in shape.dim)
+        while name in nodes:
+            name += "."
+        # Without a shape of its own, since the thickness of a line follows from it, and one to the next box would cover
+        # the name.
+        nodes[name] = tf.compat.v1.NodeDef(name=name, op="Identity", input=[tensor])
+        for node in inside:
+            node.input[:] = [name if source == tensor else source for source in node.input]
+
+
+def _box(name: str) -> str:
+    return name.partition("/")[0]

@@ -43,6 +43,16 @@ class Run:
         chosen = np.linspace(0, len(self._originals) - 1, min(len(self._originals), count)).astype(int)
         return self.train.images[self._originals[chosen]]
 
+    def image_of(self, picture: Picture) -> np.ndarray:
+        """Returns the image of a picture that is used: uint8 (height, width, color_channels)."""
+        samples, index = self._places[picture.path]
+        return samples.images[index : index + 1][0]
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[Samples, int]]:
+        parts = ((self.training, self.train), (self.validating, self.validation))
+        return {picture.path: (samples, index) for rows, samples in parts for index, picture in enumerate(rows)}
+
     @cached_property
     def _originals(self) -> np.ndarray:
         shown = {picture.path for picture in stand_ins(self.training).values()}

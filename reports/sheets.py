@@ -29,7 +29,11 @@ class Tile(NamedTuple):
 
 
 def sheet(tiles: Sequence[Tile]) -> np.ndarray:
-    """Returns pictures in rows of four, each with its caption: uint8 (height, 368, 3)."""
+    """Returns pictures in rows of four, each with its caption: uint8 (height, 368, 3). Without any, it says "none"."""
+    if not tiles:
+        canvas, draw = _canvas(2 * _LINE)
+        draw.text((4, _LINE), "none", _TEXT, _font(12), "lm")
+        return np.asarray(canvas)
     lines = max(len(tile.caption) for tile in tiles)
     row_height = _GAP + TILE + lines * _LINE
     canvas, draw = _canvas(-(-len(tiles) // COLUMNS) * row_height + _GAP)
@@ -62,7 +66,7 @@ def confusion_image(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarra
         class_names: (classes,); up to 20 are legible.
     """
     count = len(class_names)
-    names = [ascii_name(name, label) for label, name in enumerate(class_names)]
+    names = [drawable_class(label, class_names) for label in range(count)]
     left = 12 + min(110 if count <= 12 else 60, max(round(_font(12).getlength(f"{count} {name}")) for name in names))
     cell, top = min(80, (WIDTH - left - 4) // count), 2 * _LINE + 4
     canvas, draw = _canvas(top + count * cell + 4)
@@ -75,11 +79,15 @@ def confusion_image(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarra
         head = number.strip() or _fit(name, cell - 4, 12)
         draw.text((left + row * cell + cell // 2, top - 5), head, _TEXT, _font(min(12, cell - 4)), "ms")
         for column in range(count):
-            _draw_cell(draw, (left + column * cell, y), cell, matrix[row, column], fractions[row, column], row == column)
+            _draw_cell(
+                draw, (left + column * cell, y), cell, matrix[row, column], fractions[row, column], row == column
+            )
     return np.asarray(canvas)
 
 
-def _draw_cell(draw: ImageDraw.ImageDraw, corner: tuple[int, int], side: int, count: int, fraction: float, is_right: bool) -> None:
+def _draw_cell(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], side: int, count: int, fraction: float, is_right: bool
+) -> None:
     x, y = corner
     strength = fraction**0.5  # a few mistakes are to be seen too
     color = tuple(round(255 + (full - 255) * strength) for full in (_RIGHT if is_right else _WRONG))
@@ -96,10 +104,15 @@ def _draw_cell(draw: ImageDraw.ImageDraw, corner: tuple[int, int], side: int, co
         draw.text(middle, str(count), text, _font(size), "mm")
 
 
-def ascii_name(name: str, label: int) -> str:
-    """Returns a class name in the letters that can be drawn, or its number: é as e, 犬 as "class 3"."""
-    plain = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
-    return plain if plain.isascii() and plain.isprintable() else f"class {label + 1}"
+def drawable(text: str, otherwise: str) -> str:
+    """Returns a text in letters that can be drawn, é as e; or the other one, if it has letters of other scripts."""
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    return plain if plain.isascii() and plain.isprintable() else otherwise
+
+
+def drawable_class(label: int, class_names: Sequence[str]) -> str:
+    """Returns the name of a class, or its number, counted from 1."""
+    return drawable(class_names[label], f"class {label + 1}")
 
 
 def _canvas(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -1,37 +1,20 @@
-"""Each part of what TensorBoard shows, written with the default writer of `tf.summary`."""
+"""Metrics, charts, settings and texts for TensorBoard, written with the default writer of `tf.summary`."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-import numpy as np
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalars
 from tensorboard.plugins.hparams import api as hparams
-from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams import summary as hparams_summary
-from tensorboard.plugins.pr_curve import summary as pr_curves
 
-from answers.classifier import Classifier
-from answers.evaluation import Evaluation
-from answers.explain import grad_cam, overlay
-from answers.label_errors import label_errors
 from network.backend import tf
-from pictures.duplicates import same_photos
-from pictures.manifest import Picture
+from pictures.manifest import EXCLUDED, SKIPPED, Picture
 from pictures.summary import count_classes, notes, unused_files
 from reports.run import Run
 from reports.run_info import changed_settings, command_of, versions
-from reports.sheets import COLUMNS, Tile, ascii_name, confusion_image, sheet
 from system.terminal import printable
-from training.batches import transformed
 from training.checkpoints import History, best_epoch
 
-CONFUSION = "pictures/confusion"  # it is in every snapshot
-_MAX_MATRIX = 20  # classes up to which the whole confusion matrix is legible
-_MAX_ROWS = 4  # of a sheet
-_MAX_WEIGHTS = 100_000  # of a layer, in its histogram
 _MAX_FILES = 20  # in a table
-_PR_CURVES = "precision and recall"
 
 # Tag → metric of an epoch. Curves with the same tag are drawn in one chart.
 _TRAIN_SCALARS = {"accuracy": "accuracy", "cost": "loss"}
@@ -42,7 +25,8 @@ _VALIDATION_SCALARS = {
     "recall/worst": "val_recall_worst",
     "recall/best": "val_recall_best",
 }
-_BEST, _RATE, _UNKNOWN = "accuracy/best", "learning_rate", "unknown"
+UNKNOWN = "unknown"
+_BEST, _RATE = "accuracy/best", "learning_rate"
 
 DESCRIPTIONS = {
     "accuracy": "Fraction of pictures that are predicted correctly. One step is one epoch. Training is measured on "
@@ -52,12 +36,12 @@ DESCRIPTIONS = {
     "memorizes its pictures: more pictures help most.",
     "recall/mean": "Mean of the recalls of the classes, which all count equally. The recall of a class is the fraction "
     "of its validation pictures that are predicted correctly.",
-    "recall/worst": "Recall of the class that is recognized worst. If it stays far below the mean, look at the confusion "
-    "matrix, and collect more pictures of that class.",
+    "recall/worst": "Recall of the class that is recognized worst. If it stays far below the mean, look at the "
+    "confusion matrix, and collect more pictures of that class.",
     "recall/best": "Recall of the class that is recognized best.",
     _RATE: "Step size of the optimizer. It is drawn only if it has changed.",
     "images_per_second": "Training pictures per second. A lower value means that the machine had other work.",
-    _UNKNOWN: "Fraction of the validation pictures that would be called unknown. All of them are of known classes, so "
+    UNKNOWN: "Fraction of the validation pictures that would be called unknown. All of them are of known classes, so "
     "it should be near `--unknown_rate`, or below it.",
 }
 
@@ -88,11 +72,6 @@ def is_measured(tag: str) -> bool:
     return tag not in {*_TRAIN_SCALARS, *_VALIDATION_SCALARS, _BEST, _RATE}
 
 
-def is_final(tag: str) -> bool:
-    """Returns whether a tag belongs to what is written at the end of a run."""
-    return tag.startswith(_PR_CURVES)
-
-
 def write_layout() -> None:
     """Writes the charts of the tab Custom Scalars."""
 
@@ -109,10 +88,10 @@ def write_layout() -> None:
         ),
     ]
     layout = layout_pb2.Layout(category=[layout_pb2.Category(title="training and validation", chart=charts)])
-    _write(custom_scalars.pb(layout))
+    write_raw(custom_scalars.pb(layout))
 
 
-def _write(summary) -> None:
+def write_raw(summary: tf.compat.v1.Summary) -> None:
     tf.summary.experimental.write_raw_pb(summary.SerializeToString())
 
 
@@ -130,13 +109,13 @@ def write_hyperparameters(run: Run) -> None:
     settings = {name: getattr(run.config, name) for name in _HYPERPARAMETERS}
     metrics = [hparams.Metric(tag, display_name=name) for tag, name in _METRICS.items()]
     hparams.hparams_config(hparams=[hparams.HParam(name) for name in settings], metrics=metrics)
-    hparams.hparams(settings, trial_id=printable(Path(run.config.model_save_name).absolute()))
+    hparams.hparams(settings, trial_id=printable(run.config.model_save_name))
 
 
 def write_texts(run: Run) -> None:
     """Writes the tab Text: the data, the settings that differ from the defaults, and the versions."""
     tf.summary.text("data", _data_text(run.pictures))
-    changed = [(f"`{name}`", str(value), str(default)) for name, value, default in changed_settings(run.config)]
+    changed = [(name, value, default) for name, value, default in changed_settings(run.config)]
     command = f"Repeat the run with the same pictures:\n\n    {printable(command_of(run.config))}"
     text = _table(("setting", "value", "default"), changed) if changed else "All settings have their default values."
     tf.summary.text("settings", f"{text}\n\n{command}")
@@ -148,7 +127,9 @@ def _data_text(pictures: Sequence[Picture]) -> str:
     rows = [(number, name, *map(str, count)) for number, (name, count) in enumerate(counts.items(), start=1)]
     parts = [_table(("number", "class", "train", "validation", "of them copies", "skipped", "excluded"), rows)]
     files = [
-        (path, f"{status}: {reason}") for (status, reason), paths in unused_files(pictures).items() for path in paths
+        (path, f"{status}: {reason}")
+        for (status, reason), paths in unused_files(pictures, (SKIPPED, EXCLUDED)).items()
+        for path in paths
     ]
     files += [(path, note) for note, paths in notes(pictures).items() for path in paths]
     if files:
@@ -165,34 +146,3 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(f"&#{ord(char)};" if char in "\\`*_{}[]()<>#+-.!|&~" else char for char in printable(text))
-
-
-# ---- pictures ----
-
-
-def write_data_sheets(run: Run) -> None:
-    """Writes what is known before the training: how pictures are transformed, and which are the same photo."""
-    rng = np.random.default_rng(run.config.seed)
-    count = min(_MAX_ROWS, len(run.training))
-    tiles = []
-    for image in run.typical_images(count):
-        copies = transformed(np.repeat(image[None], COLUMNS - 1, axis=0), run.config, rng=rng)
-        tiles += [Tile(image, ["original"]), *(Tile(copy, ["transformed"]) for copy in copies)]
-    _write_sheet(
-        "training",
-        tiles,
-        "What the network sees in training: originals on the left, and three of their random transforms. If a transform "
-        "changes what a picture shows, as mirroring does with letters, switch it off (`--random_mirror False`).",
-    )
-    groups = same_photos(run.pictures)
-    images = _stored_images(run, [picture for group in groups[: 2 * _MAX_ROWS] for picture in group[:2]])
-    tiles = [
-        Tile(image, [_short(picture.path), ascii_name(picture.class_name, 0)], is_wrong)
-        for picture, image, is_wrong in images
-    ]
-    _write_sheet(
-        "duplicates",
-        tiles,
-        f"Pairs of files that show the same photo; there are {len(groups)} such photos. They are on one side of the split. "
-        "Red: in several classes, of which at most one can be right.",
-    )

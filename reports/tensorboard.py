@@ -10,7 +10,7 @@ from typing import Any
 from answers.classifier import Classifier
 from answers.evaluation import Evaluation
 from network.backend import keras, tf
-from reports import summaries
+from reports import snapshots, summaries
 from reports.graph import graph_of
 from reports.projector import write_projector
 from reports.run import Run
@@ -110,7 +110,7 @@ class TensorBoard(keras.callbacks.Callback):
         with self._writers[TRAIN].as_default(step=0):
             tf.summary.graph(graph_of(self.model))
             summaries.write_texts(self._run)
-            summaries.write_data_sheets(self._run)
+            snapshots.write_data_sheets(self._run)
         with self._writers[VALIDATION].as_default(step=0):
             summaries.write_layout()
             summaries.write_hyperparameters(self._run)
@@ -129,9 +129,9 @@ class TensorBoard(keras.callbacks.Callback):
                     values = [value for value in event.summary.value if summaries.is_measured(value.tag)]
                     if values:
                         yield event.step, tf.compat.v1.Summary(value=values).SerializeToString()
-                    if any(value.tag == summaries.CONFUSION for value in values):
+                    if any(value.tag == snapshots.CONFUSION for value in values):
                         self._snapshot_step = event.step
-                    if any(summaries.is_final(value.tag) for value in values):
+                    if any(snapshots.is_final(value.tag) for value in values):
                         self._final_step = event.step
 
     def _start_again_if_deleted(self) -> None:
@@ -166,7 +166,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _write_snapshot(self, classifier: Classifier, evaluation: Evaluation, step: int) -> None:
         with self._writers[VALIDATION].as_default(step=step):
-            summaries.write_snapshot(self._run, classifier, evaluation)
+            snapshots.write_snapshot(self._run, classifier, evaluation)
         self._snapshot_step = step
         self._flush()
 
@@ -177,7 +177,7 @@ class TensorBoard(keras.callbacks.Callback):
         if step == self._final_step:  # of a run that was finished before
             return
         with self._writers[VALIDATION].as_default(step=step):
-            summaries.write_final(evaluation)
+            snapshots.write_final(evaluation)
         write_projector(self._folder / VALIDATION, self._run, classifier, evaluation)
         self._flush()
 

@@ -183,18 +183,23 @@ def training_batches(samples: Samples, config: TrainConfig, *, first_step: int) 
 
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
         indices = batch_indices(step, count=len(samples.labels), batch_size=config.batch_size, seed=config.seed)
-        images = transform_batch(
-            samples.images[indices],
-            rng=rng_for(config.seed, _TRANSFORMS, step),
-            mirror=config.random_mirror,
-            shift=config.random_shift,
-            rotation=config.random_rotation,
-            zoom=config.random_zoom,
-            contrast=config.random_contrast,
-        )
+        images = transformed(samples.images[indices], config, rng=rng_for(config.seed, _TRANSFORMS, step))
         return images, samples.labels[indices]
 
     return _prefetched(batch, range(first_step, 2**62), samples, config.batch_size, (np.uint8, np.int32))
+
+
+def transformed(images: np.ndarray, config: TrainConfig, *, rng: np.random.Generator) -> np.ndarray:
+    """Returns the images with the random transforms of a run. See `transform_batch`."""
+    return transform_batch(
+        images,
+        rng=rng,
+        mirror=config.random_mirror,
+        shift=config.random_shift,
+        rotation=config.random_rotation,
+        zoom=config.random_zoom,
+        contrast=config.random_contrast,
+    )
 
 
 def validation_batches(samples: Samples, weights: dict[int, float]) -> tf.data.Dataset:

@@ -1,0 +1,197 @@
+"""Pictures, histograms and curves for TensorBoard, written with the default writer of `tf.summary`."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import numpy as np
+from tensorboard.plugins.pr_curve import summary as pr_curves
+
+from answers.classifier import Classifier
+from answers.evaluation import Evaluation
+from answers.explain import grad_cam, overlay
+from answers.label_errors import label_errors
+from network.backend import keras, tf
+from pictures.duplicates import same_photos
+from pictures.manifest import Picture
+from reports.run import Run
+from reports.sheets import COLUMNS, Tile, confusion_image, drawable, drawable_class, sheet
+from reports.summaries import UNKNOWN, write_raw, write_scalar
+from training.batches import transformed
+
+CONFUSION = "pictures/confusion"  # it is in every snapshot
+_FINAL = "precision and recall"
+_MAX_MATRIX = 20  # classes up to which the whole confusion matrix is legible
+_ROWS = 4  # of a sheet, at most
+_MAX_WEIGHTS = 100_000  # of a layer, in its histogram
+
+
+def is_final(tag: str) -> bool:
+    """Returns whether a tag is only written at the end of a run."""
+    return tag.startswith(_FINAL)
+
+
+# ---- before the training ----
+
+
+def write_data_sheets(run: Run) -> None:
+    """Writes how pictures are transformed, and which of them show the same photo."""
+    rng = np.random.default_rng(run.config.seed)
+    tiles = []
+    for image in run.typical_images(_ROWS):
+        copies = transformed(np.repeat(image[None], COLUMNS - 1, axis=0), run.config, rng=rng)
+        tiles += [Tile(image, ["original"]), *(Tile(copy, ["transformed"]) for copy in copies)]
+    _write_sheet(
+        "training",
+        tiles,
+        "What the network sees in training: originals on the left, and random transforms of each. If a transform "
+        "changes what a picture shows, as mirroring changes letters, switch it off (`--random_mirror False`).",
+    )
+    photos = same_photos(run.pictures)
+    tiles = []
+    for photo in photos[: _ROWS * COLUMNS // 2]:
+        is_mixed = len({picture.class_name for picture in photo}) > 1
+        # The first one, and one of another class if there is any.
+        pair = photo[0], next((p for p in photo if p.class_name != photo[0].class_name), photo[1])
+        tiles += [
+            Tile(run.image_of(picture), [_class_of(picture, run), _file_name(picture.path)], is_mixed)
+            for picture in pair
+        ]
+    if tiles:
+        _write_sheet(
+            "duplicates",
+            tiles,
+            f"Pairs of files that show the same photo, of which there are {len(photos)}. They are on one side of the "
+            "split. Red: they are in the folders of several classes, of which at most one can be right.",
+        )
+
+
+# ---- of a network ----
+
+
+def write_snapshot(run: Run, classifier: Classifier, evaluation: Evaluation) -> None:
+    """Writes what a network gets right and wrong on the validation pictures, and its weights."""
+    write_scalar(UNKNOWN, float(evaluation.predictions.unknown.mean()))
+    _write_confusions(run, evaluation)
+    _write_mistakes(run, classifier, evaluation)
+    _write_label_errors(run, evaluation)
+    tf.summary.histogram(
+        "scores of the true class",
+        evaluation.true_scores,
+        buckets=20,
+        description="The score of the true class of each validation picture. The more of them are near 1, the better.",
+    )
+    for layer in classifier.model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            weights = layer.kernel.numpy().ravel()
+            tf.summary.histogram(
+                f"weights/{layer.name}",
+                weights[:: -(-len(weights) // _MAX_WEIGHTS)],
+                description="The weights of this layer. They become wider in training; very large ones, or none that "
+                "change, mean that the learning rate does not suit.",
+            )
+
+
+def _write_confusions(run: Run, evaluation: Evaluation) -> None:
+    matrix, names = evaluation.confusion_matrix, evaluation.class_names
+    if len(names) <= _MAX_MATRIX:
+        description = (
+            "How many validation pictures of the class of a row are predicted as the class of a column. Blue: correct. "
+            "Red: mistakes. A red cell in a row of few pictures needs more pictures of that class."
+        )
+        tf.summary.image(CONFUSION, confusion_image(matrix, names)[None], description=description)
+        return
+    predicted, labels = evaluation.predictions.predicted, evaluation.labels
+    mistakes = matrix * (1 - np.eye(len(names), dtype=int))
+    largest = np.argsort(-mistakes, axis=None, kind="stable")[: _ROWS * COLUMNS // 2]
+    tiles = []
+    for true, wrong in (divmod(int(index), len(names)) for index in largest if mistakes.flat[index]):
+        first = np.flatnonzero((labels == true) & (predicted == wrong))[0]
+        example = np.flatnonzero(labels == wrong)[0]
+        captions = [f"is {drawable_class(true, names)}"], [f"{mistakes[true, wrong]} x {drawable_class(wrong, names)}"]
+        tiles += [
+            Tile(run.validation.images[index : index + 1][0], caption, is_wrong)
+            for index, caption, is_wrong in zip((first, example), captions, (True, False), strict=True)
+        ]
+    _write_sheet(
+        "confusion",
+        tiles,
+        "The most frequent confusions. Left: a validation picture that is predicted wrongly, with its true class. "
+        "Right: a picture of the class that it is predicted as, and how many pictures of the left class are.",
+    )
+
+
+def _write_mistakes(run: Run, classifier: Classifier, evaluation: Evaluation) -> None:
+    worst = evaluation.mistakes[: _ROWS * COLUMNS // 2]
+    tiles = []
+    if len(worst):
+        images = np.stack([run.validation.images[index : index + 1][0] for index in worst])
+        predicted = evaluation.predictions.predicted[worst]
+        heat_maps = grad_cam(classifier, images, predicted)
+        for index, image, heat_map in zip(worst, images, heat_maps, strict=True):
+            true, wrong = (
+                drawable_class(classes[index], evaluation.class_names)
+                for classes in (evaluation.labels, evaluation.predictions.predicted)
+            )
+            score = f"score {evaluation.top_scores[index]:.2f}"
+            tiles += [
+                Tile(image, [f"is {true}", _file_name(evaluation.paths[index])]),
+                Tile(overlay(image, heat_map), [wrong, score], is_wrong=True),
+            ]
+    _write_sheet(
+        "mistakes",
+        tiles,
+        "The worst mistakes on validation pictures, highest score first: the picture with its true class, and a heat "
+        "map with the predicted class in red. Warm colors mark what speaks for that class (Grad-CAM). If they mark the "
+        "background, the network has learned it: vary the backgrounds.",
+    )
+
+
+def _write_label_errors(run: Run, evaluation: Evaluation) -> None:
+    suspects = label_errors(evaluation)[: _ROWS * COLUMNS]
+    names, predictions = evaluation.class_names, evaluation.predictions
+    tiles = [
+        Tile(
+            run.validation.images[index : index + 1][0],
+            [
+                f"is {drawable_class(evaluation.labels[index], names)}",
+                f"or {drawable_class(predictions.predicted[index], names)}?",
+            ],
+        )
+        for index in suspects
+    ]
+    _write_sheet(
+        "label errors",
+        tiles,
+        "Validation pictures that may lie in the folder of the wrong class, most probable first (confident learning). "
+        "Look at each: move it if its class is wrong, and keep it if it is only difficult.",
+    )
+
+
+def _write_sheet(name: str, tiles: Sequence[Tile], description: str) -> None:
+    tf.summary.image(f"pictures/{name}", sheet(tiles)[None], description=description)
+
+
+def _file_name(path: str) -> str:
+    return drawable(PurePath(path).name, "")
+
+
+def _class_of(picture: Picture, run: Run) -> str:
+    names = run.model_config.class_names
+    return drawable_class(names.index(picture.class_name), names)
+
+
+# ---- at the end ----
+
+
+def write_final(evaluation: Evaluation) -> None:
+    """Writes the precision-recall curve of each class."""
+    for label, name in enumerate(evaluation.class_names):
+        curve = pr_curves.pb(
+            f"{_FINAL}/{name}",
+            labels=evaluation.labels == label,
+            predictions=evaluation.predictions.scores[:, label].astype(np.float32),
+            num_thresholds=101,
+            description="For every threshold of the score of this class: of the pictures above it, the fraction that "
+            "belong to the class (precision), and of those that belong to it, the fraction above it (recall).",
+        )
+        write_raw(curve)
