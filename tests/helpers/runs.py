@@ -59,7 +59,7 @@ def run_here(script: str, main, config_class, *arguments: object) -> int:
 
 def read_events(folder: Path) -> EventAccumulator:
     """Returns the content of the only event file in a folder of TensorBoard logs."""
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("events.out.tfevents.*")
     return EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
 
 

@@ -1,0 +1,71 @@
+"""A small run to report on, without training."""
+
+from pathlib import Path
+
+import numpy as np
+
+from answers.classifier import Classifier, Predictions
+from config import TrainConfig
+from model import generate_model
+from pictures.manifest import KEPT, TRAIN, VALIDATION, Picture
+from reports.run import Run
+from tests.helpers.checkpoints import model_config
+from training.batches import Samples
+
+SIDE = 16  # pixels
+
+
+def pictures(part: str, labels: list[int], class_names: list[str]) -> list[Picture]:
+    """Returns a row of the manifest for each label: rawdata/<class>/<part>0.png and so on."""
+    rows = []
+    for number, label in enumerate(labels):
+        name = class_names[label]
+        source = f"{name}/{part}{number}.png"
+        row = Picture(class_name=name, source=source, photo=source, path=f"rawdata/{source}", split=part, status=KEPT)
+        rows.append(row)
+    return rows
+
+
+def run_in(
+    folder: Path,
+    *,
+    class_names: tuple[str, ...] = ("ant", "bee"),
+    per_class: int = 3,
+    color_channels: int = 3,
+    extra: tuple[Picture, ...] = (),
+    **settings,
+) -> Run:
+    """Returns a run whose checkpoints are in a folder, with noise as images: as many to train on as to validate with.
+
+    `extra` are rows of the manifest that are not used.
+    """
+    config = TrainConfig(
+        model_save_name=str(folder), height=SIDE, width=SIDE, color_channels=color_channels, **settings
+    )
+    labels = [label for label in range(len(class_names)) for _ in range(per_class)]
+    shape = (len(labels), SIDE, SIDE, color_channels)
+    images = [np.random.default_rng(seed).integers(0, 256, shape, np.uint8) for seed in (1, 2)]
+    train, validation = (Samples(part, np.array(labels, np.int32)) for part in images)
+    training, validating = (pictures(part, labels, list(class_names)) for part in (TRAIN, VALIDATION))
+    return Run(
+        config=config,
+        model_config=model_config(class_names=list(class_names), color_channels=color_channels),
+        pictures=[*training, *validating, *extra],
+        training=training,
+        validating=validating,
+        train=train,
+        validation=validation,
+    )
+
+
+def classifier_of(run: Run) -> Classifier:
+    return Classifier(generate_model(run.model_config), run.model_config)
+
+
+def predictions(labels: list[int], *, classes: int, scores: list[float] | None = None) -> Predictions:
+    """Returns predictions of these labels with a score each, 0.75 by default; the other classes share the rest."""
+    count = len(labels)
+    given = np.array(scores if scores else [0.75] * count)
+    values = np.repeat((1 - given[:, None]) / (classes - 1), classes, axis=1)
+    values[np.arange(count), labels] = given
+    return Predictions(np.array(labels), np.log(values).astype(np.float32), values, np.zeros(count, bool))
