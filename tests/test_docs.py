@@ -23,7 +23,7 @@ CONFIGS = {
     "trainer": config.TrainConfig,
     "predict": config.PredictConfig,
 }
-PACKAGES = ("pictures", "network", "training", "answers", "system")
+PACKAGES = ("pictures", "network", "training", "answers", "reports", "system")
 OPTIONS_OF_OTHERS = {"help", "logdir", "cov", "max"}  # of every script, TensorBoard, pytest and mutmut (--max-children)
 MESSAGES_OF_OTHERS = (
     "No space left on device",

@@ -20,10 +20,10 @@ from answers.classifier import load_classifier
 from config import ImageConfig, PredictConfig, TrainConfig
 from network.backend import keras, tf
 from network.model_config import read_model_config
-from pictures.manifest import TRAIN, VALIDATION, Picture
+from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import training_pictures
 from system.errors import UserError
-from tests.helpers.checkpoints import metrics, new_run, save_epochs, write_first_version
+from tests.helpers.checkpoints import metrics, write_first_version
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture, pixels_of
 from tests.helpers.runs import BY_STEPS, FROZEN, STEPS, files, history, run_here, stop_at, tensors
@@ -337,47 +337,6 @@ def test_first_weights_and_dropout_follow_from_the_seed(rawdata, settings_for, t
     for name in random:
         assert np.array_equal(found[name], same[name])
         assert not np.array_equal(found[name], different[name])
-
-
-@pytest.fixture
-def mean_of(settings_for):
-    """Returns a function that calibrates with training pictures of one gray level each, and returns the mean."""
-    config = settings_for(TrainConfig)
-    save_epochs(*new_run(Path(config.model_save_name)), 0.5)
-
-    def samples(levels: list[int]) -> Samples:
-        images = np.stack([np.full((16, 16, 3), level, np.uint8) for level in levels])
-        return Samples(images, np.arange(len(levels)) % 2)
-
-    def calibrate(levels: list[int], *, copies: dict[int, str] | None = None) -> np.ndarray:
-        """`copies` are the sources of those that are copies, by their indices."""
-        paths = [f"ant/{index}.png" for index in range(len(levels))]
-        sources = [(copies or {}).get(index, path) for index, path in enumerate(paths)]
-        training = [
-            Picture(class_name="ant", source=source, path=path) for source, path in zip(sources, paths, strict=True)
-        ]
-        return trainer.calibrate(training, samples(levels), samples([40, 200]), config).calibration.mean
-
-    return calibrate
-
-
-def test_calibrate_uses_a_copy_only_if_its_source_is_not_there(mean_of):
-    dark, bright = mean_of([40]), mean_of([200])
-    assert not np.allclose(dark, bright, rtol=1e-3)
-    for copies, expected in [
-        ({1: "ant/0.png"}, dark),
-        ({0: "ant/1.png"}, bright),
-        ({0: "ant/gone.png", 1: "ant/gone.png"}, dark),  # the first of them
-        ({0: "ant/gone.png", 1: "ant/other.png"}, (dark + bright) / 2),
-        ({1: "ant/gone.png"}, (dark + bright) / 2),
-    ]:
-        np.testing.assert_allclose(mean_of([40, 200], copies=copies), expected, rtol=1e-4, atol=1e-6)
-
-
-def test_calibrate_takes_training_pictures_evenly_if_there_are_many(mean_of, monkeypatch):
-    monkeypatch.setattr(trainer, "_MAX_CALIBRATION_IMAGES", 4)
-    few, many = mean_of([40, 200]), mean_of([40] * 10 + [200] * 10)
-    np.testing.assert_allclose(many, few, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tests.helpers.reports import predictions, run_in
 
@@ -13,19 +14,30 @@ def test_image_of_a_picture_is_that_of_its_sample(tmp_path):
     assert (run.image_of(run.validating[5]) == run.validation.images[5]).all()
 
 
-def test_typical_images_are_spread_over_the_originals(tmp_path):
+@pytest.mark.parametrize(
+    ("sources", "shown"),
+    [
+        (["0", "1"], [0, 1]),
+        (["0", "0"], [0]),  # the second is a copy of the first
+        (["1", "1"], [1]),
+        (["gone", "gone"], [0]),  # the first of the copies stands for a source that is not there
+        (["gone", "other"], [0, 1]),
+        (["0", "gone"], [0, 1]),
+    ],
+)
+def test_typical_images_are_copies_only_if_their_source_is_not_there(tmp_path, sources, shown):
+    run = run_in(tmp_path, per_class=1)
+    training = [
+        replace(picture, path=f"rawdata/ant/{number}.png", source=f"ant/{source}.png")
+        for number, (picture, source) in enumerate(zip(run.training, sources, strict=True))
+    ]
+    assert (replace(run, training=training).typical_images(9) == run.train.images[shown]).all()
+
+
+@pytest.mark.parametrize(("count", "shown"), [(10, range(10)), (3, [0, 4, 9]), (1, [0])])
+def test_typical_images_are_spread_evenly_if_there_are_many(tmp_path, count, shown):
     run = run_in(tmp_path, per_class=5)
-    copy = replace(run.training[0], path="augmented/ant/copy0.png")
-    run = replace(run, training=[copy, *run.training[1:]])  # the original of it is not there
-    assert (run.typical_images(3) == run.train.images[[0, 4, 9]]).all()
-    assert len(run.typical_images(100)) == 10
-
-
-def test_typical_images_leave_out_copies_of_what_is_there(tmp_path):
-    run = run_in(tmp_path, per_class=2)
-    copy = replace(run.training[1], path="augmented/ant/copy.png", source=run.training[0].source)
-    run = replace(run, training=[run.training[0], copy, *run.training[2:]])
-    assert (run.typical_images(4) == run.train.images[[0, 2, 3]]).all()
+    assert (run.typical_images(count) == run.train.images[list(shown)]).all()
 
 
 def test_evaluation_has_the_validation_pictures(tmp_path):
