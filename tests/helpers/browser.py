@@ -16,19 +16,26 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OPTIONS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-SECONDS = 60  # until something has to be shown; generous, since slow machines are tested too
+SECONDS = 30  # until something has to be shown; generous, since slow machines are tested too
 REMEDY = "install Chromium (Debian: apt-get install chromium) and requirements-test.txt"
 
 
-@contextlib.contextmanager
-def open_browser() -> Iterator["Browser"]:
-    """Starts the Chromium of the system, also for root. Skips the test if it or Playwright is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason=f"no Playwright; {REMEDY}")
+def find_browser() -> str:
+    """Returns the path of the Chromium of the system. Skips the test if it or Playwright is missing."""
+    pytest.importorskip("playwright.sync_api", reason=f"no Playwright; {REMEDY}")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip(f"no browser; {REMEDY}")
-    playwright.expect.set_options(timeout=1000 * SECONDS)
-    with playwright.sync_playwright() as driver:
+    return path
+
+
+@contextlib.contextmanager
+def open_browser(path: str) -> Iterator["Browser"]:
+    """Starts a browser without a window, also for root."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=1000 * SECONDS)
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=list(OPTIONS), chromium_sandbox=False)
         try:
             yield browser
@@ -46,7 +53,7 @@ class Watched:
         self.page.on("console", lambda message: self._add(message.type == "error", f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self._add(True, f"error: {error}"))
         self.page.on("response", lambda response: self._add(response.status >= 400, f"missing: {response.url}"))
-        self.page.on("request", lambda request: self._add(not _is_own(request.url, address), f"to: {request.url}"))
+        self.page.on("request", lambda request: self._add(not _is_own(request.url, address), f"request: {request.url}"))
         self.page.on("dialog", self._dismiss)
         self.page.goto(address)
 

@@ -9,10 +9,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from tests.helpers.browser import Watched
 from tests.helpers.pictures import ROOT
 from tests.helpers.processes import running, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 TENSORBOARD = (Path(sys.executable).with_name("tensorboard"),)  # as a user starts it
 
@@ -55,3 +59,51 @@ def serving(logdir: Path, *, log: Path, command: Sequence[object] = TENSORBOARD,
         served = Served(f"http://127.0.0.1:{port}", process)
         wait_until(lambda: len(served.runs()) == runs, process)
         yield served
+
+
+def tabs_of(served: Served) -> dict[str, bool]:
+    """Returns for each plugin whether its tab is active."""
+    return {name: plugin["enabled"] for name, plugin in served.json("/data/plugins_listing").items()}
+
+
+class Board:
+    """The page of TensorBoard in a browser."""
+
+    # The element of each tab.
+    _ELEMENTS: ClassVar = {
+        "timeseries": "metrics-dashboard",
+        "scalars": "tf-scalar-dashboard",
+        "custom_scalars": "tf-custom-scalar-dashboard",
+        "images": "tf-image-dashboard",
+        "graphs": "tf-graph-dashboard",
+        "histograms": "tf-histogram-dashboard",
+        "distributions": "tf-distribution-dashboard",
+        "pr_curves": "tf-pr-curve-dashboard",
+        "hparams": "tf-hparams-dashboard",
+        "text": "tf-text-dashboard",
+    }
+    # Groups of cards that are folded, all but the first two: in Time Series, and elsewhere.
+    _FOLDED: ClassVar = ".expand-group-icon [svgicon^=expand_more]", "button.heading:not([open-button])"
+
+    def __init__(self, watched: Watched, url: str) -> None:
+        self.watched = watched
+        self.page = watched.page
+        self._url = url
+
+    def open(self, tab: str) -> "Locator":
+        """Opens a tab and all groups in it; returns its content."""
+        self.page.goto(f"{self._url}/#{tab}")
+        if tab == "projector":
+            return self.page.frame_locator("iframe").frame_locator("iframe").locator("body")
+        content = self.page.locator(self._ELEMENTS[tab])
+        content.wait_for()
+        self.page.wait_for_load_state("networkidle")
+        for folded in map(content.locator, self._FOLDED):
+            while folded.count():
+                folded.first.click()
+        return content
+
+    @staticmethod
+    def descriptions(content: "Locator") -> list[str]:
+        """Returns the text behind the (i) of each card of a tab."""
+        return content.locator("#descriptionDialog").all_text_contents()
