@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from tests.helpers.pictures import ROOT, write_picture
+from tests.helpers.browser import find_browser, open_browser
+from tests.helpers.pictures import ROOT, write_picture, write_puzzling_pictures
 from tests.helpers.processes import environment
 
 
@@ -110,3 +112,31 @@ def ask(trained, tmp_path, monkeypatch, capsys):
         return code, out.splitlines(), err.splitlines()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Returns a running browser. Without one, the test is skipped."""
+    with open_browser(find_browser()) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def puzzled(tmp_path_factory, worker_id) -> Path:
+    """Returns the folder with the checkpoints of a short run that makes mistakes, to be looked at in a browser.
+
+    It is trained once for all processes of the tests.
+    """
+    find_browser()  # without one, nobody will look
+    import trainer
+    from config import TrainConfig
+
+    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    names = ("augmented", "data_path", "model_save_name", "raw_data")
+    folders = {name: str(shared / "puzzled" / name) for name in names}
+    checkpoints = Path(folders["model_save_name"])
+    with FileLock(shared / "puzzled.lock"):
+        if not (checkpoints / "report.txt").exists():
+            write_puzzling_pictures(Path(folders["raw_data"]))
+            assert trainer.main(TrainConfig(height=32, width=32, epochs=4, validation_split=0.4, **folders)) == 0
+    return checkpoints

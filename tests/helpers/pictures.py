@@ -1,6 +1,7 @@
 """Small picture files, and the folder of the scripts."""
 
 import io
+import shutil
 from pathlib import Path
 
 import cv2
@@ -26,6 +27,23 @@ def write_picture(path: Path, *, label: int, seed: int, size: tuple[int, int] = 
         pixels[:, width // 2 :] += 120
     assert cv2.imwrite(str(path), pixels)
     return path
+
+
+PUZZLING_CLASSES = ("ant", "b|`<img src=x onerror=alert(1)>")  # the second one is not what a page expects
+PUZZLING_COUNT = 48  # pictures that are used
+
+
+def write_puzzling_pictures(folder: Path) -> None:
+    """Writes a folder of two classes: 24 pictures each, every sixth of them in the folder of the other class.
+
+    Besides, there are a copy of a picture and a damaged file.
+    """
+    for label, name in enumerate(PUZZLING_CLASSES):
+        for number in range(24):
+            shown = 1 - label if number % 6 == 0 else label
+            write_picture(folder / name / f"{number:02d}|*<b>.png", label=shown, seed=number + 100 * label)
+    shutil.copy(folder / "ant" / "01|*<b>.png", folder / "ant" / "again.png")
+    (folder / "ant" / "damaged.jpg").write_bytes(b"no picture")
 
 
 def clouds(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:

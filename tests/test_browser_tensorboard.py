@@ -1,0 +1,153 @@
+"""What a user sees in TensorBoard after a run, tab by tab, in a real browser."""
+
+import re
+
+import pytest
+
+from tests.helpers.browser import Watched
+from tests.helpers.pictures import PUZZLING_CLASSES
+from tests.helpers.processes import wait_until
+from tests.helpers.runs import history
+from tests.helpers.tensorboard import Board, serving, tabs_of
+
+pytest.importorskip("playwright")
+from playwright.sync_api import expect  # noqa: E402
+
+SIZE = {"width": 1400, "height": 6000}  # high enough to show all cards, since those out of sight are not drawn
+TABS = [
+    *("Time Series", "scalars", "Custom Scalars", "images", "graphs", "distributions", "histograms", "text"),
+    *("PR Curves", "hparams", "projector"),
+]
+SCALARS = [
+    *("accuracy", "accuracy/best", "cost", "images_per_second", "recall/best", "recall/mean", "recall/worst"),
+    "unknown",
+]
+IMAGES = [f"pictures/{name}" for name in ("confusion", "duplicates", "label errors", "mistakes", "training")]
+LAYERS = ["conv_1", "conv_2", "conv_3", "fully_connected_1", "logits"]
+HISTOGRAMS = ["scores of the true class", *(f"weights/{layer}" for layer in LAYERS)]
+
+
+@pytest.fixture(scope="module")
+def board(browser, puzzled, tmp_path_factory):
+    """Returns TensorBoard in a browser, when it knows all tabs of the run."""
+    with serving(puzzled, log=tmp_path_factory.mktemp("board") / "log") as served:
+        wait_until(lambda: tabs_of(served)["projector"], served.process)  # a thread looks for its files
+        yield Board(Watched(browser, served.url, viewport=SIZE), served.url)
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_happens(board):
+    """Fails a test that causes an error, a dialog or a request to another server."""
+    yield
+    assert board.watched.problems == []
+
+
+def test_tabs_for_all_that_a_run_writes_are_active(board):
+    expect(board.page.locator("plugin-selector .plugin-name:visible")).to_have_text(TABS)
+
+
+def test_time_series_has_a_card_for_each_tag(board):
+    tab = board.open("timeseries")
+    titles = tab.locator("card-view tb-truncated-path")
+    expect(titles).to_have_count(len(SCALARS + IMAGES + HISTOGRAMS))
+    assert [title.get_attribute("title") for title in titles.all()] == sorted(SCALARS + IMAGES + HISTOGRAMS)
+
+
+def test_time_series_has_both_curves_and_their_last_values(board, puzzled):
+    last = history(puzzled)[-1]
+    card = board.open("timeseries").locator("card-view").first
+    expect(card.locator("tb-data-table-content-row")).to_have_text(
+        [
+            re.compile(rf"train .*\b{last['accuracy']:.4g}\s+4\b"),
+            re.compile(rf"validation .*\b{last['val_accuracy']:.4g}\s+4\b"),
+        ]
+    )
+
+
+def test_scalars_say_what_they_mean(board):
+    tab = board.open("scalars")
+    expect(tab.locator("[itemprop=tag]")).to_have_text(SCALARS)
+    for text in board.descriptions(tab):
+        assert len(text) > 20
+    tab.locator("[title='Show summary description']").first.click()
+    expect(tab.get_by_text("One step is one epoch.").first).to_be_visible()
+
+
+def test_custom_scalars_show_train_and_validation_in_one_chart(board):
+    cards = board.open("custom_scalars").locator("tf-card-heading")
+    expect(cards.locator(".heading-label.name")).to_have_text(
+        ["accuracy", "cost", "recall of the classes: mean, and from the worst to the best"]
+    )
+
+
+def test_images_are_as_large_as_they_are_shown(board):
+    tab = board.open("images")
+    expect(tab.locator("[itemprop=tag]")).to_have_text(IMAGES)
+    assert all(len(text) > 20 for text in board.descriptions(tab))
+    images = tab.locator("tf-image-loader img")
+    expect(images).to_have_count(len(IMAGES))
+    for image in images.all():
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 368
+        assert 340 <= image.bounding_box()["width"] <= 368
+
+
+def test_graph_shows_blocks_and_the_dimensions_between_them(board):
+    tab = board.open("graphs")
+    expect(tab.locator("tf-graph-scene .nodelabel title")).to_have_text(
+        ["input", "block_1", "block_2", "block_3", "fully_connected", "raw_magnitudes"]
+    )
+    expect(tab.locator("tf-graph-scene textPath")).to_have_text(["32×32×3", "16×16×16", "8×8×32", "4×4×64", "2"])
+
+
+def test_block_of_the_graph_opens_into_its_layers(board):
+    scene = board.open("graphs").locator("tf-graph-scene")
+    scene.locator("[data-name=block_1] > .nodeshape").dblclick()
+    for layer in ("conv_1", "pooling_1", "activation_1"):
+        expect(scene.locator(f"[data-name='block_1/{layer}'] > .nodelabel")).to_contain_text(layer)
+
+
+@pytest.mark.parametrize("name", ["histograms", "distributions"])
+def test_histograms_are_of_scores_and_layers(board, name):
+    expect(board.open(name).locator("[itemprop=tag]")).to_have_text(HISTOGRAMS)
+
+
+def test_pr_curves_are_of_each_class(board):
+    tab = board.open("pr_curves")
+    titles = [f"precision and recall/{name}" for name in PUZZLING_CLASSES]
+    expect(tab.locator("[itemprop=name]")).to_have_text(titles)
+    assert all(len(text) > 20 for text in board.descriptions(tab))
+
+
+def test_hparams_compare_settings_and_results(board, puzzled):
+    epochs = history(puzzled)
+    cells = board.open("hparams").locator("tf-hparams-table-view vaadin-grid-cell-content:visible")
+    for title in ("learning_rate", "batch_size", "best validation accuracy", "last validation accuracy"):
+        expect(cells.filter(has_text=re.compile(rf"^\s*{title}\s*$"))).to_have_count(1)
+    expect(cells.filter(has_text="0.0010000")).to_have_count(1)
+    best = max(epoch["val_accuracy"] for epoch in epochs)
+    for value in (best, epochs[-1]["val_accuracy"]):
+        assert cells.filter(has_text=f"{value:.5f}"[:7]).count() >= 1
+
+
+def test_projector_has_a_point_for_each_validation_picture(board):
+    projector = board.open("projector")
+    expect(projector.locator("vz-projector").get_by_text("Points: 20")).to_be_visible()
+    projector.locator("vz-projector-inspector-panel input").first.fill("img")
+    expect(projector.locator("vz-projector-inspector-panel .matches-list .row")).to_have_count(10)
+
+
+def test_text_says_what_was_trained_on_what(board):
+    tab = board.open("text")
+    expect(tab.locator("[itemprop=tag]")).to_have_text(["data", "settings", "versions"])
+    rows = tab.locator("tf-text-loader").first.locator("tr")
+    for name in PUZZLING_CLASSES:
+        expect(rows.locator(f"td >> text='{name}'")).to_have_count(1)
+    settings = tab.locator("tf-text-loader").nth(1)
+    row = settings.locator("tr", has=board.page.locator("code", has_text=re.compile("^height$")))
+    expect(row.locator("td")).to_have_text(["height", "32", "100"])
+    expect(settings).to_contain_text("python trainer.py")
+
+
+def test_names_that_users_chose_are_text_only(board):
+    for name in ("timeseries", "images", "pr_curves", "text"):
+        assert board.open(name).locator("img[src=x]").count() == 0
