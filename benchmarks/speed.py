@@ -17,7 +17,7 @@ or other way.
     predict-cold                `predict.py` with one picture: the whole process
     predict-folder              `predict.py` with many pictures, less the time for one; limit: as for preprocess-small
     growth                      each script with more and more small pictures, less the time for 40, and its peak memory
-    tensorboard                 fraction of a training run that writing for TensorBoard takes
+    tensorboard                 fraction of a default run that writing for TensorBoard takes, and its size
     gpu                         `trainer.py` on the original's whole job: 7,620 pictures, 300 epochs, batches of 10
 """
 
@@ -59,11 +59,12 @@ from benchmarks.harness.timing import (
 )
 from benchmarks.harness.training import config_in
 from benchmarks.harness.workspace import CLASSES, Workspace
-from config import Count, PictureConfig
+from config import Count, PictureConfig, TrainConfig
 from pictures.folders import picture_files
 from preprocessing import preprocess
-from reports.tensorboard import TensorBoard
+from reports.tensorboard import TRAIN, VALIDATION, TensorBoard
 from system.errors import EXIT_SUCCESS
+from system.resources import format_bytes
 from system.script import run_script
 from system.validation import Validated
 
@@ -320,8 +321,11 @@ def growth(workspace: Workspace) -> Iterator[Row]:
 # ---- the rest ----
 
 
-def time_tensorboard(raw: Path, work: Path, epochs: int) -> Measurement:
-    """Returns the seconds that TensorBoard's callback takes; as its work, those of the whole training."""
+def time_tensorboard(work: Path, raw_data: str, epochs: int) -> Measurement:
+    """Returns the seconds that TensorBoard's callback takes in a default run; as its work, those of the whole run.
+
+    Its count is the number of bytes.
+    """
     seconds = []
 
     def with_clock(method: Callable) -> Callable:
@@ -332,23 +336,28 @@ def time_tensorboard(raw: Path, work: Path, epochs: int) -> Measurement:
 
         return call
 
-    for name in ("on_train_begin", "on_epoch_end", "close"):
+    for name in ("on_train_begin", "on_epoch_end", "finish", "close"):
         setattr(TensorBoard, name, with_clock(getattr(TensorBoard, name)))
+    config = config_in(work, raw_data, epochs=epochs)
     with contextlib.redirect_stdout(io.StringIO()):
-        whole = timed(lambda: trainer.main(config_in(work, raw, epochs=epochs, patience=epochs)))
-    require(len(seconds) >= epochs + 2, f"{len(seconds)} calls in {epochs} epochs")
-    return Measurement(sum(seconds), work=whole.seconds)
+        whole = timed(lambda: trainer.main(config))
+    logs = [Path(config.model_save_name, log) for log in (TRAIN, VALIDATION)]
+    size = sum(path.stat().st_size for log in logs for path in log.iterdir())
+    require(size > 0, "nothing was written")
+    return Measurement(sum(seconds), count=size, work=whole.seconds)
 
 
 def tensorboard(workspace: Workspace) -> Iterator[Row]:
-    raw, epochs = workspace.pictures(240, 100, 100), workspace.scaled(30)
+    epochs = workspace.scaled(TrainConfig.epochs)
     measurements = [
-        in_new_process(time_tensorboard, raw, workspace.new_folder(), epochs) for _ in range(workspace.rounds)
+        in_new_process(time_tensorboard, workspace.new_folder(), workspace.raw_data, epochs)
+        for _ in range(workspace.rounds)
     ]
     fraction = statistics.median(measurement.seconds / measurement.work for measurement in measurements)
     seconds = statistics.median(measurement.work for measurement in measurements)
-    remark = f"{format_seconds(measurements)} of {seconds:.2f} s, {epochs} epochs of 192 pictures"
-    yield Row("tensorboard", f"{fraction:.2%} of a run", remark=remark)
+    size = format_bytes(measurements[0].count)
+    remark = f"{format_seconds(measurements)} of {seconds:.2f} s, default settings, at most {epochs} epochs"
+    yield Row("tensorboard", f"{fraction:.2%} of a run, {size}", remark=remark)
 
 
 def gpu(workspace: Workspace) -> Iterator[Row]:

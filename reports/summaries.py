@@ -27,6 +27,7 @@ _VALIDATION_SCALARS = {
 }
 UNKNOWN = "unknown"
 _BEST, _RATE = "accuracy/best", "learning_rate"
+CURVES = {*_TRAIN_SCALARS, *_VALIDATION_SCALARS, _BEST, _RATE}  # everything that follows from the history
 
 DESCRIPTIONS = {
     "accuracy": "Fraction of pictures that are predicted correctly. One step is one epoch. Training is measured on "
@@ -65,11 +66,6 @@ def scalars(history: History) -> dict[str, list[tuple[str, float, int]]]:
 
 def write_scalar(tag: str, value: float, *, step: int | None = None) -> None:
     tf.summary.scalar(tag, value, step=step, description=DESCRIPTIONS[tag])
-
-
-def is_measured(tag: str) -> bool:
-    """Returns whether a tag belongs to what cannot be computed from the history."""
-    return tag not in {*_TRAIN_SCALARS, *_VALIDATION_SCALARS, _BEST, _RATE}
 
 
 def write_layout() -> None:

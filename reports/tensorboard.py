@@ -126,7 +126,7 @@ class TensorBoard(keras.callbacks.Callback):
                     event = tf.compat.v1.Event.FromString(record)
                     if not 0 < event.step <= len(self._history):
                         continue
-                    values = [value for value in event.summary.value if summaries.is_measured(value.tag)]
+                    values = [value for value in event.summary.value if value.tag not in summaries.CURVES]
                     if values:
                         yield event.step, tf.compat.v1.Summary(value=values).SerializeToString()
                     if any(value.tag == snapshots.CONFUSION for value in values):

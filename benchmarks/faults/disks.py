@@ -16,7 +16,7 @@ from benchmarks.faults.folders import expect_no_partial_files, expect_same_files
 from benchmarks.faults.processes import TENSORBOARD_FAILED, start_script
 from benchmarks.faults.resumed import ReferenceRun, TrainingRun
 from benchmarks.harness.processes import folder_arguments
-from reports.tensorboard import SCALARS
+from reports.tensorboard import TRAIN, VALIDATION
 
 _PAGE = 4096  # bytes
 _PLENTY = 2**28  # bytes: a disk that is large enough
@@ -133,7 +133,7 @@ def tensorboard_on_a_full_disk(experiment: Experiment, reference: ReferenceRun) 
     same = 0
     with experiment.case("tensorboard") as (folder, _), contextlib.ExitStack() as stack:
         run = TrainingRun(folder, reference.raw, reference.arguments)
-        for name in SCALARS:
+        for name in (TRAIN, VALIDATION):
             stack.enter_context(disk(run.checkpoints / name, _PAGE))
             (run.checkpoints / name / "full").write_bytes(bytes(_PAGE))
         process = run.start()

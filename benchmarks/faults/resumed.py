@@ -17,7 +17,8 @@ from benchmarks.faults.processes import ScriptProcess
 from benchmarks.harness.processes import folder_arguments
 from network.checkpoint_file import BEST, checkpoint_paths, read_checkpoint
 from network.model_config import MODEL_CONFIG
-from reports.tensorboard import SCALARS
+from reports.summaries import CURVES
+from reports.tensorboard import TRAIN, VALIDATION
 from system.errors import UserError
 from trainer import REPORT
 from training.checkpoints import latest_checkpoint
@@ -143,13 +144,13 @@ class TrainingRun:
 
     @property
     def curves(self) -> dict[str, list[tuple[int, float]]]:
-        """What TensorBoard shows: the epochs and values of each curve, in the order in which they were written."""
+        """The epochs and values of each curve of TensorBoard that follows from the history, as they were written."""
         curves = {}
-        for name in SCALARS:
+        for name in (TRAIN, VALIDATION):
             events = EventAccumulator(
                 str(self.checkpoints / name), size_guidance={"tensors": 0}, purge_orphaned_data=False
             ).Reload()
-            for tag in events.Tags()["tensors"]:
+            for tag in CURVES & set(events.Tags()["tensors"]):
                 points = [(event.step, float(make_ndarray(event.tensor_proto))) for event in events.Tensors(tag)]
                 curves[f"{name}/{tag}"] = points
         return curves

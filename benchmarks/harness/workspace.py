@@ -22,7 +22,7 @@ class Workspace:
 
     def __init__(self, folder: Path, *, raw_data: str, size: float, rounds: int) -> None:
         """Pictures are made of those in `raw_data`; `size` is a factor of all counts."""
-        self.rounds = rounds
+        self.rounds, self.raw_data = rounds, raw_data
         self._size = size
         self._folder = folder
         paths = picture_files(Path(raw_data)) if Path(raw_data).is_dir() else iter(())
