@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 340, 220  # of a chart; about what a phone shows without scaling
 _SMALL = 200, 150  # of one of many
 _CHARACTER = 6.2  # width of a digit of a tick
 _MARGIN = 10  # above: half a tick
-_BELOW = 34  # the x axis: its ticks and its title
+_BELOW = 36  # the x axis: its ticks and its title
 _TICKS = 5  # about how many an axis has
 _MAX_POINTS = 600  # of a line: more than it has pixels
 _LOG_RATIO = 50  # of the largest to the smallest cost from which on the axis is logarithmic
@@ -44,6 +44,7 @@ class Dot(NamedTuple):
     y: float
     low: float = math.nan
     high: float = math.nan
+    radius: float = 3.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,17 +211,22 @@ def epoch_charts(history: Sequence[dict[str, float]], *, epoch: int) -> list[Cha
     ]
 
 
-def reliability_chart(bins: Sequence[tuple[float, float, float, float]]) -> Chart:
-    """Returns a reliability diagram.
+def reliability_chart(bins: Sequence[tuple[float, float, float, float, int]]) -> Chart:
+    """Returns a reliability diagram, in which the area of a dot shows its number of predictions.
 
     Args:
-        bins: mean score, fraction of correct predictions, and the ends of its 95 % interval, of each bin, 0..1.
+        bins: mean score, fraction of correct predictions and the ends of its 95 % interval, 0..1, and the number of
+            predictions of each bin.
     """
     canvas = _Canvas(_percent_axis(0), _percent_axis(0), size=(WIDTH, 300))
-    mean, correct, low, high = (np.array(part) for part in zip(*bins, strict=True))
+    mean, correct, low, high, counts = (np.array(part) for part in zip(*bins, strict=True))
+    radii = np.round(2.5 + 5.5 * np.sqrt(counts / counts.sum()), 1).tolist()
     ends = (canvas.points(mean, part) for part in (correct, low, high))
-    dots = [Dot("validation", x, y, below, above) for (x, y), (_, below), (_, above) in zip(*ends, strict=True)]
-    lines = [canvas.line("ideal", [0, 1], [0, 1]), canvas.line("validation", mean, correct)]
+    dots = [
+        Dot("validation", x, y, below, above, radius)
+        for (x, y), (_, below), (_, above), radius in zip(*ends, radii, strict=True)
+    ]
+    lines = [canvas.line("ideal", [0, 1], [0, 1])]
     return canvas.chart("Correct predictions", "score", lines=lines, dots=dots)
 
 

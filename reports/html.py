@@ -83,7 +83,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}\u202f%"
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f} %"
     environment.filters["score"] = lambda value: f"{value:.3f}"
     return environment
 
@@ -95,7 +95,7 @@ def _heading(contents: dict) -> dict:
     count = contents["report"]["pictures"]
     if history := contents.get("history"):
         kept = contents["data"]["kept"]
-        subtitle = f"Trained on {kept - count:,} pictures in {len(history):,} epochs, tested on {count:,} others."
+        subtitle = f"Trained on {kept - count:,} pictures in {len(history):,} epochs, validated on {count:,} others."
     else:
         subtitle = f"Tested on {count:,} pictures: {contents['command']}"
     return {"title": title, "subtitle": subtitle, "kind": "validation" if history else "evaluated"}
@@ -154,7 +154,10 @@ def _charts(contents: dict, evaluation: Evaluation) -> dict:
     return {
         "epoch_charts": epoch_charts(history, epoch=contents["epoch"]) if history else [],
         "reliability_chart": reliability_chart(
-            [(found["mean_score"], found["accuracy"], *ends) for found, ends in zip(bins, intervals, strict=True)]
+            [
+                (found["mean_score"], found["accuracy"], *ends, found["count"])
+                for found, ends in zip(bins, intervals, strict=True)
+            ]
         ),
         "curves": [
             (precision_recall_chart(name, curve.recall, curve.precision), average) for average, name, curve in shown
