@@ -111,7 +111,7 @@ def _percent_axis(low: float) -> _Axis:
 
 
 def _epoch_axis(count: int) -> _Axis:
-    step = max(1, step_of_ticks(count))
+    step = 1 if count <= 8 else max(1, step_of_ticks(count))
     ticks = [tick for tick in _multiples(0, count, step) if tick >= 1]
     first = [1.0] if step >= 5 else []
     margin = 0.5 if count == 1 else 0

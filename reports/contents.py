@@ -1,6 +1,6 @@
 """What a report says, as a dict: `report.json`, and what `report.html` is made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -71,7 +71,7 @@ def folder_contents(
     *,
     command: str,
     device: str,
-    unreadable: Mapping[str, str],
+    unreadable: Iterable[tuple[str, str]],
     notes: Mapping[str, Sequence[str]],
 ) -> dict:
     """Returns what is said about a folder of pictures that a network was asked about, ready for JSON.
@@ -81,11 +81,11 @@ def folder_contents(
         settings: of the network.
         command: that was used.
         device: on which it ran.
-        unreadable: the path of each picture that could not be read, and why.
+        unreadable: the path of each file that could not be read, and why.
         notes: the paths of the pictures whose image does not show everything, by what is missing.
     """
     unused: dict[tuple[str, str], list[str]] = {}
-    for path, reason in unreadable.items():
+    for path, reason in unreadable:
         unused.setdefault((SKIPPED, reason), []).append(path)
     return {
         "version": VERSION,

@@ -112,24 +112,26 @@ def confusions(evaluation: Evaluation, image_of: ImageOf) -> list[dict]:
     return found
 
 
-def duplicates(pictures: Sequence[Picture], pixels_of: PixelsOf) -> list[list[dict]]:
+def duplicates(pictures: Sequence[Picture], pixels_of: PixelsOf) -> list[dict]:
     """Returns some of the pictures that show the same photo, all of one class."""
     photos = (group for group in same_photos(pictures) if len({picture.class_name for picture in group}) == 1)
     return _groups(sorted(photos, key=len, reverse=True)[:MAX_GROUPS], pixels_of)
 
 
-def in_several_classes(pictures: Sequence[Picture], pixels_of: PixelsOf) -> list[list[dict]]:
+def in_several_classes(pictures: Sequence[Picture], pixels_of: PixelsOf) -> list[dict]:
     """Returns some of the pictures that are in several class folders."""
     return _groups(mixed_groups(pictures)[:MAX_GROUPS], pixels_of)
 
 
-def _groups(groups: Iterable[Sequence[Picture]], pixels_of: PixelsOf) -> list[list[dict]]:
+def _groups(groups: Iterable[Sequence[Picture]], pixels_of: PixelsOf) -> list[dict]:
     return [
-        [
-            {"path": picture.path, "true": picture.class_name, "image": _uri(pixels_of(picture))}
-            for picture in _some(group)
-        ]
-        + [{"more": len(group) - _MAX_IN_GROUP}] * (len(group) > _MAX_IN_GROUP)
+        {
+            "pictures": [
+                {"path": picture.path, "true": picture.class_name, "image": _uri(pixels_of(picture))}
+                for picture in _some(group)
+            ],
+            "more": max(0, len(group) - _MAX_IN_GROUP),
+        }
         for group in groups
     ]
 

@@ -37,7 +37,7 @@ _SECTIONS = {
 
 
 def render(
-    contents: dict, evaluation: Evaluation, classifier: Classifier, image_of: ImageOf, **galleries: list[list[dict]]
+    contents: dict, evaluation: Evaluation, classifier: Classifier, image_of: ImageOf, **galleries: list[dict]
 ) -> str:
     """Returns a report as HTML.
 

@@ -43,3 +43,10 @@ def write_run_report(
     )
     write_atomically(folder / JSON_REPORT, json.dumps(contents, indent=1).encode())
     write_atomically(folder / HTML_REPORT, page.encode())
+
+
+def write_folder_report(
+    path: Path, contents: dict, evaluation: Evaluation, *, classifier: Classifier, image_of: ImageOf
+) -> None:
+    """Writes the page about a folder of pictures that a network was asked about. See `contents.folder_contents`."""
+    write_atomically(path, render(contents, evaluation, classifier, image_of).encode())
