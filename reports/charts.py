@@ -92,7 +92,9 @@ def step_of_ticks(width: float) -> float:
 
 def number_text(value: float, step: float) -> str:
     """Returns a tick with as many decimals as its step has."""
-    if value and abs(step) < 1e-4:
+    if not value:
+        return "0"
+    if step < 1e-4:
         digits, _, exponent = f"{value:.1e}".partition("e")
         return f"{digits.removesuffix('.0')}e{int(exponent)}"
     return f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"

@@ -96,13 +96,14 @@ def folder_contents(
 
 
 def _data(pictures: Sequence[Picture]) -> dict:
+    mixed = mixed_groups(pictures)
     return {
         "classes": {name: count._asdict() for name, count in count_classes(pictures).items()},
         "kept": sum(picture.status == KEPT for picture in pictures),
         "unused": _unused(unused_files(pictures, (SKIPPED, EXCLUDED))),
         "notes": _notes(notes(pictures)),
-        "same_photos": len(same_photos(pictures)),
-        "in_several_classes": [[picture.path for picture in group] for group in mixed_groups(pictures)],
+        "repeated_photos": len(same_photos(pictures)) - len(mixed),
+        "in_several_classes": [[picture.path for picture in group] for group in mixed],
     }
 
 

@@ -94,8 +94,8 @@ def _heading(contents: dict) -> dict:
     title = f"{', '.join(first)} or {last}" if len(names) <= _MAX_NAMES else f"A network for {len(names)} classes"
     count = contents["report"]["pictures"]
     if history := contents.get("history"):
-        kept = contents["data"]["kept"]
-        subtitle = f"Trained on {kept - count:,} pictures in {len(history):,} epochs, validated on {count:,} others."
+        kept, epochs = contents["data"]["kept"], "1 epoch" if len(history) == 1 else f"{len(history):,} epochs"
+        subtitle = f"Trained on {kept - count:,} pictures in {epochs}, validated on {count:,} others."
     else:
         subtitle = f"Tested on {count:,} pictures: {contents['command']}"
     return {"title": title, "subtitle": subtitle, "kind": "validation" if history else "evaluated"}
@@ -108,7 +108,7 @@ def _pictures(contents: dict, evaluation: Evaluation, classifier: Classifier, im
         "number_of_mistakes": len(evaluation.mistakes),
         "label_errors": probable_label_errors(evaluation, image_of),
         "number_of_label_errors": len(contents["probable_label_errors"]),
-        "number_of_duplicates": contents["data"].get("same_photos", 0),
+        "number_of_duplicates": contents["data"].get("repeated_photos", 0),
         "confusions": [] if is_small else confusions(evaluation, image_of),
     }
 
