@@ -1,6 +1,7 @@
 """What a report says, as a dict."""
 
 import json
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from answers.evaluation import evaluate
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, Picture
 from reports.contents import evaluation_contents, folder_contents, run_contents
 from tests.helpers.checkpoints import MODEL_CONFIG
+from tests.helpers.pictures import ROOT
 from tests.helpers.answers import evaluation_of, run_of
 
 ANSWERS = [
@@ -122,3 +124,11 @@ def test_contents_are_plain_json():
     evaluation = evaluation_of(answers, ("ant", "bee", "wasp"), unknown={"1.png"})
     contents = run_contents(run_of(evaluation), evaluation)
     assert json.loads(json.dumps(contents, allow_nan=False)) == contents
+
+
+def test_entries_of_the_json_file_are_those_in_the_docs():
+    text = (ROOT / "docs/report.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    evaluation = evaluation_of(ANSWERS)
+    assert documented == list(run_contents(run_of(evaluation), evaluation))
