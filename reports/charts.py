@@ -7,7 +7,6 @@ follow the colors of a page that is light or dark.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -145,15 +144,17 @@ class _Canvas:
         self.left = 8 + _CHARACTER * max(map(len, y.labels))
         self.right, self.top, self.bottom = self.width - 18, _MARGIN, self.height - _BELOW
 
-    def points(self, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> list[tuple[float, float]]:
+    def points(self, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Returns where values are, in pixels: float (count, 2), x and y."""
         across = self._x.place(np.asarray(x, float), self.left, self.right)
         down = self._y.place(np.asarray(y, float), self.bottom, self.top)
-        return [(round(float(a), 1), round(float(b), 1)) for a, b in zip(across, down, strict=True)]
+        return np.stack([across, down], axis=1).round(1)
 
     def line(self, kind: str, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> Line:
-        points = [point for point, _ in groupby(self.points(x, y))]
+        points = self.points(x, y)
+        points = points[np.append(True, (points[1:] != points[:-1]).any(axis=1))]  # many may be the same pixel
         chosen = np.linspace(0, len(points) - 1, min(len(points), _MAX_POINTS)).astype(int)
-        return Line(kind, " ".join(f"{points[index][0]:g},{points[index][1]:g}" for index in chosen))
+        return Line(kind, " ".join(f"{a:g},{b:g}" for a, b in points[chosen].tolist()))
 
     def chart(self, title: str, x_title: str, **parts) -> Chart:
         across = self._x.place(np.array(self._x.ticks), self.left, self.right)
@@ -186,7 +187,7 @@ def epoch_charts(history: Sequence[dict[str, float]], *, epoch: int) -> list[Cha
             low, high = (values[name] for name in band)
             areas = [canvas.line("band", [*epochs, *epochs[::-1]], [*low, *high[::-1]])]
         lines = [canvas.line(kind, epochs, values[name]) for name, kind in kinds.items()]
-        best = {kind: canvas.points([epoch], [values[name][epoch - 1]])[0] for name, kind in kinds.items()}
+        best = {kind: canvas.points([epoch], [values[name][epoch - 1]])[0].tolist() for name, kind in kinds.items()}
         dots = [Dot(kind, *place) for kind, place in best.items()]
         return canvas.chart(title, "epoch", areas=areas, lines=lines, dots=dots, marked=dots[0].x)
 
@@ -223,7 +224,7 @@ def reliability_chart(bins: Sequence[tuple[float, float, float, float, int]]) ->
     canvas = _Canvas(_percent_axis(0), _percent_axis(0), size=(WIDTH, 300))
     mean, correct, low, high, counts = (np.array(part) for part in zip(*bins, strict=True))
     radii = np.round(2.5 + 5.5 * np.sqrt(counts / counts.sum()), 1).tolist()
-    ends = (canvas.points(mean, part) for part in (correct, low, high))
+    ends = (canvas.points(mean, part).tolist() for part in (correct, low, high))
     dots = [
         Dot("validation", x, y, below, above, radius)
         for (x, y), (_, below), (_, above), radius in zip(*ends, radii, strict=True)

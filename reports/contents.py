@@ -34,10 +34,7 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
     names, predicted = evaluation.class_names, evaluation.predictions.predicted
     return {
         "report": evaluate(evaluation),
-        "average_precision": {
-            name: curve and curve.average_precision
-            for name, curve in zip(names, evaluation.precision_recall, strict=True)
-        },
+        "average_precision": dict(zip(names, evaluation.average_precisions, strict=True)),
         "reliability": [found._asdict() for found in evaluation.reliability_bins],
         "probable_label_errors": [
             {

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from answers.classifier import Classifier
 from answers.evaluation import Evaluation, accuracy_interval
 from config import TrainConfig
-from reports.charts import epoch_charts, precision_recall_chart, reliability_chart
+from reports.charts import Chart, epoch_charts, precision_recall_chart, reliability_chart
 from reports.gallery import ImageOf, confusions, probable_label_errors, worst_mistakes
 from system.command_line import read_comments
 from system.terminal import printable
@@ -142,12 +142,8 @@ def _setting_groups(settings: dict[str, dict]) -> list[tuple[str, list[dict]]]:
 
 
 def _charts(contents: dict, evaluation: Evaluation) -> dict:
-    curves = [
-        (curve.average_precision, name, curve)
-        for name, curve in zip(evaluation.class_names, evaluation.precision_recall, strict=True)
-        if curve
-    ]
-    shown = sorted(curves, key=lambda item: item[0])[:_MAX_CURVES] if len(curves) > _MAX_CURVES else curves
+    averages = [(average, label) for label, average in enumerate(evaluation.average_precisions) if average is not None]
+    shown = sorted(averages)[:_MAX_CURVES] if len(averages) > _MAX_CURVES else averages
     bins = contents["reliability"]
     intervals = (accuracy_interval(round(found["accuracy"] * found["count"]), found["count"]) for found in bins)
     history = contents.get("history")
@@ -159,8 +155,11 @@ def _charts(contents: dict, evaluation: Evaluation) -> dict:
                 for found, ends in zip(bins, intervals, strict=True)
             ]
         ),
-        "curves": [
-            (precision_recall_chart(name, curve.recall, curve.precision), average) for average, name, curve in shown
-        ],
-        "number_of_curves": len(curves),
+        "curves": [(_curve(evaluation, label), average) for average, label in shown],
+        "number_of_curves": len(averages),
     }
+
+
+def _curve(evaluation: Evaluation, label: int) -> Chart:
+    curve = evaluation.precision_recall(label)
+    return precision_recall_chart(evaluation.class_names[label], curve.recall, curve.precision)
