@@ -1,7 +1,7 @@
 """What a report says, as a dict: `report.json`, and what `report.html` is made from."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from answers.evaluation import Evaluation, evaluate
@@ -10,23 +10,13 @@ from config import TrainConfig
 from pictures.duplicates import mixed_groups, same_photos
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture
 from pictures.summary import count_classes, notes, unused_files
+from reports.run import Run
 from reports.run_info import command_of, versions
 from system.validation import Validated
 from training.checkpoints import History, best_epoch
 
 VERSION = 1  # of the JSON format
 _MAX_PATHS = 10  # that are named for one reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRun:
-    """What is known of the training of a network, beside the network itself."""
-
-    config: TrainConfig
-    history: History
-    epoch: int  # whose weights were kept, from 1
-    pictures: Sequence[Picture]  # the whole manifest
-    device: str
 
 
 def evaluation_contents(evaluation: Evaluation) -> dict:
@@ -49,16 +39,24 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
     }
 
 
-def run_contents(run: TrainingRun, evaluation: Evaluation) -> dict:
-    """Returns what is said about a training run, ready for JSON."""
+def run_contents(run: Run, evaluation: Evaluation, *, history: History, epoch: int, device: str) -> dict:
+    """Returns what is said about a training run, ready for JSON.
+
+    Args:
+        run: its settings and its pictures.
+        evaluation: the predictions for the validation pictures.
+        history: the metrics of its epochs.
+        epoch: the one whose weights were kept, from 1.
+        device: on which it ran.
+    """
     return {
         "version": VERSION,
-        "epoch": run.epoch,
-        "best_epoch": best_epoch(run.history) + 1,
+        "epoch": epoch,
+        "best_epoch": best_epoch(history) + 1,
         **evaluation_contents(evaluation),
         "data": _data(run.pictures),
-        "history": list(run.history),
-        **_settings(run.config, command_of(run.config), run.device),
+        "history": list(history),
+        **_settings(run.config, command_of(run.config), device),
     }
 
 

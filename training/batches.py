@@ -60,10 +60,6 @@ class Samples(NamedTuple):
     labels: np.ndarray  # int32 (count,), indices into the sorted class names
     paths: Sequence[Path] = ()  # the files they were read from
 
-    def image_of(self, index: int) -> np.ndarray:
-        """Returns one image: uint8 (height, width, color_channels)."""
-        return self.images[np.array([index])][0]
-
 
 def fits_in_memory(count: int, config: TrainConfig) -> bool:
     """Returns whether this many decoded images may be kept in memory."""

@@ -9,8 +9,10 @@ from answers.evaluation import Evaluation
 from config import TrainConfig
 from model import generate_model
 from pictures.manifest import KEPT, VALIDATION, Picture
-from reports.contents import TrainingRun
+from reports.contents import run_contents
+from reports.run import Run
 from tests.helpers.checkpoints import metrics, model_config
+from training.batches import Samples
 
 Answer = tuple[str, str, Sequence[float]]  # path, true class, scores
 
@@ -37,21 +39,32 @@ def classifier_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> Cl
     return Classifier(generate_model(config), config)
 
 
-def run_of(evaluation: Evaluation, *, epochs: int = 3, pictures: Sequence[Picture] = (), **settings) -> TrainingRun:
-    """Returns a training run that was validated with the pictures of an evaluation, whose last epoch was the best."""
+def contents_of(evaluation: Evaluation, *, epochs: int = 3, extra: Sequence[Picture] = (), **settings) -> dict:
+    """Returns the contents of the report on a run whose last epoch was the best.
+
+    Args:
+        evaluation: of its validation pictures.
+        epochs: how many it has.
+        extra: rows of its manifest, beside the validation pictures.
+        settings: those that differ from their defaults.
+    """
+    names = [evaluation.class_names[label] for label in evaluation.labels]
     validating = [
         Picture(class_name=name, source=path, photo=path, path=path, status=KEPT, split=VALIDATION)
-        for path, name in zip(
-            evaluation.paths, (evaluation.class_names[label] for label in evaluation.labels), strict=True
-        )
+        for path, name in zip(evaluation.paths, names, strict=True)
     ]
-    return TrainingRun(
+    nothing = Samples(np.zeros((0, 16, 16, 3), np.uint8), np.zeros(0, np.int32))
+    run = Run(
         config=TrainConfig(**settings),
-        history=[metrics(0.5 + 0.5 * number / epochs) for number in range(epochs)],
-        epoch=epochs,
-        pictures=[*pictures, *validating],
-        device="CPU with 2 cores; float32",
+        model_config=model_config(class_names=list(evaluation.class_names)),
+        pictures=[*extra, *validating],
+        training=[],
+        validating=validating,
+        train=nothing,
+        validation=nothing,
     )
+    history = [metrics(0.5 + 0.5 * number / epochs) for number in range(epochs)]
+    return run_contents(run, evaluation, history=history, epoch=epochs, device="CPU with 2 cores; float32")
 
 
 def image_of(index: int, channels: int = 3) -> np.ndarray:

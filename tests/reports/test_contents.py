@@ -7,10 +7,10 @@ import pytest
 
 from answers.evaluation import evaluate
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, Picture
-from reports.contents import evaluation_contents, folder_contents, run_contents
+from reports.contents import evaluation_contents, folder_contents
+from tests.helpers.answers import contents_of, evaluation_of
 from tests.helpers.checkpoints import MODEL_CONFIG
 from tests.helpers.pictures import ROOT
-from tests.helpers.answers import evaluation_of, run_of
 
 ANSWERS = [
     ("1.png", "ant", (0.875, 0.125)),
@@ -65,7 +65,7 @@ def test_run_contents_say_what_it_was_trained_on():
         row("bee/3.png", photo="ant/1.png"),
         row("bee/4.png", status=EXCLUDED, reason="shows the same"),
     ]
-    data = run_contents(run_of(evaluation_of(ANSWERS), pictures=pictures), evaluation_of(ANSWERS))["data"]
+    data = contents_of(evaluation_of(ANSWERS), extra=pictures)["data"]
     assert data["classes"]["ant"] == {"train": 11, "validation": 2, "copies": 0, "skipped": 1, "excluded": 0}
     assert data["classes"]["bee"] == {"train": 3, "validation": 2, "copies": 0, "skipped": 0, "excluded": 1}
     assert data["kept"] == 18
@@ -85,8 +85,7 @@ def test_run_contents_say_what_it_was_trained_on():
 
 
 def test_run_contents_have_history_settings_and_command():
-    evaluation = evaluation_of(ANSWERS)
-    contents = run_contents(run_of(evaluation, epochs=2, learning_rate=0.01), evaluation)
+    contents = contents_of(evaluation_of(ANSWERS), epochs=2, learning_rate=0.01)
     assert contents["version"] == 1
     assert (contents["epoch"], contents["best_epoch"]) == (2, 2)
     assert [metrics["val_accuracy"] for metrics in contents["history"]] == [0.5, 0.75]
@@ -122,7 +121,7 @@ def test_folder_contents_have_the_settings_of_the_network_and_what_is_unreadable
 def test_contents_are_plain_json():
     answers = [(path, true, (*scores, 0.1)) for path, true, scores in ANSWERS]
     evaluation = evaluation_of(answers, ("ant", "bee", "wasp"), unknown={"1.png"})
-    contents = run_contents(run_of(evaluation), evaluation)
+    contents = contents_of(evaluation)
     assert json.loads(json.dumps(contents, allow_nan=False)) == contents
 
 
@@ -131,4 +130,4 @@ def test_entries_of_the_json_file_are_those_in_the_docs():
     cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
     documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     evaluation = evaluation_of(ANSWERS)
-    assert documented == list(run_contents(run_of(evaluation), evaluation))
+    assert documented == list(contents_of(evaluation))

@@ -7,11 +7,11 @@ import re
 import numpy as np
 
 from answers.evaluation import Evaluation
-from reports.contents import folder_contents, run_contents
+from reports.contents import folder_contents
 from reports.html import render
+from tests.helpers.answers import classifier_for, contents_of, evaluation_of, image_of
 from tests.helpers.checkpoints import model_config
 from tests.helpers.pages import Page
-from tests.helpers.answers import classifier_for, evaluation_of, image_of, run_of
 
 FOUR = [
     ("1.png", "ant", (0.9, 0.1)),
@@ -24,8 +24,13 @@ SECTIONS = ["data", "labels", "training", "confusions", "classes", "mistakes", "
 
 def page_text(evaluation: Evaluation, *, channels: int = 3, galleries: dict | None = None, **options) -> str:
     network = classifier_for(evaluation.class_names, color_channels=channels)
-    contents = run_contents(run_of(evaluation, **options), evaluation)
-    return render(contents, evaluation, network, lambda index: image_of(index, channels), **galleries or {})
+    return render(
+        contents_of(evaluation, **options),
+        evaluation,
+        network,
+        lambda index: image_of(index, channels),
+        **galleries or {},
+    )
 
 
 def page_of(evaluation: Evaluation, **options) -> Page:
@@ -176,7 +181,7 @@ def test_page_of_pictures_that_are_all_unknown_and_of_a_class_without_any():
 
 def test_page_says_if_the_best_weights_are_lost():
     evaluation = evaluation_of(FOUR)
-    contents = {**run_contents(run_of(evaluation), evaluation), "best_epoch": 2}
+    contents = {**contents_of(evaluation), "best_epoch": 2}
     text = Page(render(contents, evaluation, classifier_for(), image_of)).text
     assert "Epoch 3 of 3; the weights of the best one, 2, are lost" in text
 
@@ -185,7 +190,7 @@ def test_page_shows_duplicates_and_photos_in_several_classes():
     image = "data:image/webp;base64,AAAA"
     pair = [{"path": "ant/1.png", "true": "ant", "image": image}, {"path": "bee/1.png", "true": "bee", "image": image}]
     evaluation = evaluation_of([answer for answer in FOUR if answer[0] != "2.png"])
-    contents = run_contents(run_of(evaluation), evaluation)
+    contents = contents_of(evaluation)
     contents["data"] |= {"repeated_photos": 13, "in_several_classes": [["ant/1.png", "bee/1.png"]] * 2}
     groups = {"duplicates": [{"pictures": pair, "more": 3}], "mixed": [{"pictures": pair, "more": 0}] * 2}
     page = Page(render(contents, evaluation, classifier_for(), image_of, **groups))
@@ -220,6 +225,6 @@ def test_page_of_a_folder_has_no_training():
 def test_page_is_the_same_if_it_is_made_again_from_the_json_file():
     evaluation = evaluation_of(FOUR)
     network = classifier_for()
-    contents = run_contents(run_of(evaluation), evaluation)
+    contents = contents_of(evaluation)
     again = json.loads(json.dumps(contents))
     assert render(again, evaluation, network, image_of) == render(contents, evaluation, network, image_of)
