@@ -178,6 +178,7 @@ class PredictConfig(CheckpointConfig, DeviceConfig, DecodingConfig):
     # Output files
     json: PathName = ""  # File to write all predictions to, as JSON. It must not exist yet.
     csv: PathName = ""  # File to write all predictions to, as a table. It must not exist yet.
+    html: PathName = ""  # File to write a report to, as a web page, with --evaluate. It must not exist yet.
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,10 +2,10 @@
 
 For each picture it prints one line: its path, its class, and a score from 0 to 1 for every class, which is about the
 probability that the class is right. A picture unlike the training pictures, or of no likely class, is called unknown.
-`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead. A picture that cannot be
-read is named on stderr, and the exit code is 1. The files of `--json` and `--csv` are created before the work and
-written after it. Links inside a folder are followed only to files of that folder; a link given by name may lead
-anywhere.
+`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE` writes a
+page about it. A picture that cannot be read is named on stderr, and the exit code is 1. The files of `--json`, `--csv`
+and `--html` are created before the work and written after it. Links inside a folder are followed only to files of that
+folder; a link given by name may lead anywhere.
 """
 
 if __name__ == "__main__":  # before the imports, which take seconds
@@ -22,7 +22,8 @@ import itertools
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from pictures.folders import find_classes, find_pictures, limit_of_links, pictur
 from pictures.listing import describe_loose_files, is_other_file
 from pictures.manifest import normalized
 from pictures.report import note_lines, other_files_lines
+from reports.run_info import command_of
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
 from system.files import reserved
 from system.pool import imap
@@ -48,6 +50,7 @@ from system.resources import require_memory
 from system.script import run_script
 from system.terminal import output_closed, printable
 
+_OUTPUTS = ("json", "csv", "html")
 _NOT_FOUND = "no such file, no pictures in it, or no match; check the name"
 
 
@@ -57,10 +60,14 @@ def check_arguments(config: PredictConfig) -> None:
         raise UserError("name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg")
     if config.raw and config.evaluate:
         raise UserError("--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out")
-    if config.json and config.csv and Path(config.json).resolve() == Path(config.csv).resolve():
-        raise UserError(f"--json {printable(config.json)} and --csv are the same file; use two")
-    for name, path in (("json", config.json), ("csv", config.csv)):
-        if path and os.path.lexists(path):
+    if config.html and not config.evaluate:
+        raise UserError("--html is a report on pictures whose class is known: add --evaluate FOLDER, or leave it out")
+    outputs = {name: path for name in _OUTPUTS if (path := getattr(config, name))}
+    for (name, path), (other, other_path) in itertools.combinations(outputs.items(), 2):
+        if Path(path).resolve() == Path(other_path).resolve():
+            raise UserError(f"--{name} {printable(path)} and --{other} are the same file; use two")
+    for name, path in outputs.items():
+        if os.path.lexists(path):
             raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
 
 
@@ -120,9 +127,8 @@ def read_in_background(
     )
 
 
-def load_network(folder: Path, config: PredictConfig) -> Classifier:
+def load_network(folder: Path) -> Classifier:
     """Returns the trained network of a folder of checkpoints. Prints a line if its scores are not calibrated."""
-    configure_device(config.precision)
     require_memory(memory_need(folder), "use a larger machine")
     classifier = load_classifier(folder)
     if classifier.calibration is None:
@@ -162,19 +168,40 @@ def evaluation_of(answers: Sequence[Answer], classes: dict[Path, str], class_nam
     )
 
 
-def write_files(
-    rows: Sequence[dict], report: dict | None, class_names: Sequence[str], config: PredictConfig
-) -> list[str]:
-    """Writes the files that the config names. Returns a line about each that could not be written."""
-    problems = []
-    writers = (
-        (config.json, partial(write_json, report=report)),
-        (config.csv, partial(write_csv, class_names=class_names)),
+def write_page(
+    file: Path,
+    *,
+    evaluation: Evaluation,
+    classifier: Classifier,
+    found: dict[Path, Path | None],
+    unreadable: Sequence[tuple[str, str]],
+    notes: dict[str, list[str]],
+    config: PredictConfig,
+    device: str,
+) -> None:
+    """Writes the report of `--html`. The pictures that it shows are read again; `found` are all, as for reading."""
+    from reports.contents import folder_contents  # here, because loading it takes as long as predicting many pictures
+    from reports.report_files import write_folder_report
+
+    def image_of(index: int) -> np.ndarray | None:
+        path = Path(evaluation.paths[index])
+        picture = try_read_picture((path, found[path]), config=classifier.model_config, max_pixels=config.max_pixels)
+        return None if isinstance(picture, str) else picture.image
+
+    command = command_of(replace(config, **dict.fromkeys(_OUTPUTS, "")), "predict.py")
+    contents = folder_contents(
+        evaluation, classifier.model_config, command=command, device=device, unreadable=unreadable, notes=notes
     )
-    for name, write in writers:
+    write_folder_report(file, contents, evaluation, classifier=classifier, image_of=image_of)
+
+
+def write_files(writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
+    """Calls each function with its file, unless it has no name. Returns a line about each that could not be written."""
+    problems = []
+    for name, write in writers.items():
         try:
             if name:
-                write(Path(name), rows)
+                write(Path(name))
         except OSError as error:
             problems.append(describe_os_error(error))
     return problems
@@ -194,33 +221,51 @@ def main(config: PredictConfig) -> int:
     not_found = (Answer(path=name, error=_NOT_FOUND) for name in missing)
 
     with contextlib.ExitStack() as stack:
-        for name in filter(None, (config.json, config.csv)):
+        for name in filter(None, (getattr(config, name) for name in _OUTPUTS)):
             stack.enter_context(reserved(Path(name)))
         pictures = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
         stack.enter_context(contextlib.closing(pictures))
-        classifier = load_network(folder, config)
+        device = configure_device(config.precision)
+        classifier = load_network(folder)
 
-        failures, rows, answers, others, notes = [], [], [], [], defaultdict(list)
+        unreadable, rows, answers, others, notes = [], [], [], [], defaultdict(list)
         for answer in itertools.chain(predict(classifier, paths, pictures), not_found):
             if config.json or config.csv:
                 rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
-            elif output_closed():
+            elif output_closed() and not config.html:
                 break  # nobody would see the others
             if answer.note:
                 notes[answer.note].append(os.fspath(answer.path))
             if paths.get(answer.path) and is_other_file(os.fspath(answer.path), answer.error):
                 others.append(os.fspath(answer.path))  # found in a folder, and not named
             elif answer.error:
-                failures.append(f"{printable(answer.path)}: {printable(answer.error)}")
+                unreadable.append((os.fspath(answer.path), answer.error))
             elif config.evaluate:
                 answers.append(answer)
             else:
                 tqdm.write(format_answer(answer, class_names, raw=config.raw))
 
-        report = evaluate(evaluation_of(answers, true_classes, class_names)) if answers else None
+        evaluation = evaluation_of(answers, true_classes, class_names) if answers else None
+        report = evaluate(evaluation) if evaluation else None
         if report:
             print(format_report(report))
-        unwritten = write_files(rows, report, class_names, config)
+        writers = {
+            config.json: partial(write_json, rows=rows, report=report),
+            config.csv: partial(write_csv, rows=rows, class_names=class_names),
+        }
+        if evaluation:
+            writers[config.html] = partial(
+                write_page,
+                evaluation=evaluation,
+                classifier=classifier,
+                found=paths,
+                unreadable=unreadable,
+                notes=notes,
+                config=config,
+                device=device,
+            )
+        unwritten = write_files(writers)
+    failures = [f"{printable(path)}: {printable(reason)}" for path, reason in unreadable]
     for line in note_lines(notes) + other_files_lines(others) + failures + unwritten:
         print(f"predict.py: {line}", file=sys.stderr)
     if unwritten:

@@ -33,6 +33,7 @@ from pictures.folders import find_classes, picture_files
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept
 from pictures.split import fingerprint
 from preprocessing import prepare_data
+from reports.report_files import HTML_REPORT, JSON_REPORT, write_run_report
 from reports.run import Run
 from reports.tensorboard import TensorBoard
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
@@ -66,6 +67,7 @@ from training.optimizer import FusedAdam
 from training.resources import require_resources
 
 REPORT = "report.txt"
+REPORTS = (REPORT, HTML_REPORT, JSON_REPORT)
 _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
@@ -74,7 +76,7 @@ def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
     require_own_folder(folder)
     with locked(folder):
-        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name == REPORT)
+        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in REPORTS)
         return train(folder, config)
 
 
@@ -144,6 +146,8 @@ def train(folder: Path, config: TrainConfig) -> int:
     classifier.save(folder)
     write_atomically(folder / REPORT, text.encode())
     print(f"this report:     {printable(folder / REPORT)}")
+    write_run_report(folder, run, evaluation, classifier=classifier, history=checkpoints.history, device=device)
+    print(f"with pictures:   {printable(folder / HTML_REPORT)}")
     if advice:
         print(f"this run is finished: train longer with {advice}, or start a new one with another --model_save_name")
     return EXIT_SUCCESS

@@ -66,7 +66,9 @@ def precision_recall_curve(scores: np.ndarray, is_class: np.ndarray) -> Precisio
     """
     if not is_class.any():
         return None
-    thresholds, group = np.unique(scores, return_inverse=True)
-    counts, hits = (np.bincount(group, weights, len(thresholds)) for weights in (None, is_class))
-    reach, true = (part[::-1].cumsum()[::-1] for part in (counts, hits))  # how many have at least this score
-    return PrecisionRecall(np.append(true / reach, 1), np.append(true / true[0], 0), thresholds)
+    order = scores.argsort()
+    scores, is_class = scores[order], is_class[order]
+    firsts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1]))  # of each score; the others are its equals
+    reach = len(scores) - firsts  # how many pictures have at least this score
+    true = is_class[::-1].cumsum()[::-1][firsts]  # and how many of these belong to the class
+    return PrecisionRecall(np.append(true / reach, 1), np.append(true / true[0], 0), scores[firsts])

@@ -61,10 +61,14 @@ class Evaluation:
         return reliability_bins(self.top_scores, self.correct)
 
     @cached_property
-    def precision_recall(self) -> list[PrecisionRecall | None]:
-        """The curve of each class; None for a class without pictures."""
-        scores = self.predictions.scores.T
-        return [precision_recall_curve(part, self.labels == label) for label, part in enumerate(scores)]
+    def average_precisions(self) -> list[float | None]:
+        """The average precision of each class; None for a class without pictures."""
+        curves = map(self.precision_recall, range(len(self.class_names)))  # one at a time: all may be gigabytes
+        return [curve and curve.average_precision for curve in curves]
+
+    def precision_recall(self, label: int) -> PrecisionRecall | None:
+        """Returns the precision-recall curve of a class; None if it has no pictures."""
+        return precision_recall_curve(self.predictions.scores[:, label], self.labels == label)
 
     @cached_property
     def mistakes(self) -> np.ndarray:

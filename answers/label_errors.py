@@ -19,21 +19,18 @@ def label_errors(evaluation: Evaluation) -> np.ndarray:
     as their label are left out, as the authors' library does. The others are ranked by the normalized margin: the score
     of the label minus the highest score of another class, lowest first.
     """
-    labels, scores = evaluation.labels, evaluation.predictions.scores
-    reached = np.where(scores >= _thresholds(labels, scores), scores, -np.inf)
-    is_confident = np.isfinite(reached).any(axis=1)
-    candidates = np.flatnonzero(is_confident & (reached.argmax(axis=1) != labels) & ~evaluation.correct)
-    return candidates[np.argsort(_margins(labels, scores)[candidates], kind="stable")]
+    wrong = np.flatnonzero(~evaluation.correct)
+    scores = evaluation.predictions.scores[wrong]
+    reached = np.where(scores >= _thresholds(evaluation), scores, -np.inf)
+    is_candidate = np.isfinite(reached).any(axis=1) & (reached.argmax(axis=1) != evaluation.labels[wrong])
+    candidates = wrong[is_candidate]
+    margins = evaluation.true_scores - evaluation.top_scores
+    return candidates[np.argsort(margins[candidates], kind="stable")]
 
 
-def _thresholds(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def _thresholds(evaluation: Evaluation) -> np.ndarray:
     """Returns the mean score of each class for the pictures labeled as it, or infinity if there are none."""
-    counts = np.bincount(labels, minlength=scores.shape[1])
-    sums = np.bincount(labels, weights=scores[np.arange(len(labels)), labels], minlength=scores.shape[1])
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
-
-
-def _margins(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    is_label = np.arange(scores.shape[1]) == labels[:, None]
-    others = np.where(is_label, -np.inf, scores).max(axis=1)
-    return scores[np.arange(len(labels)), labels] - others
+    count = len(evaluation.class_names)
+    pictures = np.bincount(evaluation.labels, minlength=count)
+    sums = np.bincount(evaluation.labels, weights=evaluation.true_scores, minlength=count)
+    return np.where(pictures > 0, sums / np.maximum(pictures, 1), np.inf)

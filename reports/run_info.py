@@ -25,10 +25,10 @@ def changed_settings(config: Validated) -> list[Setting]:
     return [setting for setting in settings if setting.value != setting.default]
 
 
-def command_of(config: Validated) -> str:
-    """Returns the command that repeats a training run with the same pictures."""
+def command_of(config: Validated, script: str = "trainer.py") -> str:
+    """Returns the command that runs a script with these settings."""
     options = (f"--{name} {shlex.quote(str(value))}" for name, value, _ in changed_settings(config))
-    return " ".join(["python trainer.py", *options])
+    return " ".join([f"python {script}", *options])
 
 
 def versions() -> dict[str, str]:

@@ -92,7 +92,9 @@ def test_benchmarks_and_files_in_commands_exist(path):
 def test_links_settings_and_commands_are_found_in_the_documents():
     """Otherwise the tests above would pass whatever the documents say."""
     readme, contributing = PATHS[:2]
-    assert {"how-it-works.md", "tensorboard.md", "troubleshooting.md", "code.md"} <= {path.name for path in PATHS[2:]}
+    assert {"how-it-works.md", "tensorboard.md", "report.md", "troubleshooting.md", "code.md"} <= {
+        path.name for path in PATHS[2:]
+    }
     assert {"docs/predictions.png", "docs/code.md", "CONTRIBUTING.md"} <= set(links(readme))
     assert {"model_save_name", "evaluate", "help"} <= options(readme)
     assert ("predict", ["--model_save_name", "checkpoints-catdog", "picture.jpg"]) in commands(readme)
@@ -172,6 +174,7 @@ def test_commands_for_your_own_pictures_work(tmp_path):
         r"^picture\.jpg  (cat|dog|unknown)  cat [01]\.\d{3}  dog [01]\.\d{3}$", process.stdout, re.MULTILINE
     )
     assert (project / "checkpoints-catdog" / "best").is_dir()
+    assert (project / "checkpoints-catdog" / "report.html").is_file()
 
 
 def test_tensorboard_is_only_ever_opened_to_this_machine():

@@ -11,9 +11,10 @@ import pytest
 
 import predict
 from answers.classifier import load_classifier
-from answers.evaluation import format_report
+from answers.evaluation import evaluate, format_report
 from config import PredictConfig
 from system.errors import UserError
+from tests.helpers.pages import Page
 from tests.helpers.predictions import picture, pixels_of, with_max_distance
 from tests.helpers.runs import run_here
 
@@ -340,3 +341,71 @@ def test_json_and_csv_cannot_be_the_same_file(ask):
         with pytest.raises(UserError, match="--json"):
             ask(name, json="all", csv=other)
     assert not Path("all").exists()
+
+
+# ---- the page ----
+
+
+def test_html_is_a_report_with_pictures(ask, labeled):
+    Path("labeled/ant/empty.png").touch()
+    code, out, err = ask(evaluate="labeled", html="deep/report.html")
+    assert (code, len(err)) == (1, 1)
+    page = Page(Path("deep/report.html").read_text(encoding="utf-8"))
+    correct = out[0].split(": ")[1].partition(",")[0]  # "8 of 11 correct"
+    assert f"{correct}; 95 % interval" in page.text
+    assert "python predict.py --model_save_name" in page.text and "--evaluate labeled" in page.text
+    assert "--html deep" not in page.text  # it would be refused the second time
+    assert "skipped: the file is empty labeled/ant/empty.png" in page.text
+    assert "labeled/ant/wrong.png" in page.text
+    assert len(page.images()) >= 3  # a mistake with two heat maps
+    assert "training" not in [attributes["id"] for attributes in page.all("section")]
+
+
+def test_html_is_the_same_if_it_is_written_again(ask, labeled):
+    for name in ("1.html", "2.html"):
+        assert ask(evaluate="labeled", html=name)[0] == 0
+    assert Path("1.html").read_bytes() == Path("2.html").read_bytes()
+
+
+def test_html_reads_only_the_pictures_again_that_it_shows(ask, labeled, monkeypatch):
+    read = []
+
+    def count(item, **_):
+        read.append(item[0].as_posix())
+        return "is not needed"
+
+    def evaluate_first(evaluation):  # by now all pictures are read and predicted
+        monkeypatch.setattr(predict, "try_read_picture", count)
+        return evaluate(evaluation)
+
+    monkeypatch.setattr(predict, "evaluate", evaluate_first)
+    assert ask(evaluate="labeled", html="report.html", json="all.json")[0] == 0
+    rows = json.loads(Path("all.json").read_text())["predictions"]
+    assert set(read) == {row["picture"] for row in rows if row["predicted"] != row["true_class"]}
+    assert "cannot be read any more" in Page(Path("report.html").read_text(encoding="utf-8")).text
+
+
+def test_html_needs_a_folder_to_evaluate(ask):
+    name = picture("one.png")
+    with pytest.raises(UserError, match=r"^--html is a report on pictures whose class is known: add --evaluate FOLDER"):
+        ask(name, html="report.html")
+    assert not Path("report.html").exists()
+
+
+def test_html_of_an_existing_name_is_refused(ask, labeled):
+    Path("there").write_text("mine")
+    assert refusal(ask, evaluate="labeled", html="there").startswith("--html there: exists already")
+    assert Path("there").read_text() == "mine"
+
+
+@pytest.mark.parametrize("other", ["json", "csv"])
+def test_html_cannot_be_the_same_file_as_another_output(ask, labeled, other):
+    assert refusal(ask, evaluate="labeled", html="./all", **{other: "all"}).startswith(f"--{other} all and --html are")
+    assert not Path("all").exists()
+
+
+def test_html_of_unreadable_pictures_is_not_left_empty(ask):
+    Path("labeled/ant").mkdir(parents=True)
+    Path("labeled/ant/empty.png").touch()
+    assert ask(evaluate="labeled", html="report.html")[0] == 1
+    assert not Path("report.html").exists()

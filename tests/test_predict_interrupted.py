@@ -12,6 +12,7 @@ import pytest
 import predict
 from answers import output
 from config import PredictConfig
+from reports import report_files
 from system.files import write_atomically
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture
@@ -47,6 +48,27 @@ def test_predicting_stops_early_if_nobody_sees_the_answers(ask, monkeypatch):
     monkeypatch.setattr(predict, "output_closed", lambda: True)
     assert len(ask(*names, csv="all.csv")[1]) == 3
     assert len(rows_of(Path("all.csv"))) == 3
+
+
+def test_page_is_written_though_nobody_reads_the_output(ask, monkeypatch):
+    picture("in/ant/1.png")
+    monkeypatch.setattr(predict, "output_closed", lambda: True)
+    assert ask(evaluate="in", html="report.html")[0] == 0
+    assert Path("report.html").stat().st_size > 1000
+
+
+def test_full_disk_for_the_page_does_not_take_the_figures(ask, monkeypatch):
+    def no_room(path, _):
+        raise OSError(errno.ENOSPC, "No space left on device", path.name)
+
+    picture("in/ant/1.png")
+    monkeypatch.setattr(report_files, "write_atomically", no_room)
+    code, out, err = ask(evaluate="in", html="report.html", json="all.json")
+    assert code == 2
+    assert out[0].startswith("accuracy ")
+    (line,) = err
+    assert line.startswith("predict.py: 'report.html': No space left on device; free some space on that disk")
+    assert sorted(path.name for path in Path().iterdir()) == ["all.json", "in"]
 
 
 def test_interrupted_work_leaves_no_file(ask, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import math
 import re
 import shutil
@@ -24,6 +25,7 @@ from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import training_pictures
 from system.errors import UserError
 from tests.helpers.checkpoints import metrics, write_first_version
+from tests.helpers.pages import Page
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture, pixels_of
 from tests.helpers.runs import BY_STEPS, FROZEN, STEPS, files, history, run_here, stop_at, tensors
@@ -100,6 +102,20 @@ def test_report_is_printed_and_written_beside_the_checkpoints(finished):
     assert f"balanced accuracy {epochs[number]['val_accuracy']:.4f}: " in report
     for name, count in (("ant", 2), ("bee", 2)):
         assert re.search(rf"^{name} .* {count}$", report, re.MULTILINE)
+
+
+def test_report_is_also_a_page_and_json(finished):
+    config, out = finished
+    folder = Path(config.model_save_name)
+    assert f"with pictures:   {folder / 'report.html'}" in out.splitlines()
+    contents = json.loads((folder / "report.json").read_text())
+    assert contents["history"] == history(config.model_save_name)
+    assert contents["settings"]["epochs"] == {"value": 2, "default": 300}
+    assert f": {contents['report']['correct']} of 4 correct, " in out
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert f"{contents['report']['correct']} of 4 correct; 95 % interval" in page.text
+    assert "Trained on 16 pictures in 2 epochs, validated on 4 others." in page.text
+    assert "CPU with" in page.text
 
 
 def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, settings_for, tmp_path, capsys):

@@ -13,6 +13,7 @@ import pytest
 import trainer
 from answers.classifier import Classifier, load_classifier
 from config import TrainConfig
+from reports import report_files
 from tests.helpers.pictures import write_picture
 from tests.helpers.processes import wait_until
 from tests.helpers.runs import BY_STEPS, STEPS, history, latest_step, run_here, stop_at
@@ -21,6 +22,7 @@ from training import callbacks
 from training.callbacks import EarlyStopping, SaveCheckpoints
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+REPORTS = ["report.txt", "report.html", "report.json"]
 STOPPED = "stopped and saved after step {}; run the same command to continue\n"
 
 
@@ -86,7 +88,8 @@ def trained_once(tmp_path_factory) -> TrainConfig:
 def at_its_end(trained_once, tmp_path) -> TrainConfig:
     """Returns the config of a copy of this run."""
     shutil.copytree(trained_once.model_save_name, tmp_path / "copy")
-    (tmp_path / "copy" / "report.txt").unlink()
+    for name in REPORTS:
+        (tmp_path / "copy" / name).unlink()
     return dataclasses.replace(trained_once, model_save_name=str(tmp_path / "copy"))
 
 
@@ -142,6 +145,7 @@ def test_ctrl_c_after_the_last_step_saves(config, monkeypatch, capsys):
         (Classifier, "save"),
         (trainer, "report"),
         (trainer, "evaluate"),
+        (trainer, "write_run_report"),
     ],
 )
 def test_ctrl_c_after_the_training_loses_nothing(owner, name, at_its_end, monkeypatch, capsys):
@@ -228,7 +232,7 @@ def test_output_closed_in_the_last_epoch_saves(config, monkeypatch, capsys):
     assert finishes(config, capsys)
 
 
-@pytest.mark.parametrize("full", ["report.txt", "ckpt"])
+@pytest.mark.parametrize("full", ["report.txt", "report.html", "ckpt"])
 def test_full_disk_at_the_report_does_not_take_the_figures(full, at_its_end, monkeypatch, capsys):
     def no_room(*_):
         raise OSError(errno.ENOSPC, "No space left on device", full)
@@ -237,7 +241,7 @@ def test_full_disk_at_the_report_does_not_take_the_figures(full, at_its_end, mon
         if full == "ckpt":
             patch.setattr(Classifier, "save", no_room)
         else:
-            patch.setattr(trainer, "write_atomically", no_room)
+            patch.setattr(trainer if full == "report.txt" else report_files, "write_atomically", no_room)
         options = {
             "data_path": at_its_end.data_path,
             "model_save_name": at_its_end.model_save_name,
@@ -248,11 +252,14 @@ def test_full_disk_at_the_report_does_not_take_the_figures(full, at_its_end, mon
     out, err = capsys.readouterr()
     assert code == 2
     assert "best validation accuracy" in out
-    assert "this report:" not in out
+    assert ("this report:" in out) == (full == "report.html")
+    assert "with pictures:" not in out
     remedy = "free some space on that disk and run the same command again"
     assert err == f"trainer.py: '{full}': No space left on device; {remedy}\n"
-    assert not Path(at_its_end.model_save_name, "report.txt").exists()
+    written = [name for name in REPORTS if Path(at_its_end.model_save_name, name).exists()]
+    assert written == ["report.txt"] * (full == "report.html")
     assert finishes(at_its_end, capsys)
+    assert all(Path(at_its_end.model_save_name, name).exists() for name in REPORTS)
 
 
 def test_report_says_which_folder_predict_takes(at_its_end, capsys):

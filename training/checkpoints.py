@@ -4,7 +4,7 @@ checkpoints/model.json               what rebuilds the network; with it and best
 checkpoints/ckpt-<step>.safetensors  the newest states of the run: weights, their average, optimizer, history
 checkpoints/best/ckpt-<step>…        the weights of the best epoch, and their calibration
 checkpoints/train, validation        the TensorBoard logs
-checkpoints/report.txt               the accuracy of the best epoch on the validation pictures
+checkpoints/report.txt, .html, .json the accuracy of the best epoch on the validation pictures
 """
 
 import contextlib

@@ -1,0 +1,147 @@
+"""The pictures of a report: which ones are shown, as small images inside the page."""
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+
+import numpy as np
+from PIL import Image
+
+from answers.classifier import Classifier
+from answers.evaluation import Evaluation
+from answers.explain import grad_cam, overlay
+from answers.label_errors import label_errors
+from pictures.duplicates import mixed_groups, same_photos
+from pictures.manifest import Picture
+
+ImageOf = Callable[[int], np.ndarray | None]  # the image of an evaluated picture; None if it cannot be read any more
+PixelsOf = Callable[[Picture], np.ndarray]  # the image of a row of the manifest
+
+MAX_MISTAKES, MAX_LABEL_ERRORS, MAX_CONFUSIONS, MAX_GROUPS = 12, 24, 12, 12  # that are shown
+_MAX_IN_GROUP = 4
+_SMALL, _LARGE = 100, 160  # pixels of the longer side, at most
+_QUALITY = 80  # of WebP: about 3 kB for 100 × 100 pixels
+
+
+def data_uri(image: np.ndarray, side: int) -> str:
+    """Returns an image inside a URI, as WebP, reduced to a number of pixels on its longer side.
+
+    Args:
+        image: uint8 (height, width, 3 or 1).
+        side: pixels.
+    """
+    small = Image.fromarray(image if image.shape[2] == 3 else image.squeeze(axis=2))
+    small.thumbnail((side, side))
+    data = io.BytesIO()
+    small.save(data, "WEBP", quality=_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _uri(image: np.ndarray | None) -> str:
+    return "" if image is None else data_uri(image, _SMALL)
+
+
+def worst_mistakes(evaluation: Evaluation, classifier: Classifier, image_of: ImageOf) -> list[dict]:
+    """Returns the mistakes with the highest scores, with what speaks for the predicted class and for the true one."""
+    found = [(int(index), image_of(int(index))) for index in evaluation.mistakes[:MAX_MISTAKES]]
+    shown = {index: image for index, image in found if image is not None}
+    maps = {}
+    if shown:
+        images, indices = np.stack(list(shown.values())), np.array(list(shown))
+        classes = evaluation.predictions.predicted[indices], evaluation.labels[indices]
+        pairs = zip(*(grad_cam(classifier, images, part) for part in classes), strict=True)
+        maps = dict(zip(shown, pairs, strict=True))
+    return [
+        {
+            **_describe(evaluation, index),
+            "image": data_uri(shown[index], _LARGE) if index in shown else "",
+            "maps": [data_uri(overlay(shown[index], heat), _LARGE) for heat in maps.get(index, ())],
+        }
+        for index, _ in found
+    ]
+
+
+def probable_label_errors(evaluation: Evaluation, image_of: ImageOf) -> list[dict]:
+    """Returns the pictures whose label is most probably wrong."""
+    indices = label_errors(evaluation)[:MAX_LABEL_ERRORS].tolist()
+    return [{**_describe(evaluation, index), "image": _uri(image_of(index))} for index in indices]
+
+
+def _describe(evaluation: Evaluation, index: int) -> dict:
+    names = evaluation.class_names
+    return {
+        "path": evaluation.paths[index],
+        "true": names[evaluation.labels[index]],
+        "true_score": float(evaluation.true_scores[index]),
+        "predicted": names[evaluation.predictions.predicted[index]],
+        "score": float(evaluation.top_scores[index]),
+        "unknown": bool(evaluation.predictions.unknown[index]),
+    }
+
+
+def confusions(evaluation: Evaluation, image_of: ImageOf) -> list[dict]:
+    """Returns the most frequent confusions of two classes, each with its worst mistake beside a picture of the other.
+
+    The other picture is the one of the predicted class that is predicted correctly with the highest score, if any is.
+    """
+    mistakes = evaluation.confusion_matrix * (1 - np.eye(len(evaluation.class_names), dtype=int))
+    largest = np.argsort(-mistakes, axis=None, kind="stable")[:MAX_CONFUSIONS]
+    pairs = [divmod(int(index), len(mistakes)) for index in largest if mistakes.flat[index]]
+    labels, predicted = evaluation.labels, evaluation.predictions.predicted
+
+    def best(chosen: np.ndarray) -> int | None:
+        indices = np.flatnonzero(chosen)
+        return int(indices[evaluation.top_scores[indices].argmax()]) if len(indices) else None
+
+    found = []
+    for true, other in pairs:
+        wrong = best((labels == true) & (predicted == other))
+        typical = best((labels == other) & (predicted == other))
+        found.append(
+            {
+                "true": evaluation.class_names[true],
+                "predicted": evaluation.class_names[other],
+                "count": int(mistakes[true, other]),
+                "support": int(evaluation.confusion_matrix[true].sum()),
+                "image": _uri(image_of(wrong)),
+                "typical": "" if typical is None else _uri(image_of(typical)),
+            }
+        )
+    return found
+
+
+def duplicates(pictures: Sequence[Picture], pixels_of: PixelsOf) -> list[dict]:
+    """Returns some of the pictures that show the same photo, all of one class."""
+    photos = (group for group in same_photos(pictures) if len({picture.class_name for picture in group}) == 1)
+    return _groups(sorted(photos, key=len, reverse=True)[:MAX_GROUPS], pixels_of)
+
+
+def in_several_classes(pictures: Sequence[Picture], pixels_of: PixelsOf) -> list[dict]:
+    """Returns some of the pictures that are in several class folders."""
+    return _groups(mixed_groups(pictures)[:MAX_GROUPS], pixels_of)
+
+
+def _groups(groups: Iterable[Sequence[Picture]], pixels_of: PixelsOf) -> list[dict]:
+    return [
+        {
+            "pictures": [
+                {"path": picture.path, "true": picture.class_name, "image": _uri(pixels_of(picture))}
+                for picture in _some(group)
+            ],
+            "more": max(0, len(group) - _MAX_IN_GROUP),
+        }
+        for group in groups
+    ]
+
+
+def _some(group: Sequence[Picture]) -> list[Picture]:
+    """Returns the first few pictures of a group, taken from its classes in turn."""
+    rounds: dict[str, int] = defaultdict(int)
+    order = []
+    for picture in group:
+        order.append((rounds[picture.class_name], picture))
+        rounds[picture.class_name] += 1
+    chosen = [picture for _, picture in sorted(order, key=lambda pair: pair[0])[:_MAX_IN_GROUP]]
+    return sorted(chosen, key=attrgetter("class_name", "path"))

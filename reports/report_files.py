@@ -1,0 +1,55 @@
+"""The files of a report: `report.html` and `report.json` of a training run, and the page of an evaluation."""
+
+import json
+from pathlib import Path
+
+from answers.classifier import Classifier
+from answers.evaluation import Evaluation
+from reports.contents import run_contents
+from reports.gallery import ImageOf, duplicates, in_several_classes
+from reports.html import render
+from reports.run import Run
+from system.files import write_atomically
+from training.batches import epoch_steps
+from training.checkpoints import History
+
+HTML_REPORT, JSON_REPORT = "report.html", "report.json"
+
+
+def write_run_report(
+    folder: Path, run: Run, evaluation: Evaluation, *, classifier: Classifier, history: History, device: str
+) -> None:
+    """Writes `report.json` and `report.html` of a training run. Equal runs give equal files.
+
+    Args:
+        folder: of the checkpoints.
+        run: its settings and its pictures; only the images of those that are shown are used.
+        evaluation: the predictions for the validation pictures.
+        classifier: the trained network.
+        history: the metrics of its epochs.
+        device: on which it ran.
+
+    Raises:
+        OSError: a file cannot be written.
+        UserError: a picture of `data/` cannot be read.
+    """
+    steps_per_epoch, _ = epoch_steps(len(run.training), run.config.batch_size)
+    epoch = classifier.step // steps_per_epoch
+    contents = run_contents(run, evaluation, history=history, epoch=epoch, device=device)
+    page = render(
+        contents,
+        evaluation,
+        classifier,
+        image_of=lambda index: run.image_of(run.validating[index]),
+        duplicates=duplicates(run.pictures, run.image_of),
+        mixed=in_several_classes(run.pictures, run.image_of),
+    )
+    write_atomically(folder / JSON_REPORT, json.dumps(contents, indent=1).encode())
+    write_atomically(folder / HTML_REPORT, page.encode())
+
+
+def write_folder_report(
+    path: Path, contents: dict, evaluation: Evaluation, *, classifier: Classifier, image_of: ImageOf
+) -> None:
+    """Writes the page about a folder of pictures that a network was asked about. See `contents.folder_contents`."""
+    write_atomically(path, render(contents, evaluation, classifier, image_of).encode())
