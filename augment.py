@@ -31,7 +31,7 @@ from system.errors import EXIT_SUCCESS
 from system.files import fsync_all, locked, remove_partial_files, write_atomically
 from system.pool import imap
 from system.script import run_script
-from system.terminal import printable
+from system.terminal import plural, print_entry, printable, wrapped
 
 
 def transforms(config: AugmentConfig) -> list[Operation]:
@@ -96,11 +96,12 @@ def main(config: AugmentConfig) -> int:
         removed = remove_old_copies(folder, names)
     for task in tasks:
         if reason := failures.get(task.picture.source):
-            print(f"skipped {printable(task.picture.path)}: {printable(reason)}")
-    also_removed = f", {removed} of an earlier run removed" if removed else ""
-    print(f"{printable(folder)}/: {len(names)} copies of {len(copied)} training pictures{also_removed}")
-    print("trainer.py uses them by itself. A run that started without them cannot continue with them:")
-    print("train to a new folder, for example --model_save_name checkpoints-augmented")
+            print(wrapped(f"skipped {printable(task.picture.path)}: {printable(reason)}"))
+    also_removed = f"; {removed:,} of an earlier run removed" if removed else ""
+    copies = f"{len(names):,} copies of {plural(len(copied), 'picture')} to train on"
+    print_entry(f"{printable(folder)}/", f"{copies}{also_removed}")
+    print_entry("next", "python trainer.py --model_save_name checkpoints-augmented")
+    print_entry("", "a run that started without these copies cannot continue with them")
     return EXIT_SUCCESS
 
 

@@ -139,6 +139,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     learning_rate: LearningRate = 0.001  # Step size of the Adam optimizer.
 
     # Network
+    summary: bool = False  # Show the table of all layers.
     loss: Loss = "softmax"  # softmax: classes compete; sigmoid: each class is judged independently.
 
     # Random transforms

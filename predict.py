@@ -28,10 +28,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classifier, memory_need
-from answers.evaluation import Evaluation, evaluate, format_report
+from answers.evaluation import Evaluation, evaluate
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
 from config import PredictConfig
 from network.checkpoint_file import network_folder
@@ -43,6 +42,7 @@ from pictures.listing import describe_loose_files, is_other_file
 from pictures.manifest import normalized
 from pictures.report import note_lines, other_files_lines
 from reports.run_info import command_of
+from reports.text import format_report
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
 from system.files import reserved
 from system.pool import imap
@@ -122,7 +122,6 @@ def read_in_background(
         list(paths.items()),
         on_failure=lambda _, reason: reason,
         description="predicting",
-        leave=False,
         chunksize=model_config.images_per_chunk,
     )
 
@@ -243,7 +242,7 @@ def main(config: PredictConfig) -> int:
             elif config.evaluate:
                 answers.append(answer)
             else:
-                tqdm.write(format_answer(answer, class_names, raw=config.raw))
+                print(format_answer(answer, class_names, raw=config.raw))
 
         evaluation = evaluation_of(answers, true_classes, class_names) if answers else None
         report = evaluate(evaluation) if evaluation else None

@@ -37,14 +37,14 @@ from pictures.manifest import (
     read_manifest,
     shape_text,
 )
-from pictures.report import print_copies, print_reasons, report
+from pictures.report import describe_changes, print_copies, print_reasons, print_table, print_totals
 from pictures.split import assign_splits, exclude_unusable_copies, few_validate_lines
 from pictures.standardize import add_hashes
 from system.errors import EXIT_SUCCESS, UserError
 from system.files import locked, remove_partial_files
 from system.pool import imap
 from system.script import run_script
-from system.terminal import printable
+from system.terminal import printable, wrapped
 
 
 def preprocess(config: PictureConfig) -> list[Picture]:
@@ -75,7 +75,8 @@ def update_data(config: PictureConfig) -> list[Picture]:
         remove_partial_files(data, is_ours=lambda name: name == MANIFEST or name.endswith(".png"))
         folder = DataFolder(config, [*originals, *copies])
         pictures = _update(folder, originals, copies, config)
-        report(pictures, folder.previous, data)
+        print_reasons(pictures, [SKIPPED])
+        print_totals(pictures, data, describe_changes(pictures, folder.previous))
     return pictures
 
 
@@ -115,7 +116,7 @@ def _assign_splits(pictures: Sequence[Picture], config: PictureConfig) -> list[P
         raise UserError(f"{printable(config.raw_data)}: at least two classes with pictures are needed")
     candidates = assign_splits(candidates, fraction=config.validation_split, seed=config.seed)
     for line in few_validate_lines(candidates, fraction=config.validation_split):
-        print(line)
+        print(wrapped(line))
     assigned = {picture.path: picture for picture in candidates}
     return [assigned.get(picture.path, picture) for picture in pictures]
 
@@ -145,6 +146,7 @@ def prepare_data(config: PictureConfig) -> list[Picture]:
     found = _assign_splits(found, config)
     print_copies(found)
     print_reasons(found, (SKIPPED, EXCLUDED))
+    print_totals(found, data)
     return found
 
 
@@ -187,7 +189,7 @@ def _index_foreign_data(config: PictureConfig) -> list[Picture]:
         for picture in index_classes(Path(config.data_path), config)
     ]
     read = partial(add_hashes, config=config, max_pixels=config.max_pixels)
-    return list(imap(read, pictures, on_failure=on_failure, description="comparing", leave=False))
+    return list(imap(read, pictures, on_failure=on_failure, description="comparing"))
 
 
 def _refuse_same_names(pictures: Sequence[Picture]) -> None:
@@ -201,11 +203,11 @@ def _refuse_same_names(pictures: Sequence[Picture]) -> None:
 
 def _warn_mislabeled(pictures: Sequence[Picture]) -> None:
     for line in mislabeled_lines(pictures):
-        print(line)
+        print(wrapped(line))
 
 
 def main(config: PictureConfig) -> int:
-    preprocess(config)
+    print_table(update_data(config))
     return EXIT_SUCCESS
 
 

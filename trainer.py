@@ -16,13 +16,14 @@ import contextlib
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from answers.classifier import Classifier, load_classifier
-from answers.evaluation import Evaluation, evaluate, format_report
+from answers.evaluation import Evaluation, evaluate
 from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
 from model import generate_model
 from network.backend import keras, tf
@@ -33,15 +34,18 @@ from pictures.folders import find_classes, picture_files
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept
 from pictures.split import fingerprint
 from preprocessing import prepare_data
+from reports.console import EpochTable, describe_network, describe_run, format_end
 from reports.report_files import HTML_REPORT, JSON_REPORT, write_run_report
 from reports.run import Run
 from reports.tensorboard import TensorBoard
+from reports.text import format_report
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
+from system.progress import status
 from system.script import run_script
 from system.startup import STOP_SIGNALS, handle_signal
-from system.terminal import is_terminal, printable
+from system.terminal import plural, print_entry, printable, wrapped
 from training.batches import (
     Samples,
     batch_indices,
@@ -68,6 +72,8 @@ from training.resources import require_resources
 
 REPORT = "report.txt"
 REPORTS = (REPORT, HTML_REPORT, JSON_REPORT)
+_MAX_CLASSES_SHOWN = 12  # and mistakes, on the terminal; the reports have more
+_MAX_MISTAKES_SHOWN = 5
 _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
@@ -82,14 +88,16 @@ def main(config: TrainConfig) -> int:
 
 def train(folder: Path, config: TrainConfig) -> int:
     """Runs a training, from the pictures to the report, with its checkpoints in `folder`; returns the exit code."""
-    if latest := latest_checkpoint(folder):
-        require_same(folder, latest.model_config, config)  # before data/ is changed
-    device = configure_device(config.precision)
-    tell_what_is_needed(config)
+    with status("preparing ..."):
+        if latest := latest_checkpoint(folder):
+            require_same(folder, latest.model_config, config)  # before data/ is changed
+        device = configure_device(config.precision)
+        needs = require_resources_for(config)
     rows = prepare_data(config)
     pictures = kept(rows)
     close_idle_workers()
-    print(f"device: {device}")
+    print_entry("device", device)
+    print_entry("", needs)
     training = [picture for picture in pictures if picture.split == TRAIN]
     validating = [picture for picture in pictures if picture.split == VALIDATION]
     require_batch_size(config.batch_size, count=len(training))
@@ -109,15 +117,18 @@ def train(folder: Path, config: TrainConfig) -> int:
 
     keras.utils.set_random_seed(config.seed)
     model = generate_model(model_config)
-    model.summary()
+    print_entry("network", describe_network(model))
+    if config.summary:
+        model.summary()
     compile_model(model, config, count=len(training))
     checkpoints = CheckpointManager(folder, model, model_config, max_to_keep=config.max_to_keep)
+    print_entry("run", describe_run(config))
     if latest:
         checkpoints.restore(latest)
         model.optimizer.learning_rate = config.learning_rate
-        print(f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
+        print_entry("", f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
         if changes := changed_settings(latest.model_config, model_config):
-            print(f"with other settings than before: {changes}")
+            print_entry("", f"with other settings than before: {changes}")
         del latest  # it has four times as many values as the network has weights
     else:
         checkpoints.save()  # so that a full disk is noticed at once, and a lost checkpoint later
@@ -128,6 +139,7 @@ def train(folder: Path, config: TrainConfig) -> int:
         checkpoints.average, steps_per_execution=steps_per_execution, enabled=config.average_weights
     )
     tensorboard = TensorBoard(run, checkpoints.history, averaging)
+    epochs_before, start = len(checkpoints.history), time.monotonic()
     try:
         fit(model, run, checkpoints, averaging, tensorboard)
     except TrainingStopped as stop:
@@ -135,26 +147,30 @@ def train(folder: Path, config: TrainConfig) -> int:
         tell_how_to_continue(checkpoints.step, output_closed=code == EXIT_OUTPUT_CLOSED)
         tensorboard.close()
         if checkpoints.history:
-            classifier, _ = calibrate(run)
-            classifier.save(folder)
+            with status("calibrating the scores; Ctrl-C leaves it out ..."):
+                classifier, _ = calibrate(run)
+                classifier.save(folder)
         return code
-    classifier, evaluation = calibrate(run)
-    tensorboard.finish(classifier, evaluation)
-    tensorboard.close()
-    text = report(evaluation, classifier, checkpoints.history, config, count=len(training))
+    end = format_end(
+        checkpoints.history, config, trained=len(checkpoints.history) - epochs_before, seconds=time.monotonic() - start
+    )
+    with status("evaluating ..."):
+        classifier, evaluation = calibrate(run)
+        tensorboard.finish(classifier, evaluation)
+        tensorboard.close()
+        result = evaluate(evaluation)
+    text = report(result, classifier, checkpoints.history, config, count=len(training), end=end)
     # Last, so that a full disk does not take the figures with it.
     classifier.save(folder)
     write_atomically(folder / REPORT, text.encode())
-    print(f"this report:     {printable(folder / REPORT)}")
-    write_run_report(folder, run, evaluation, classifier=classifier, history=checkpoints.history, device=device)
-    print(f"with pictures:   {printable(folder / HTML_REPORT)}")
-    if advice:
-        print(f"this run is finished: train longer with {advice}, or start a new one with another --model_save_name")
+    with status("writing the report ..."):
+        write_run_report(folder, run, evaluation, classifier=classifier, history=checkpoints.history, device=device)
+    tell_what_is_next(config, advice)
     return EXIT_SUCCESS
 
 
-def tell_what_is_needed(config: TrainConfig) -> None:
-    """Prints how much memory and disk the run needs, before `data/` is made, which may take long.
+def require_resources_for(config: TrainConfig) -> str:
+    """Returns a line about the memory and disk that the run needs; checked before `data/` is made, which may take long.
 
     Raises:
         UserError: it is more than this machine has.
@@ -164,27 +180,28 @@ def tell_what_is_needed(config: TrainConfig) -> None:
         folders = [Path(config.data_path)]
     names = list(find_classes(folders[0]))
     count = sum(1 for folder in folders for path in find_classes(folder).values() for _ in picture_files(path))
-    if MIN_CLASSES <= len(names) <= MAX_CLASSES:  # else the pictures are refused
-        model_config = ModelConfig.of_run(config, class_names=names, pictures="")
-        with tf.Graph().as_default():  # where a network takes no memory
-            require_resources(generate_model(model_config), config, count=count)
+    if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
+        return ""  # the pictures will be refused
+    model_config = ModelConfig.of_run(config, class_names=names, pictures="")
+    with tf.Graph().as_default():  # where a network takes no memory
+        return require_resources(generate_model(model_config), config, count=count)
 
 
 def load_samples(
     training: Sequence[Picture], validating: Sequence[Picture], config: TrainConfig
 ) -> tuple[Samples, Samples]:
-    """Returns the images to train on and to validate with, and prints how many there are.
+    """Returns the images to train on and to validate with.
 
     Raises:
         UserError: a picture cannot be read.
     """
     in_memory = fits_in_memory(len(training) + len(validating), config)
     train_samples, validation_samples = (load(part, config, in_memory=in_memory) for part in (training, validating))
-    print(f"classes: {', '.join(map(printable, class_names(training)))}")
-    print(f"training on {len(training)} pictures, validating on {len(validating)}")
     if not in_memory:
         data = printable(config.data_path)
-        print(f"they need more than {config.memory_gib:g} GiB, so each is read from {data}/ when it is used")
+        print_entry(
+            "", f"the pictures need more than {config.memory_gib:g} GiB, so each is read from {data}/ when used"
+        )
     return train_samples, validation_samples
 
 
@@ -235,12 +252,14 @@ def fit(
         return [printable(run.train.paths[index]) for index in indices]
 
     saving = SaveCheckpoints(checkpoints, save_seconds=config.save_seconds, files_of_step=files_of_step)
+    table = EpochTable(checkpoints, config, steps_per_epoch=steps_per_epoch)
     # TensorBoard's data comes before the checkpoint, from which it is written again when a run is resumed.
     callbacks = [
         Throughput(config.batch_size),
         averaging,
         tensorboard,
         saving,
+        table,
         EarlyStopping(history, config, steps_per_epoch=steps_per_epoch),
     ]
     weights, validation_weights = (
@@ -262,10 +281,12 @@ def fit(
                     class_weight=weights,
                     callbacks=callbacks,
                     shuffle=False,  # the data set has its own order
-                    verbose=1 if is_terminal(sys.stdout) else 2,
+                    verbose=0,
                 )
     except tf.errors.OpError as error:
         raise read_error(run.train, run.validation) or error from None
+    finally:
+        table.close()
     checkpoints.save()
     if saving.stop_signal:  # it came after the last step
         raise TrainingStopped(saving.stop_signal)
@@ -301,7 +322,7 @@ def tell_how_to_continue(step: int, *, output_closed: bool) -> None:
     if output_closed:
         print(f"trainer.py: the output was closed: {line}", file=sys.stderr)
     else:
-        print("\n" * is_terminal(sys.stdout) + line, flush=True)  # Keras may have left a progress bar
+        print(wrapped(line), flush=True)
 
 
 def calibrate(run: Run) -> tuple[Classifier, Evaluation]:
@@ -316,32 +337,39 @@ def calibrate(run: Run) -> tuple[Classifier, Evaluation]:
     return classifier, run.evaluation(predictions)
 
 
-def report(evaluation: Evaluation, classifier: Classifier, history: History, config: TrainConfig, *, count: int) -> str:
-    """Prints how accurate the trained network is and what to do with it; returns the first part, the report itself.
+def report(result: dict, classifier: Classifier, history: History, config: TrainConfig, *, count: int, end: str) -> str:
+    """Prints how accurate the trained network is, and returns the whole report, of which it prints what fits a screen.
 
-    `count` is the number of training images.
+    `result` is that of `evaluate`, `count` the number of training images, `end` the line about the end of the run.
     """
     epoch = classifier.step // epoch_steps(count, config.batch_size)[0]  # the best one, unless its weights were lost
-    text = (
-        f"on the {len(evaluation.labels)} validation pictures, after epoch {epoch}:\n\n"
-        f"{format_report(evaluate(evaluation))}\n\n"
-        "The best epoch and the scores were chosen with these pictures, so expect slightly less accuracy on new ones.\n"
+    best = best_epoch(history) + 1
+    lost = "" if epoch == best else f", since the weights of epoch {best} are lost"
+    remarks = (
+        "The best epoch and the scores were chosen with these pictures,\nso expect slightly less accuracy on new ones."
     )
     if config.unknown_rate and np.isinf(classifier.calibration.max_distance):
-        text += "They are too few to recognize unknown pictures, so no picture will be called unknown.\n"
-    print(f"\n{text}")
-    best = best_epoch(history)
-    lost = "" if epoch == best + 1 else f"; its weights are lost, and those of epoch {epoch} were kept"
+        remarks += "\nThey are too few to recognize unknown ones: no picture will be called unknown."
+    head = f"On the {plural(result['pictures'], 'validation picture')}, after epoch {epoch}:"
+
+    def text(**limits: int) -> str:
+        return "\n\n".join([head, format_report(result, **limits), remarks]) + "\n"
+
+    print(f"\n{wrapped(f'{end} Kept: epoch {epoch}{lost}.')}\n")
+    print(f"{text(max_classes=_MAX_CLASSES_SHOWN, max_mistakes=_MAX_MISTAKES_SHOWN)}")
+    return text()
+
+
+def tell_what_is_next(config: TrainConfig, advice: str) -> None:
+    """Prints what the run has made, and the commands for it; for a run that was finished before, `advice`."""
     folder = shlex.quote(config.model_save_name)
     option = "" if config.model_save_name == TrainConfig.model_save_name else f" --model_save_name {folder}"
-    print(
-        f"best validation accuracy {history[best]['val_accuracy']:.4f} (cost {history[best]['val_loss']:.4f}), "
-        f"after epoch {best + 1} of {len(history)}{lost}\n"
-        f"network:         {printable(config.model_save_name)}\n"
-        f"predict:         python predict.py{option} picture.jpg\n"
-        f"show the run:    tensorboard --logdir {folder}"
-    )
-    return text
+    print_entry("network", f"{printable(config.model_save_name)}/")
+    print_entry("report", f"{printable(Path(config.model_save_name, HTML_REPORT))}")
+    print_entry("next", f"python predict.py{option} picture.jpg")
+    print_entry("", f"tensorboard --logdir {folder}   then open http://localhost:6006")
+    if advice:
+        print(wrapped(f"this run is finished: train longer with {advice}, or use another --model_save_name"))
 
 
 def how_to_train_longer(history: History, config: TrainConfig) -> str:

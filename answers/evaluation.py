@@ -1,4 +1,4 @@
-"""How accurate a network is on pictures whose class is known: a report as a dict, and as text.
+"""How accurate a network is on pictures whose class is known: a report as a dict.
 
 scikit-learn was considered: it would replace 25 lines here and add 9 MB. Its names and definitions are used.
 """
@@ -17,10 +17,8 @@ from answers.curves import (
     precision_recall_curve,
     reliability_bins,
 )
-from system.terminal import printable
 
 _MAX_MISTAKES = 10  # that are listed
-_MAX_MATRIX = 12  # classes up to which the whole confusion matrix is printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,44 +138,3 @@ def accuracy_interval(correct: int, count: int) -> list[float]:
 
     interval = binomtest(correct, count).proportion_ci(confidence_level=0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
-
-
-def format_report(report: dict) -> str:
-    """Returns the report as lines for a terminal."""
-    low, high = report["accuracy_interval_95"]
-    count, correct, unknown = report["pictures"], report["correct"], report["unknown"]
-    error = report["expected_calibration_error"]
-    lines = [
-        f"accuracy {report['accuracy']:.4f}: {correct} of {count} correct, 95 % interval {low:.3f} to {high:.3f}",
-        f"balanced accuracy {report['balanced_accuracy']:.4f}: the mean recall, in which all classes count equally",
-        f"expected calibration error {error:.3f}: mean difference between scores and the fraction of correct answers",
-        f"called unknown: {unknown} of {count} ({unknown / count:.1%})",
-        "",
-        f"{'class':<20} {'precision':>9} {'recall':>9} {'F1':>9} {'support':>9}",
-    ]
-    for name, row in report["classes"].items():
-        cells = ("-" if row[key] is None else f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        lines.append(f"{printable(name):<20} " + " ".join(f"{cell:>9}" for cell in cells) + f" {row['support']:>9}")
-    lines += ["", *_format_confusions(report)]
-    if report["worst_mistakes"]:
-        lines += ["", "worst mistakes, highest score first:"]
-    for mistake in report["worst_mistakes"]:
-        picture, true_class, predicted = (printable(mistake[key]) for key in ("picture", "true_class", "predicted"))
-        lines.append(f"{picture}  is {true_class}, predicted {predicted} with {mistake['score']:.3f}")
-    return "\n".join(lines)
-
-
-def _format_confusions(report: dict) -> list[str]:
-    """Returns the confusion matrix or, if there are many classes, its largest entries."""
-    names = [printable(name) for name in report["classes"]]
-    matrix = np.array(report["confusion_matrix"])
-    if len(names) <= _MAX_MATRIX:
-        width = max(7, *(len(name) for name in names))
-        head = f"{'true ↓  predicted →':<20} " + " ".join(f"{name:>{width}}" for name in names)
-        rows = (" ".join(f"{count:>{width}}" for count in row) for row in matrix)
-        return [head, *(f"{name:<20} {row}" for name, row in zip(names, rows, strict=True))]
-    mistakes = matrix * (1 - np.eye(len(names), dtype=int))
-    largest = np.argsort(-mistakes, axis=None, kind="stable")[:_MAX_MISTAKES]
-    pairs = [divmod(int(index), len(names)) for index in largest if mistakes.flat[index]]
-    title = ["most frequent confusions:"] if pairs else []
-    return [*title, *(f"{mistakes[i, j]:>5} × {names[i]} predicted as {names[j]}" for i, j in pairs)]

@@ -185,7 +185,7 @@ def preprocess_again(workspace: Workspace) -> Iterator[Row]:
 
     def again() -> Measurement:
         measurement, text = run_python(ROOT / "preprocessing.py", *arguments)
-        require(f"{count} pictures; nothing has changed" in text, text)
+        require(f" {count:,} pictures, " in text and "(unchanged)" in text, text)
         return measurement
 
     (ours,) = alternate({"ours": again}, workspace.rounds).values()
@@ -235,8 +235,8 @@ def start(workspace: Workspace) -> Iterator[Row]:
     def until_first_steps(arguments: list[str | Path]) -> Measurement:
         arguments = [*arguments, "--model_save_name", workspace.new_folder()]
         measurement, text = run_python("-m", first_steps.__name__, *arguments, expected=first_steps.EXIT_CODE)
-        found = re.search(r"training on (\d+) pictures, validating on (\d+)", text)
-        require(bool(found) and sum(map(int, found.groups())) == count, text)
+        found = re.search(r"([\d,]+) to train, ([\d,]+) to validate", text)
+        require(bool(found) and sum(int(number.replace(",", "")) for number in found.groups()) == count, text)
         return measurement
 
     count = workspace.scaled(7620)
@@ -370,7 +370,7 @@ def gpu(workspace: Workspace) -> Iterator[Row]:
     length = ["--epochs", str(epochs), "--patience", str(epochs)]
     arguments = [*folders, "--model_save_name", workspace.new_folder(), *length]
     measurement, text = run_python(ROOT / "trainer.py", *arguments)
-    require("training on 7620 pictures" in text, text)
+    require("7,620 to train" in text, text)
     remark = "the original's author waited 8 hours on his machine"
     yield Row(f"gpu, {epochs} epochs", format_seconds([measurement]), remark=remark)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from system.errors import EXIT_USER_ERROR
+from system.progress import status
 from system.quiet import quiet_stderr
 from system.terminal import printable
 
@@ -53,7 +54,7 @@ def reason_of(error: Exception) -> str:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # after the import too: only what ends the process
 try:
-    with quiet_stderr(_LAST_WORDS), own_settings():
+    with status("loading TensorFlow ..."), quiet_stderr(_LAST_WORDS), own_settings():
         import keras
         import tensorflow as tf
 except Exception as error:

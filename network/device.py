@@ -31,8 +31,8 @@ def configure_device(precision: str) -> str:
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(details, Path("/proc/cpuinfo")) else "float32"
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    names = [detail.get("device_name", "GPU") for detail in details] or [f"CPU with {os.cpu_count()} cores"]
-    return f"{', '.join(names)}; {precision}{'' if gpus else _unused_gpu()}"
+    names = [detail.get("device_name", "GPU") for detail in details] or [f"CPU, {os.cpu_count()} cores"]
+    return f"{', '.join(names)}, {precision}{'' if gpus else _unused_gpu()}"
 
 
 def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:

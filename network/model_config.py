@@ -42,6 +42,7 @@ _NOT_REMEMBERED = {
     "save_seconds": "only how much a kill loses depends on it",
     "max_to_keep": "only how many checkpoints are kept depends on it",
     "tensorboard": "it shows the run and changes nothing",
+    "summary": "only what is shown depends on it",
 }
 
 

@@ -40,8 +40,9 @@ from pictures.standardize import carry_over, skipped, standardize
 from system.errors import UserError
 from system.files import fsync_all, write_atomically
 from system.pool import imap
+from system.progress import progress
 from system.resources import require_disk
-from system.terminal import printable, progress
+from system.terminal import printable
 
 _NAME_ERRORS = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG}  # of file systems that do not allow any name
 
@@ -115,7 +116,7 @@ class DataFolder:
         """Returns the updated rows, by path, of the pictures of which the last run made what is needed now."""
         candidates = [(picture, old) for picture in pictures if (old := self._reusable(picture))]
         found = {}
-        with ThreadPoolExecutor() as threads, progress(len(candidates), "comparing", leave=False) as advance:
+        with ThreadPoolExecutor() as threads, progress(len(candidates), "comparing") as advance:
             for (picture, old), same in zip(candidates, threads.map(self._is_unchanged, candidates), strict=True):
                 if same:
                     found[picture.path] = carry_over(old, picture)

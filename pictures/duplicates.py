@@ -20,7 +20,8 @@ from scipy.sparse.csgraph import connected_components
 
 from pictures.manifest import KEPT, Picture, kept, stand_ins, updated
 from pictures.similarity import MIRRORED_OR_TURNED, UNCHANGED, Thumbnails
-from system.terminal import printable, progress
+from system.progress import progress
+from system.terminal import printable
 
 # Measured on photos and drawings: saving again, halving the size, cutting off 2 % of each side or changing the
 # brightness by 30 % changes at most 8 of 64 bits of nearly all pictures; different pictures differ in at least 10.
@@ -79,7 +80,7 @@ def assign_groups(
         picture for picture, first in zip(used, firsts, strict=True) if picture is first and first.perceptual_hash
     ]
     nodes = np.array([index[picture.source] for picture in distinct], int)
-    with progress(len(distinct), "comparing", leave=False) as advance:
+    with progress(len(distinct), "comparing") as advance:
 
         def load(at: int) -> np.ndarray:
             advance(1)

@@ -3,31 +3,56 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from pictures.manifest import KEPT, MANIFEST, SKIPPED, Picture
-from pictures.summary import count_classes, notes, unused_files
-from system.terminal import printable
+from pictures.manifest import MANIFEST, Picture
+from pictures.summary import ClassCounts, count_classes, notes, unused_files
+from system.terminal import plural, print_entry, printable, wrapped
 
 _MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
 _MAX_NAMES = 3  # in such a line
+_MAX_CLASSES = 6  # that are named; of more, the first three are
 
 
-def report(pictures: Sequence[Picture], previous: Sequence[Picture], data: Path) -> None:
-    """Prints the numbers of pictures per class, every skipped file, and what has changed since the last run."""
+def print_table(pictures: Sequence[Picture]) -> None:
+    """Prints the numbers of pictures per class."""
     print(f"{'class':<20} {'kept':>7} {'train':>7} {'valid.':>7} {'copies':>7} {'skipped':>7} {'excluded':>8}")
     for name, count in count_classes(pictures).items():
         print(
-            f"{printable(name):<20} {count.train + count.validation:>7} {count.train:>7} {count.validation:>7} "
+            f"{printable(name):<20} {count.used:>7} {count.train:>7} {count.validation:>7} "
             f"{count.copies:>7} {count.skipped:>7} {count.excluded:>8}"
         )
-    print_reasons(pictures, [SKIPPED])
+
+
+def print_totals(pictures: Sequence[Picture], data: Path, changes: str = "") -> None:
+    """Prints two lines: how many pictures of which classes there are, and what they are used for.
+
+    `changes` are those since the last run, as from `describe_changes`.
+    """
+    classes = {name: count for name, count in count_classes(pictures).items() if count.used}
+    names = [f"{printable(name)} {count.used:,}" for name, count in classes.items()]
+    shown, left = (names, 0) if len(names) <= _MAX_CLASSES else (names[:_MAX_NAMES], len(names) - _MAX_NAMES)
+    total = ClassCounts(*map(sum, zip(*count_classes(pictures).values(), strict=True)))
+    print_entry(
+        f"{printable(data)}/",
+        f"{plural(total.used, 'picture')}, {len(names):,} classes: {', '.join(shown)}"
+        f"{f' and {left:,} more' if left else ''}{changes and f' ({changes})'}",
+    )
+    copies = "1 copy" if total.copies == 1 else f"{total.copies:,} copies"
+    excluded = f", {total.excluded:,} excluded" if total.excluded else ""
+    print_entry(
+        "", f"{total.train:,} to train, {total.validation:,} to validate, {copies}, {total.skipped:,} skipped{excluded}"
+    )
+
+
+def describe_changes(pictures: Sequence[Picture], previous: Sequence[Picture]) -> str:
+    """Returns how many pictures are new, changed and removed since the last run."""
     current, before = ({picture.key: picture for picture in rows} for rows in (pictures, previous))
     new, removed = len(current.keys() - before.keys()), len(before.keys() - current.keys())
     changed = sum(
         (current[key].sha256, current[key].shape) != (before[key].sha256, before[key].shape)
         for key in current.keys() & before.keys()
     )
-    changes = f"{new} new, {changed} changed, {removed} removed" if new or changed or removed else "nothing has changed"
-    print(f"{printable(data)}/: {sum(p.status == KEPT for p in pictures)} pictures; {changes}")
+    counts = {"new": new, "changed": changed, "removed": removed}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "unchanged"
 
 
 def print_copies(pictures: Sequence[Picture]) -> None:
@@ -35,7 +60,7 @@ def print_copies(pictures: Sequence[Picture]) -> None:
     if copies := [picture for picture in pictures if picture.is_copy]:
         photos = len({picture.source for picture in copies})
         names = _few([picture.path for picture in copies])
-        print(f"taken for copies of {photos} photos, by their names: {names}")
+        print(wrapped(f"taken for copies of {photos} photos, by their names: {names}"))
 
 
 def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> None:
@@ -45,12 +70,12 @@ def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> Non
     """
     for (status, reason), paths in unused_files(pictures, statuses).items():
         if len(paths) > _MAX_LINES:
-            print(f"{status} {len(paths)} files: {printable(reason)}: {_few(paths)} (all are in {MANIFEST})")
+            print(wrapped(f"{status} {len(paths)} files: {printable(reason)}: {_few(paths)} (all are in {MANIFEST})"))
             continue
         for path in paths:
-            print(f"{status} {printable(path)}: {printable(reason)}")
+            print(wrapped(f"{status} {printable(path)}: {printable(reason)}"))
     for line in note_lines(notes(pictures)):
-        print(line)
+        print(wrapped(line))
 
 
 def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:

@@ -16,6 +16,11 @@ class ClassCounts(NamedTuple):
     skipped: int  # unreadable
     excluded: int  # must not be used
 
+    @property
+    def used(self) -> int:
+        """How many are trained on or validated with."""
+        return self.train + self.validation
+
 
 def count_classes(pictures: Sequence[Picture]) -> dict[str, ClassCounts]:
     """Returns the counts of each class, sorted by its name."""

@@ -27,7 +27,10 @@ def changed_settings(config: Validated) -> list[Setting]:
 
 def command_of(config: Validated, script: str = "trainer.py") -> str:
     """Returns the command that runs a script with these settings."""
-    options = (f"--{name} {shlex.quote(str(value))}" for name, value, _ in changed_settings(config))
+    options = (
+        f"--{name}" if default is False else f"--{name} {shlex.quote(str(value))}"  # a flag is off unless it is given
+        for name, value, default in changed_settings(config)
+    )
     return " ".join([f"python {script}", *options])
 
 

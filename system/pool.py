@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from system.errors import UserError
-from system.terminal import progress
+from system.progress import progress
 
 _CHUNKSIZE = 16  # items per message: sending each one alone takes as long as reading a picture
 _TIMEOUT = 60.0  # seconds for one item
@@ -38,7 +38,6 @@ def imap(
     *,
     on_failure: Callable[[Item, str], Result],
     description: str,
-    leave: bool = True,
     chunksize: int = _CHUNKSIZE,
     timeout: float = _TIMEOUT,
 ) -> Iterator[Result]:
@@ -53,15 +52,14 @@ def imap(
             of the run it may go on for the rest of an item.
         items: they and their results must be picklable.
         on_failure: called with an item that crashed its process or took too long, and the reason. Returns its result.
-        description: shown with the progress, as in `terminal.progress`.
-        leave: whether a progress bar stays on the terminal at the end.
+        description: shown with the progress, as in `progress.progress`.
         chunksize: the largest number of items per message.
         timeout: seconds for one item.
 
     Raises:
         UserError: worker processes cannot be started.
     """
-    results = _results(function, items, on_failure, description, leave, chunksize, timeout)
+    results = _results(function, items, on_failure, description, chunksize, timeout)
     next(results)  # starts the work
     return results
 
@@ -89,7 +87,7 @@ def _available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _results(function, items, on_failure, description, leave, chunksize, timeout) -> Iterator[Any]:
+def _results(function, items, on_failure, description, chunksize, timeout) -> Iterator[Any]:
     cores = _available_cores()
     chunksize = min(chunksize, len(items) // (8 * cores) + 1)  # so that a few items are spread over all cores
     starts = iter(range(0, len(items), chunksize))
@@ -104,7 +102,7 @@ def _results(function, items, on_failure, description, leave, chunksize, timeout
     try:
         pending.extend(submit(2 * cores))
         yield  # work has started
-        with progress(len(items), description, leave=leave) as advance:
+        with progress(len(items), description) as advance:
             while pending:
                 results = pending[0].result()
                 pending.popleft()

@@ -1,52 +1,67 @@
-"""Showing progress and file names on a terminal, and going on without one."""
+"""What a terminal can show: file names, lines that fit it, symbols; and going on without one."""
 
+import codecs
 import contextlib
 import errno
 import io
 import os
+import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+import textwrap
 from typing import Any
-
-from tqdm import tqdm
 
 from system.startup import owns_process
 
-_SECONDS_BETWEEN_LINES = 30
+_LABEL_WIDTH = 11  # of the first column of what is printed about a run
 
-
-@contextlib.contextmanager
-def progress(total: int, description: str, *, leave: bool = True) -> Iterator[Callable[[int], object]]:
-    """Shows the progress of work on many pictures. Yields a function to call with the number that were just finished.
-
-    On a terminal it is a bar with the rate and the time left; it is erased at the end unless `leave` is set. Elsewhere
-    it is one line every 30 seconds, so quick work leaves nothing in a log.
-    """
-    if is_terminal(sys.stderr):
-        with tqdm(total=total, desc=description, unit="img", leave=leave) as bar:
-            yield bar.update
-        return
-    done, start = 0, time.monotonic()
-    due = start + _SECONDS_BETWEEN_LINES
-
-    def advance(count: int) -> None:
-        nonlocal done, due
-        done += count
-        now = time.monotonic()
-        if now >= due:
-            due = now + _SECONDS_BETWEEN_LINES
-            rate = done / max(now - start, 1e-9)
-            left = tqdm.format_interval((total - done) / max(rate, 1e-9))
-            line = f"{description}: {done:,} of {total:,}, {rate:,.0f} img/s, {left} left"
-            print(line, file=sys.stderr, flush=True)
-
-    yield advance
+# For terminals and logs whose encoding has no such symbols. All other characters that it lacks are escaped.
+_ASCII = {"█": "#", "━": "-", "×": "x", "·": "-", "…": "...", "→": ">", "↓": "v", **dict.fromkeys("▏▎▍▌▋▊▉", "")}
 
 
 def printable(name: str | os.PathLike[str]) -> str:
     """Returns a file name on one line: control characters and bytes that are not UTF-8 are escaped."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in os.fspath(name))
+
+
+def print_entry(label: str, text: str) -> None:
+    """Prints a label and a text beside it. On a terminal, lines are broken between words."""
+    line = f"{label:<{_LABEL_WIDTH - 1}} {text}"
+    print(wrapped(line, indent=_LABEL_WIDTH))
+
+
+def wrapped(text: str, *, indent: int = 0) -> str:
+    """Returns a text on lines that fit the terminal of stdout, or as it is where there is none.
+
+    Args:
+        text: without line breaks.
+        indent: the number of spaces before all lines but the first.
+    """
+    if not is_terminal(sys.stdout):
+        return text
+    width = max(shutil.get_terminal_size().columns, 2 * indent)
+    lines = textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def plural(count: int, noun: str) -> str:
+    """Returns a number and a regular noun: 1 epoch, 12,000 epochs."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def print_marked(line: str, mark: str) -> None:
+    """Prints a line and a mark at its end, at once; on a terminal the mark is green, unless NO_COLOR is set."""
+    if not can_redraw(sys.stdout):
+        print((line + mark).rstrip(), flush=True)
+        return
+    from rich.console import Console  # here, because loading it takes 0.04 s
+    from rich.text import Text
+
+    Console(file=sys.stdout).print(Text.assemble(line, (mark, "green")), soft_wrap=True)
+
+
+def can_redraw(stream: Any) -> bool:
+    """Returns whether a line that was written can be replaced: on a terminal that is not a simple one."""
+    return is_terminal(stream) and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def is_terminal(stream: Any) -> bool:
@@ -76,14 +91,15 @@ _stdout: _Output | None = None
 def keep_running_without_output() -> None:
     """Lets printing go on when a pipe is closed, a terminal is gone, or the disk of a log is full.
 
-    Letters that the encoding of a stream lacks are escaped.
+    Symbols and letters that the encoding of a stream lacks are replaced and escaped.
     """
     global _stdout
+    codecs.register_error("readable", _readable)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, io.TextIOWrapper):
             continue
-        stream.reconfigure(errors="backslashreplace")
+        stream.reconfigure(errors="readable")
         raw = getattr(stream.buffer, "raw", stream.buffer)
         if type(raw) is io.FileIO and owns_process():  # not the console of Windows, which needs no bytes
             with contextlib.suppress(OSError):
@@ -91,6 +107,14 @@ def keep_running_without_output() -> None:
             output = _Output(raw.fileno(), "wb", closefd=False)
             setattr(sys, name, _text_stream(output, like=stream))
             _stdout = output if name == "stdout" else _stdout
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """Returns what is written for characters that an encoding lacks, and the index of the character after them."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end]
+    escaped = (_ASCII.get(char, char.encode("ascii", "backslashreplace").decode()) for char in lacking)
+    return "".join(escaped), error.end
 
 
 def _text_stream(output: _Output, like: io.TextIOWrapper) -> io.TextIOWrapper:

@@ -220,7 +220,7 @@ def test_main_again_replaces_its_copies_and_never_copies_copies(settings_for, ra
     modified = (rawdata / changed_source).stat().st_mtime_ns + 10**10
     os.utime(rawdata / changed_source, ns=(modified, modified))
     third = copies_for(settings_for(AugmentConfig, sample=20))
-    assert ", 2 of an earlier run removed\n" in capsys.readouterr().out
+    assert "; 2 of an earlier run removed\n" in capsys.readouterr().out
     assert {name.split("_augmented_")[0] for name in first.keys() ^ third.keys()} == {changed_source}
     fewer = copies_for(settings_for(AugmentConfig, sample=3))
     assert len(fewer) == 6
@@ -265,18 +265,18 @@ def test_main_names_a_picture_that_crashes_a_transform(settings_for, rawdata, mo
     assert sum(name.startswith("bee/") for name in copies) == 80
     output = capsys.readouterr().out
     assert "skipped " in output and "ant/ant01.jpg: crashed its process (signal 11)" in output
-    assert "152 copies of 15 training pictures, 8 of an earlier run removed" in output
+    assert "152 copies of 15 pictures to train on; 8 of an earlier run removed" in output
 
 
 def test_augment_makes_copies_that_preprocessing_uses(rawdata, script):
     size = ("--height", 16, "--width", 16)
     done = script("augment.py", "--sample", 10, *size)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "augmented/: 20 copies of 16 training pictures\n" in done.stdout
+    assert "augmented/ 20 copies of 16 pictures to train on\n" in done.stdout
     done = script("preprocessing.py", *size)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "data/: 40 pictures; 20 new, 0 changed, 0 removed" in done.stdout
-    table = [line.split() for line in done.stdout.splitlines()[1:3]]
+    assert "data/      40 pictures, 2 classes: ant 22, bee 18 (20 new)" in done.stdout
+    table = [line.split() for line in done.stdout.splitlines()[-2:]]
     assert table == [["ant", "22", "20", "2", "10", "0", "0"], ["bee", "18", "16", "2", "10", "0", "0"]]
 
 

@@ -11,8 +11,9 @@ import pytest
 
 import predict
 from answers.classifier import load_classifier
-from answers.evaluation import evaluate, format_report
+from answers.evaluation import evaluate
 from config import PredictConfig
+from reports.text import format_report
 from system.errors import UserError
 from tests.helpers.pages import Page
 from tests.helpers.predictions import picture, pixels_of, with_max_distance
@@ -44,11 +45,11 @@ def test_evaluate_counts_what_predict_says_about_each_picture(ask, labeled):
     assert (code, err) == (0, [])
     correct = counts["ant", "ant"] + counts["bee", "bee"]
     assert correct < 11
-    assert out[0].startswith(f"accuracy {correct / 11:.4f}: {correct} of 11 correct, ")
+    assert out[0].startswith(f"accuracy            {100 * correct / 11:.1f} %  {correct} of 11 pictures; ")
     start = next(number for number, text in enumerate(out) if text.startswith("true ↓"))
     assert out[start + 1].split() == ["ant", str(counts["ant", "ant"]), str(counts["ant", "bee"])]
     assert out[start + 2].split() == ["bee", str(counts["bee", "ant"]), str(counts["bee", "bee"])]
-    mistakes = out[out.index("worst mistakes, highest score first:") + 1 :]
+    mistakes = out[out.index("mistakes, highest score first:") + 1 :]
     assert {Path(text.split("  ")[0]) for text in mistakes} == {
         path for path, name in predicted.items() if name != path.parts[1]
     }
@@ -62,9 +63,9 @@ def test_printed_report_is_the_one_in_the_json_file(ask, labeled):
 
 def test_unknown_pictures_are_counted_and_evaluated_like_the_others(trained, ask, labeled, tmp_path):
     _, known, _ = ask(evaluate="labeled")
-    assert "called unknown: 0 of 11 (0.0%)" in known
+    assert "called unknown       0.0 %  0 of 11 pictures" in known
     _, out, _ = ask(evaluate="labeled", network=with_max_distance(trained, tmp_path / "strict", -1))
-    assert "called unknown: 11 of 11 (100.0%)" in out
+    assert "called unknown     100.0 %  11 of 11 pictures" in out
     assert [line for line in out if "unknown" not in line] == [line for line in known if "unknown" not in line]
 
 
@@ -72,7 +73,7 @@ def test_classes_without_pictures_have_no_recall(ask):
     picture("labeled/bee/1.png", label=1)
     code, out, err = ask(evaluate="labeled")
     assert (code, err) == (0, [])
-    assert out[0].startswith("accuracy ") and "of 1 correct" in out[0]
+    assert out[0].startswith("accuracy ") and "1 picture; " in out[0]
     (ant,) = (line.split() for line in out if line.startswith("ant ") and "-" in line)
     assert (ant[2], ant[4]) == ("-", "0")  # its recall and its support
 

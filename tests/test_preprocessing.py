@@ -87,8 +87,8 @@ def test_preprocess_lists_every_file_in_the_manifest(config, tmp_path, capsys):
         assert sorted(p.split for p in kept if p.class_name == name) == [TRAIN, VALIDATION]
     assert kept == [picture for picture in table.values() if picture.status == KEPT]
     output = capsys.readouterr().out
-    assert output.splitlines()[1].split() == ["ant", "2", "1", "1", "0", "3", "0"]
-    assert output.splitlines()[2].split() == ["bee", "2", "1", "1", "0", "0", "0"]
+    assert output.splitlines()[-2].endswith(" 4 pictures, 2 classes: ant 2, bee 2 (7 new)")
+    assert output.splitlines()[-1].strip() == "2 to train, 2 to validate, 0 copies, 3 skipped"
     for name, picture in table.items():
         assert (f"skipped {(tmp_path / 'rawdata' / name).as_posix()}: {picture.reason}" in output) == (
             "good" not in name
@@ -176,7 +176,7 @@ def test_preprocess_skips_and_names_what_is_not_a_regular_file(config, rawdata, 
     output = capsys.readouterr().out
     assert "pipe.jpg: not a regular file" in output and "nowhere.jpg: No such file" in output
     preprocess(config)
-    assert "nothing has changed" in capsys.readouterr().out
+    assert "(unchanged)" in capsys.readouterr().out
 
 
 @not_on_windows
@@ -188,7 +188,7 @@ def test_preprocess_accepts_any_file_name(name, config, rawdata, capsys):
     assert sum(picture.path == path.as_posix() for picture in rows(config).values()) == 1
     capsys.readouterr()
     preprocess(config)
-    assert "nothing has changed" in capsys.readouterr().out
+    assert "(unchanged)" in capsys.readouterr().out
 
 
 # ---- running it again ----
@@ -197,12 +197,12 @@ def test_preprocess_accepts_any_file_name(name, config, rawdata, capsys):
 def test_preprocess_again_changes_nothing_and_says_so(config, rawdata, capsys):
     (rawdata / "ant" / "text.jpg").write_text("no picture")
     preprocess(config)
-    assert "21 new, 0 changed, 0 removed" in capsys.readouterr().out
+    assert "(21 new)" in capsys.readouterr().out
     made, manifest = outputs(config), contents(config.data_path)["manifest.csv"]
     assert len(made) == 20
     kept = preprocess(config)
     assert len(kept) == 20
-    assert "20 pictures; nothing has changed" in capsys.readouterr().out
+    assert "20 pictures, 2 classes: ant 12, bee 8 (unchanged)" in capsys.readouterr().out
     assert (outputs(config), contents(config.data_path)["manifest.csv"]) == (made, manifest)
 
 
@@ -219,7 +219,7 @@ def test_preprocess_again_processes_only_what_has_changed(config, rawdata, capsy
     (rawdata / "ant" / "ant02.jpg").unlink()
     later(rawdata / "ant" / "ant03.jpg")  # only touched
     preprocess(config)
-    assert "1 new, 2 changed, 1 removed" in capsys.readouterr().out
+    assert "(1 new, 2 changed, 1 removed)" in capsys.readouterr().out
     after = outputs(config)
     assert after.keys() - before.keys() == {"new.jpg.png"}
     assert before.keys() - after.keys() == {"ant02.jpg.png"}
@@ -237,7 +237,7 @@ def test_preprocess_again_does_not_report_touched_pictures(config, rawdata, caps
     later(rawdata / "bee" / "bee00.png")
     capsys.readouterr()
     preprocess(config)
-    assert "nothing has changed" in capsys.readouterr().out
+    assert "(unchanged)" in capsys.readouterr().out
     assert outputs(config) == before
 
 
@@ -246,7 +246,7 @@ def test_preprocess_makes_images_of_another_size_again(settings_for, rawdata, ca
     wide = settings_for(PictureConfig, width=32)
     capsys.readouterr()
     preprocess(wide)
-    assert "0 new, 20 changed, 0 removed" in capsys.readouterr().out
+    assert "(20 changed)" in capsys.readouterr().out
     sizes = [Image.open(io.BytesIO(data)).size for name, data in contents(wide.data_path).items() if ".png" in name]
     assert sizes == [(32, 16)] * 20
 
@@ -271,7 +271,7 @@ def test_preprocess_forgets_a_skipped_file_that_was_deleted(config, rawdata, cap
     preprocess(config)
     (rawdata / "ant" / "text.jpg").unlink()
     preprocess(config)
-    assert "0 new, 0 changed, 1 removed" in capsys.readouterr().out
+    assert "(1 removed)" in capsys.readouterr().out
     assert len(rows(config)) == 20
 
 
@@ -331,7 +331,7 @@ def test_preprocess_completes_an_interrupted_update(config, rawdata, monkeypatch
 
 
 def test_preprocess_tells_its_progress_in_a_log(config, rawdata, capsys, monkeypatch):
-    monkeypatch.setattr("system.terminal._SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr("system.progress._SECONDS_BETWEEN_LINES", 0)
     preprocess(config)
     assert "\npreprocessing: 20 of 20, " in capsys.readouterr().err
     preprocess(config)
@@ -466,7 +466,7 @@ def test_preprocessing_prints_nothing_on_stderr(rawdata, script, tmp_path):
     (rawdata / "ant" / "ant00.jpg").write_bytes(jpeg[:2] + block + jpeg[2:])
     done = script("preprocessing.py", "--height", 20, "--width", 24)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "data/: 20 pictures; 20 new, 0 changed, 0 removed" in done.stdout
+    assert "data/      20 pictures, 2 classes: ant 12, bee 8 (20 new)" in done.stdout
     assert len(list((tmp_path / "data").rglob("*.png"))) == 20
 
 

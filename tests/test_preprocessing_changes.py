@@ -113,7 +113,7 @@ def test_preprocess_knows_a_folder_by_its_relative_and_absolute_name(bitmaps, mo
     inode = Path("data_path", "ant", "0.bmp.png").stat().st_ino
     capsys.readouterr()
     preprocess(settings_for(PictureConfig, raw_data=str(bitmaps)))
-    assert "nothing has changed" in capsys.readouterr().out
+    assert "(unchanged)" in capsys.readouterr().out
     assert Path("data_path", "ant", "0.bmp.png").stat().st_ino == inode
     bitmaps.rename("moved")
     assert len(training_pictures(settings_for(PictureConfig, raw_data="rawdata"))) == 12
@@ -125,7 +125,7 @@ def test_preprocess_knows_a_folder_by_a_link_to_it(bitmaps, settings_for, tmp_pa
     (tmp_path / "link").symlink_to(bitmaps)
     capsys.readouterr()
     preprocess(settings_for(PictureConfig, raw_data=str(tmp_path / "link")))
-    assert "nothing has changed" in capsys.readouterr().out
+    assert "(unchanged)" in capsys.readouterr().out
 
 
 def test_preprocess_takes_a_picture_in_the_place_of_a_folder_and_back(config, bitmaps):
@@ -248,7 +248,7 @@ def test_preprocess_waits_while_augmented_is_written(config, bitmaps, tmp_path):
             line = second.stderr.readline()
         out, _ = second.communicate()
     assert line.endswith("augmented/: another run is using this folder; waiting\n")
-    assert (second.returncode, "12 pictures; 13 new" in out) == (0, True)
+    assert (second.returncode, "12 pictures, " in out and "(13 new)" in out) == (0, True)
 
 
 def test_a_refused_run_leaves_no_folder(rawdata, script, tmp_path):

@@ -117,7 +117,7 @@ def test_excluded_pictures_are_not_read_again(config, capsys, monkeypatch):
     preprocess(config)
     assert processed == []
     assert (manifest.read_bytes(), manifest.stat().st_ino) == before
-    assert "nothing has changed" in capsys.readouterr().out
+    assert "(unchanged)" in capsys.readouterr().out
 
 
 def test_excluded_pictures_are_stored_again_when_they_train(config):

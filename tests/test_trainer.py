@@ -57,27 +57,39 @@ def finished(tmp_path_factory) -> tuple[TrainConfig, str]:
 
 def test_run_prints_what_it_found_does_and_made(finished):
     config, out = finished
-    assert "classes: ant, bee" in out
-    assert "training on 16 pictures, validating on 4" in out
-    assert "device: " in out
-    for layer in ("conv_1", "pooling_2", "activation_3", "fully_connected_1", "logits"):
-        assert layer in out
-    assert "(None, 8, 8, 16)" in out
-    for name in ("loss: ", "accuracy: ", "val_accuracy: ", "images_per_second: "):
-        assert f" {name}" in out
-    assert "finite_steps" not in out
-    assert f"after epoch {1 + best(history(config.model_save_name))} of 2" in out
+    lines = out.splitlines()
+    data = f"{config.data_path}/"
+    assert lines[0] == f"{data} 20 pictures, 2 classes: ant 12, bee 8 (20 new)"
+    assert lines[1].split() == ["16", "to", "train,", "4", "to", "validate,", "0", "copies,", "0", "skipped"]
+    assert lines[2].startswith("device     ")
+    assert lines[4] == "network    3 convolutions, 2 fully connected layers, 293,378 weights"
+    assert lines[5] == f"run        {config.model_save_name}/: up to 2 epochs, 30 without a better one; Ctrl-C saves"
+    assert lines[6:8] == ["", " epoch    training        validation"]
+    assert [line.split()[0] for line in lines[9:11]] == ["1", "2"]
+    number = 1 + best(history(config.model_save_name))
+    assert re.search(
+        rf"^Finished after 2 epochs in 0:\d\d: no more than --epochs 2. Kept: epoch {number}.$", out, re.MULTILINE
+    )
+    assert "conv_1" not in out
+    assert "\x1b" not in out and "\r" not in out
     assert f"python predict.py --model_save_name {config.model_save_name} picture.jpg" in out
     assert f"tensorboard --logdir {config.model_save_name}" in out
     assert "this run is finished" not in out
 
 
-def test_run_says_what_it_needs_before_it_builds_the_network(finished):
+def test_run_says_what_it_needs(finished):
     _, out = finished
-    memory, disk = re.search(r"^needs about (\S+) GB of memory and up to (\S+) MB of disk", out, re.MULTILINE).groups()
+    memory, disk = re.search(r"^ +needs about (\S+) GB of memory, up to (\S+) MB of disk", out, re.MULTILINE).groups()
     assert 0.3 < float(memory) < 5
     assert disk == "21"  # 293,602 weights in 4 bytes: 4 checkpoints of 4 times as much and 2 best ones
-    assert out.index("needs about") < out.index("classes: ") < out.index("conv_1")
+
+
+def test_summary_shows_every_layer(rawdata, settings_for, capsys):
+    trainer.main(settings_for(TrainConfig, epochs=1, summary=True))
+    out = capsys.readouterr().out
+    for layer in ("conv_1", "pooling_2", "activation_3", "fully_connected_1", "logits"):
+        assert layer in out
+    assert "(None, 8, 8, 16)" in out
 
 
 @pytest.mark.parametrize("phase", ["generate_model", "fit", "calibrate"])
@@ -95,13 +107,13 @@ def test_report_is_printed_and_written_beside_the_checkpoints(finished):
     path = Path(config.model_save_name, "report.txt")
     report = path.read_text(encoding="utf-8")
     assert report in out
-    assert f"this report:     {path}" in out.splitlines()
+    assert f"report     {path.with_name('report.html')}" in out.splitlines()
     epochs = history(config.model_save_name)
     number = best(epochs)
-    assert report.startswith(f"on the 4 validation pictures, after epoch {1 + number}:\n")
-    assert f"balanced accuracy {epochs[number]['val_accuracy']:.4f}: " in report
+    assert report.startswith(f"On the 4 validation pictures, after epoch {1 + number}:\n")
+    assert f"accuracy           {100 * epochs[number]['val_accuracy']:5.1f} %  " in report
     for name, count in (("ant", 2), ("bee", 2)):
-        assert re.search(rf"^{name} .* {count}$", report, re.MULTILINE)
+        assert re.search(rf"^{name} .* {count}  ", report, re.MULTILINE)
 
 
 def test_report_is_also_a_page_and_json(finished):
@@ -134,13 +146,14 @@ def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, 
             mistakes.add(f"{path}  is {photo.class_name}, predicted {predicted} with {score}")
     assert 1 <= len(mistakes) < 4
     report = Path(config.model_save_name, "report.txt").read_text(encoding="utf-8")
-    worst, remarks = report.split("worst mistakes, highest score first:\n")[1].split("\n\n")
+    worst, remarks = report.split("mistakes, highest score first:\n")[1].split("\n\n")
     assert set(worst.splitlines()) == mistakes
     assert remarks.splitlines() == [
-        "The best epoch and the scores were chosen with these pictures, so expect slightly less accuracy on new ones.",
-        "They are too few to recognize unknown pictures, so no picture will be called unknown.",
+        "The best epoch and the scores were chosen with these pictures,",
+        "so expect slightly less accuracy on new ones.",
+        "They are too few to recognize unknown ones: no picture will be called unknown.",
     ]
-    assert f": {4 - len(mistakes)} of 4 correct, " in report
+    assert f" {4 - len(mistakes)} of 4 pictures; 95 % interval" in report
 
 
 def best(history: list[dict[str, float]]) -> int:
@@ -151,12 +164,12 @@ def test_data_is_updated_when_pictures_are_added(rawdata, settings_for, capsys):
     config = settings_for(TrainConfig, epochs=1)
     trainer.main(config)
     assert len(list(Path(config.data_path).rglob("*.png"))) == 20
-    assert "training on 16 pictures, validating on 4" in capsys.readouterr().out
+    assert "16 to train, 4 to validate, " in capsys.readouterr().out
     write_picture(rawdata / "ant" / "new.png", label=0, seed=99)
     with pytest.raises(UserError, match="was trained with different pictures; train to a new folder"):
         trainer.main(config)
     assert len(list(Path(config.data_path).rglob("*.png"))) == 21
-    assert "21 pictures; 1 new" in capsys.readouterr().out
+    assert "(1 new)" in capsys.readouterr().out
 
 
 def test_data_folder_made_by_the_user_is_enough(rawdata, settings_for, capsys):
@@ -165,7 +178,7 @@ def test_data_folder_made_by_the_user_is_enough(rawdata, settings_for, capsys):
     before = files(config.data_path)
     assert len(before) == 20
     assert trainer.main(config) == 0
-    assert "training on 16 pictures, validating on 4" in capsys.readouterr().out
+    assert "16 to train, 4 to validate, " in capsys.readouterr().out
     assert files(config.data_path) == before
 
 
@@ -309,7 +322,7 @@ def test_three_classes_of_gray_pictures_are_trained(rawdata, settings_for, capsy
         write_picture(rawdata / "wasp" / f"{number}.png", label=2, seed=number)
     config = settings_for(TrainConfig, epochs=1, color_channels=1, height=17, width=23)
     assert trainer.main(config) == 0
-    assert "classes: ant, bee, wasp" in capsys.readouterr().out
+    assert "3 classes: ant 12, bee 8, wasp 5" in capsys.readouterr().out
     assert read_model_config(Path(config.model_save_name)).class_names == ["ant", "bee", "wasp"]
 
 
@@ -319,7 +332,7 @@ def test_first_try_with_few_pictures_works(settings_for, capsys):
         for number in range(2):
             write_picture(Path(config.raw_data, name, f"{number}.png"), label=label, seed=number)
     assert trainer.main(config) == 0
-    assert "training on 2 pictures, validating on 2" in capsys.readouterr().out
+    assert "2 to train, 2 to validate, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("batch_size", [17, 3000])

@@ -28,7 +28,7 @@ from tests.helpers.processes import kill_script, running, wait_until
 from tests.helpers.runs import BY_STEPS, STEPS, files, history, latest_step, run_here, scalars, stop_at, tensors
 from training.batches import batch_indices
 from training.callbacks import SaveCheckpoints, Throughput
-from training.checkpoints import latest_checkpoint
+from training.checkpoints import best_epoch, latest_checkpoint
 
 
 def assert_same_to_the_bit(folder: str, other: str) -> None:
@@ -133,10 +133,14 @@ def test_run_stopped_by_a_signal_equals_an_uninterrupted_one(whole_run, tmp_path
     assert trainer.main(config) == 0
     out = capsys.readouterr().out
     assert f"continuing after epoch {step // STEPS}, step {step}" in out
-    shown = [line for line in out.splitlines() if line.startswith("Epoch ")]
-    assert shown == [f"Epoch {number}/4" for number in range(step // STEPS + 1, 5)]
+    assert epochs_shown(out) == list(range(step // STEPS + 1, 5))
     assert "other settings" not in out
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
+
+
+def epochs_shown(out: str) -> list[int]:
+    """Returns the numbers of the epochs for which a row was printed."""
+    return [int(number) for number in re.findall(r"^ *(\d+) +\d+\.\d{3} .* %", out, re.MULTILINE)]
 
 
 def scripted_accuracies(monkeypatch, *accuracies: float) -> None:
@@ -158,8 +162,7 @@ def test_patience_raised_and_lowered_gives_an_uninterrupted_run(whole_run, tmp_p
         before = len(history(config.model_save_name)) if done > 3 else 0
         assert trainer.main(dataclasses.replace(config, patience=patience, epochs=epochs)) == 0
         out = capsys.readouterr().out
-        shown = [line for line in out.splitlines() if line.startswith("Epoch ")]
-        assert shown == [f"Epoch {number}/{epochs}" for number in range(before + 1, done + 1)]
+        assert epochs_shown(out) == list(range(before + 1, done + 1))
         assert ("this run is finished" in out) == (before == done)
         assert len(history(config.model_save_name)) == done
         assert latest_step(config.model_save_name) == done * STEPS  # each epoch was trained to its end
@@ -335,7 +338,7 @@ def test_disk_without_room_for_a_checkpoint_ends_a_run_at_once(whole_run, tmp_pa
     (line,) = err.splitlines()
     assert code == 2
     assert re.fullmatch(r"trainer\.py: '.*ckpt-0\.safetensors.*': File too large.*", line)
-    assert "Epoch" not in out
+    assert " epoch " not in out
     assert not folder.exists()
 
 
@@ -364,7 +367,7 @@ def test_finished_run_says_how_to_train_longer_and_changes_nothing(whole_run, ca
     assert "this run is finished" in out
     assert "--epochs 8" in out
     assert "--model_save_name" in out
-    assert "best validation accuracy" in out
+    assert "Finished after 4 epochs: no more than --epochs 4. Kept: epoch " in out
     assert content() == before
 
 
@@ -411,7 +414,7 @@ def test_settings_that_affect_only_the_future_may_change(whole_run, tmp_path, ca
     config = run_in(tmp_path / "copy", whole_run, epochs=5, learning_rate=0.0005, patience=50, save_seconds=1)
     assert trainer.main(config) == 0
     changes = "epochs 5 (was 4), patience 50 (was 30), learning_rate 0.0005 (was 0.001)"
-    assert f"\nwith other settings than before: {changes}\n" in capsys.readouterr().out
+    assert f"\n           with other settings than before: {changes}\n" in capsys.readouterr().out
     assert trainer.main(config) == 0
     assert "other settings" not in capsys.readouterr().out  # they are remembered
     rates = [metrics["learning_rate"] for metrics in history(config.model_save_name)]
@@ -423,7 +426,7 @@ def test_settings_that_affect_only_the_future_may_change(whole_run, tmp_path, ca
 def test_settings_changed_after_the_end_of_a_run_are_remembered(whole_run, tmp_path, capsys):
     shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
     config = run_in(tmp_path / "copy", whole_run, unknown_rate=0.5, memory_gib=1)
-    for change in ("\nwith other settings than before: unknown_rate 0.5 (was 0.05)\n", ""):
+    for change in ("with other settings than before: unknown_rate 0.5 (was 0.05)\n", ""):
         assert trainer.main(config) == 0
         out = capsys.readouterr().out
         assert change in out if change else "other settings" not in out
@@ -483,8 +486,9 @@ def test_report_after_lost_best_weights_is_about_the_newest_ones(whole_run, tmp_
     out, err = capsys.readouterr()
     assert "best: the weights of the best epoch are gone" in err
     assert "validation pictures, after epoch 4:" in out
-    best_of = re.search(r"after epoch (\d) of 4(; its weights are lost, and those of epoch 4 were kept)?\n", out)
-    assert (best_of[1] == "4") != bool(best_of[2])
+    best = 1 + best_epoch(history(config.model_save_name))
+    lost = "" if best == 4 else f", since the weights of epoch {best} are lost"
+    assert f"Kept: epoch 4{lost}.\n" in out
     assert load_classifier(tmp_path / "copy").calibration is not None
 
 

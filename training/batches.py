@@ -14,7 +14,8 @@ from pictures.data_folder import read_stored
 from pictures.decoding import UnreadableImage
 from pictures.manifest import Picture, class_names
 from system.errors import UserError
-from system.terminal import printable, progress
+from system.progress import progress
+from system.terminal import printable
 from training.transforms import transform_batch
 
 _MAX_STEPS_PER_EXECUTION = 16  # steps between two returns to Python
@@ -87,7 +88,7 @@ def _decode_all(pictures: Sequence[Picture], config: PictureConfig) -> np.ndarra
     images = np.empty((len(pictures), *config.shape), np.uint8)
     failures = []
     # In one thread: nothing is decompressed, so several would wait for each other (the GIL) rather than for a core.
-    with progress(len(pictures), "reading", leave=False) as advance:
+    with progress(len(pictures), "reading") as advance:
         for image, picture in zip(images, pictures, strict=True):
             try:
                 image[:] = _read(picture, config)

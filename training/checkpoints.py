@@ -30,6 +30,7 @@ from network.model_config import MODEL_CONFIG, ModelConfig
 from network.state import by_path, load_state, state_of
 from system.errors import UserError
 from system.files import write_atomically
+from system.progress import status
 from system.terminal import printable
 
 # Of each epoch, in the history. Times are not among them: two runs with the same settings have equal checkpoints.
@@ -64,6 +65,11 @@ def best_epoch(history: History) -> int:
     return min(_most_accurate(history), key=lambda epoch: history[epoch]["val_loss"])
 
 
+def epochs_without_progress(history: History) -> int:
+    """Returns the number of epochs since the first one with the highest validation accuracy."""
+    return len(history) - 1 - _most_accurate(history)[0]
+
+
 def reached_limits(history: History, config: TrainConfig) -> dict[str, int]:
     """Returns the limits that end a run after these epochs, each with a value that lets it continue.
 
@@ -71,7 +77,7 @@ def reached_limits(history: History, config: TrainConfig) -> dict[str, int]:
     matter, whatever the limits were at that time.
     """
     reached = {}
-    if history and (without_progress := len(history) - 1 - _most_accurate(history)[0]) >= config.patience:
+    if history and (without_progress := epochs_without_progress(history)) >= config.patience:
         reached["patience"] = without_progress + config.patience
     if len(history) >= config.epochs:
         reached["epochs"] = len(history) + config.epochs
@@ -131,7 +137,7 @@ class CheckpointManager:
             "optimizer": by_path(model.optimizer.variables),
         }
         self._new_best: tuple[int, dict[str, np.ndarray]] | None = None  # step and weights that are not yet written
-        self._saved_step = -1
+        self.saved_step = -1  # the step of the newest checkpoint
 
     @property
     def step(self) -> int:
@@ -165,7 +171,7 @@ class CheckpointManager:
             )
         # With other settings it is saved again, even if no step follows, so that they are remembered.
         changed = self._model_config.to_json() != checkpoint.model_config.to_json()
-        self._saved_step = -1 if changed else checkpoint.step
+        self.saved_step = -1 if changed else checkpoint.step
         self._write_model_config(checkpoint.model_config)
 
     def _metric_sums_of(self, checkpoint: Checkpoint) -> list[np.ndarray]:
@@ -187,8 +193,11 @@ class CheckpointManager:
 
     def save(self) -> None:
         """Writes the best weights, if they are new, and the run; then deletes what is no longer needed."""
-        if self._saved_step == self.step:
-            return
+        if self.saved_step != self.step:
+            with status("saving ..."):
+                self._save()
+
+    def _save(self) -> None:
         if self._new_best:
             step, weights = self._new_best
             write_checkpoint(checkpoint_path(self.folder / BEST, step), weights, self._model_config)
@@ -198,7 +207,7 @@ class CheckpointManager:
         tensors["history"] = np.array(history).reshape(-1, len(METRICS))
         tensors["metric_sums"] = np.concatenate([np.zeros(0), *map(np.ravel, self.metric_sums)])
         write_checkpoint(checkpoint_path(self.folder, self.step), tensors, self._model_config)
-        self._saved_step = self.step
+        self.saved_step = self.step
         self._write_model_config(self._model_config)
         self._delete_old()
 

@@ -52,17 +52,17 @@ def need_of_run(model: keras.Model, config: TrainConfig, *, count: int) -> Need:
     return Need(int(memory), disk)
 
 
-def require_resources(model: keras.Model, config: TrainConfig, *, count: int) -> None:
-    """Prints what a run needs. The arguments are those of `need_of_run`.
+def require_resources(model: keras.Model, config: TrainConfig, *, count: int) -> str:
+    """Returns one line about what a run needs. The arguments are those of `need_of_run`.
 
     Raises:
         UserError: it is more than this machine has.
     """
     need = need_of_run(model, config, count=count)
     memory, disk = format_bytes(need.memory + used_memory()), format_bytes(need.disk)
-    print(f"needs about {memory} of memory and up to {disk} of disk for checkpoints")
     smaller = "use a smaller --height and --width"
     require_memory(need.memory, f"{smaller}, --batch_size or --memory_gib")
     folder = Path(config.model_save_name)
     stored = sum(path.stat().st_size for part in (folder, folder / BEST) for path in checkpoint_paths(part))
     require_disk(folder, need.disk - stored, f"free some, or {smaller}, or --max_to_keep")
+    return f"needs about {memory} of memory, up to {disk} of disk for checkpoints"

@@ -100,7 +100,7 @@ class TrainingRun:
         """It must have continued from the newest checkpoint."""
         if self.step is not None:
             found = re.search(r"continuing after epoch \d+, step (\d+)", process.stdout)
-            expect(found or "Epoch " not in process.stdout, f"started anew, though step {self.step} was saved")
+            expect(found or " epoch " not in process.stdout, f"started anew, though step {self.step} was saved")
             expect(not found or int(found[1]) == self.step, f"{found and found[0]}, not step {self.step}")
 
     def _check_lost_time(self) -> None:

@@ -1,4 +1,4 @@
-"""The numbers of a report, from hand-made predictions with known results, and the report as text."""
+"""The numbers of a report, from hand-made predictions with known results."""
 
 import json
 
@@ -12,31 +12,8 @@ from answers.evaluation import (
     class_metrics,
     confusion_matrix,
     evaluate,
-    format_report,
 )
-
-
-def report_on(answers: list[tuple], class_names=("ant", "bee"), unknown=()) -> dict:
-    """Returns the report on answers (path, true class, scores); `unknown` are the paths of those called unknown."""
-    predicted = np.array([np.argmax(scores) for *_, scores in answers])
-    predictions = Predictions(
-        predicted=predicted,
-        logits=np.zeros((len(answers), len(class_names)), np.float32),
-        scores=np.array([scores for *_, scores in answers], float),
-        unknown=np.array([name in unknown for name, *_ in answers]),
-    )
-    labels = np.array([class_names.index(true) for _, true, _ in answers])
-    paths = [name for name, *_ in answers]
-    return evaluate(Evaluation(class_names=class_names, paths=paths, labels=labels, predictions=predictions))
-
-
-FIVE = [
-    ("1.png", "ant", (0.9, 0.1)),
-    ("2.png", "ant", (0.8, 0.3)),
-    ("3.png", "ant", (0.35, 0.75)),
-    ("4.png", "bee", (0.2, 0.9)),
-    ("5.png", "bee", (0.95, 0.1)),
-]
+from tests.helpers.evaluations import FIVE, report_on
 
 
 def test_accuracy_is_the_fraction_of_correct_predictions():
@@ -147,98 +124,3 @@ def test_report_is_plain_json():
     report = report_on(answers, ("ant", "bee", "wasp"), unknown={"1.png"})
     assert report["classes"]["wasp"]["recall"] is None
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-
-
-# ---- as text ----
-
-
-def test_format_report_of_two_classes():
-    names = ("ant", "bee")
-    low, high = accuracy_interval(3, 5)
-    assert format_report(report_on(FIVE, names, unknown={"2.png"})).splitlines() == [
-        f"accuracy 0.6000: 3 of 5 correct, 95 % interval {low:.3f} to {high:.3f}",
-        "balanced accuracy 0.5833: the mean recall, in which all classes count equally",
-        "expected calibration error 0.340: mean difference between scores and the fraction of correct answers",
-        "called unknown: 1 of 5 (20.0%)",
-        "",
-        "class                precision    recall        F1   support",
-        "ant                      0.667     0.667     0.667         3",
-        "bee                      0.500     0.500     0.500         2",
-        "",
-        "true ↓  predicted →      ant     bee",
-        "ant                        2       1",
-        "bee                        1       1",
-        "",
-        "worst mistakes, highest score first:",
-        "5.png  is bee, predicted ant with 0.950",
-        "3.png  is ant, predicted bee with 0.750",
-    ]
-
-
-def test_format_report_shows_missing_values_as_dashes():
-    text = format_report(report_on([("1.png", "ant", (0.9, 0.1))]))
-    assert "ant                      1.000     1.000     1.000         1" in text.splitlines()
-    assert "bee                          -         -         -         0" in text.splitlines()
-    assert "mistakes" not in text
-
-
-def many(classes: int, mistakes: dict[tuple[int, int], int]) -> dict:
-    """Returns the report on a correct prediction of each class, and on mistakes {(true, predicted): how many}."""
-    names = [f"class {number:02d}" for number in range(classes)]
-    pairs = [(label, label) for label in range(classes)]
-    pairs += [pair for pair, count in mistakes.items() for _ in range(count)]
-    return report_on([("a.png", names[true], np.eye(classes)[predicted]) for true, predicted in pairs], names)
-
-
-def test_format_report_shows_the_whole_matrix_of_up_to_twelve_classes():
-    lines = format_report(many(12, {(3, 11): 5})).splitlines()
-    (head,) = (number for number, line in enumerate(lines) if line.startswith("true ↓  predicted →"))
-    assert lines[head].endswith(" ".join(f"class {number:02d}" for number in range(12)))
-    row = lines[head + 1 + 3]
-    assert row.startswith("class 03 ")
-    assert row.split()[2:] == ["0"] * 3 + ["1"] + ["0"] * 7 + ["5"]
-    assert "frequent" not in "\n".join(lines)
-
-
-def test_format_report_of_more_classes_lists_frequent_confusions():
-    lines = format_report(many(13, {(0, 12): 2, (12, 0): 7, (5, 6): 3})).splitlines()
-    start = lines.index("most frequent confusions:")
-    assert lines[start + 1 : start + 5] == [
-        "    7 × class 12 predicted as class 00",
-        "    3 × class 05 predicted as class 06",
-        "    2 × class 00 predicted as class 12",
-        "",
-    ]
-    assert "true ↓" not in "\n".join(lines)
-
-
-def test_format_report_lists_at_most_ten_confusions():
-    lines = format_report(many(13, {(0, number): number for number in range(1, 13)})).splitlines()
-    start = lines.index("most frequent confusions:")
-    assert lines[start + 1 : lines.index("", start)] == [
-        f"{number:>5} × class 00 predicted as class {number:02d}" for number in range(12, 2, -1)
-    ]
-
-
-def test_format_report_lists_equal_confusions_in_the_order_of_the_classes():
-    lines = format_report(many(20, {(number, 0): 2 for number in range(1, 20)})).splitlines()
-    start = lines.index("most frequent confusions:")
-    assert lines[start + 1 : lines.index("", start)] == [
-        f"    2 × class {number:02d} predicted as class 00" for number in range(1, 11)
-    ]
-
-
-def test_format_report_of_many_classes_without_mistakes_has_no_title():
-    text = format_report(many(13, {}))
-    assert "accuracy 1.0000: 13 of 13 correct" in text
-    assert not text.rstrip().endswith("most frequent confusions:")  # a title with nothing below it
-
-
-@pytest.mark.parametrize("classes", [2, 13])
-def test_format_report_escapes_control_characters_in_names(classes):
-    names = [f"b\x1b[2J\n{number:02d}" for number in range(classes)]
-    wrong = np.eye(classes)[1]
-    text = format_report(report_on([("a\x1b[31m\r.png", names[0], wrong)], names))
-    assert all(line.isprintable() for line in text.splitlines())
-    assert r"a\x1b[31m\r.png  is b\x1b[2J\n00, predicted b\x1b[2J\n01 with 1.000" in text.splitlines()
-    assert any(line.startswith(r"b\x1b[2J\n00 ") for line in text.splitlines())

@@ -4,52 +4,75 @@ from pathlib import Path
 
 from pictures.copy_names import copy_name
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, VALIDATION, Picture
-from pictures.report import print_reasons, report
+from pictures.report import describe_changes, print_reasons, print_table, print_totals
 
 
 def picture(name: str, **values) -> Picture:
     return Picture(**{"class_name": name[:3], "source": name, "path": f"rawdata/{name}", "status": KEPT} | values)
 
 
-def test_report_counts_the_pictures_of_each_class_and_the_changes(capsys):
-    copy = copy_name("ant/1.jpg", "0" * 64, 0)
-    excluded = copy_name("ant/3.jpg", "0" * 64, 0)
-    pictures = [
-        picture("bee/1.jpg", split=TRAIN),
-        picture("bee/2.jpg", split=VALIDATION),
-        picture("ant/1.jpg", split=TRAIN, sha256="new"),
-        picture("ant/2.jpg", split=TRAIN, shape="20x20x3"),
-        picture("ant/3.jpg", split=VALIDATION),
-        picture("ant/4.jpg", status=SKIPPED, reason="the file is empty"),
-        picture(copy, source="ant/1.jpg", split=TRAIN),
-        picture(excluded, source="ant/3.jpg", status=EXCLUDED, reason="its source is used for validation"),
+COPY = copy_name("ant/1.jpg", "0" * 64, 0)
+PICTURES = [
+    picture("bee/1.jpg", split=TRAIN),
+    picture("bee/2.jpg", split=VALIDATION),
+    picture("ant/1.jpg", split=TRAIN, sha256="new"),
+    picture("ant/2.jpg", split=TRAIN, shape="20x20x3"),
+    picture("ant/3.jpg", split=VALIDATION),
+    picture("ant/4.jpg", status=SKIPPED, reason="the file is empty"),
+    picture(COPY, source="ant/1.jpg", split=TRAIN),
+]
+EXCLUDED_COPY = picture(
+    copy_name("ant/3.jpg", "0" * 64, 0), source="ant/3.jpg", status=EXCLUDED, reason="its source is used for validation"
+)
+
+
+def test_print_table_counts_the_pictures_of_each_class(capsys):
+    print_table([*PICTURES, EXCLUDED_COPY])
+    assert capsys.readouterr().out.splitlines() == [
+        "class                   kept   train  valid.  copies skipped excluded",
+        "ant                        4       3       1       1       1        1",
+        "bee                        2       1       1       0       0        0",
     ]
+
+
+def test_print_totals_says_how_many_there_are_and_what_for(capsys):
+    print_totals(PICTURES, Path("a\tb"), "1 new")
+    print_totals([*PICTURES, EXCLUDED_COPY, picture(COPY, source="ant/1.jpg", split=TRAIN)], Path("images"))
+    assert capsys.readouterr().out.splitlines() == [
+        "a\\tb/      6 pictures, 2 classes: ant 4, bee 2 (1 new)",
+        "           4 to train, 2 to validate, 1 copy, 1 skipped",
+        "images/    7 pictures, 2 classes: ant 5, bee 2",
+        "           5 to train, 2 to validate, 2 copies, 1 skipped, 1 excluded",
+    ]
+
+
+def test_print_totals_names_up_to_six_classes_and_three_of_more(capsys):
+    rows = [picture(f"{number}/1.jpg", split=TRAIN) for number in range(100, 250)]
+    print_totals(rows[:6], Path("data"))
+    print_totals(rows, Path("data"))
+    of_six, _, of_many, _ = capsys.readouterr().out.splitlines()
+    assert of_six == "data/      6 pictures, 6 classes: 100 1, 101 1, 102 1, 103 1, 104 1, 105 1"
+    assert of_many == "data/      150 pictures, 150 classes: 100 1, 101 1, 102 1 and 147 more"
+
+
+def test_print_totals_does_not_count_a_class_without_usable_pictures(capsys):
+    print_totals([*PICTURES, picture("cat/1.jpg", status=SKIPPED, reason="the file is empty")], Path("data"))
+    assert capsys.readouterr().out.splitlines()[0] == "data/      6 pictures, 2 classes: ant 4, bee 2"
+
+
+def test_describe_changes_counts_what_differs_from_the_last_run():
+    one, other = picture("ant/1.jpg"), picture("ant/2.jpg")
     previous = [
         picture("ant/1.jpg", sha256="old"),
         picture("ant/2.jpg", shape="10x10x3"),
         picture("ant/3.jpg"),
         *(picture(f"old/{number}.jpg") for number in range(4)),
     ]
-    report(pictures, previous, Path("a\tb"))
-    assert capsys.readouterr().out.splitlines() == [
-        "class                   kept   train  valid.  copies skipped excluded",
-        "ant                        4       3       1       1       1        1",
-        "bee                        2       1       1       0       0        0",
-        "skipped rawdata/ant/4.jpg: the file is empty",
-        "a\\tb/: 6 pictures; 5 new, 2 changed, 4 removed",
-    ]
-
-
-def test_report_tells_of_changes_unless_there_are_none(capsys):
-    one, other = picture("ant/1.jpg"), picture("ant/2.jpg")
-    for pictures, previous, changes in [
-        ([one], [one], "nothing has changed"),
-        ([one, other], [one], "1 new, 0 changed, 0 removed"),
-        ([one], [picture("ant/1.jpg", sha256="old")], "0 new, 1 changed, 0 removed"),
-        ([one], [one, other], "0 new, 0 changed, 1 removed"),
-    ]:
-        report(pictures, previous, Path("data"))
-        assert capsys.readouterr().out.splitlines()[-1] == f"data/: {len(pictures)} pictures; {changes}"
+    assert describe_changes([*PICTURES, EXCLUDED_COPY], previous) == "5 new, 2 changed, 4 removed"
+    assert describe_changes([one], [one]) == "unchanged"
+    assert describe_changes([one, other], [one]) == "1 new"
+    assert describe_changes([one], [picture("ant/1.jpg", sha256="old")]) == "1 changed"
+    assert describe_changes([one], [one, other]) == "1 removed"
 
 
 def test_print_reasons_names_each_of_ten_files_but_three_of_more(capsys):

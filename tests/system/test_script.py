@@ -389,7 +389,7 @@ def test_run_script_works_in_other_programs_and_without_a_stream(stream, shown, 
     notebook.write_text(NOTEBOOK.format(stream=stream))
     tool = write_tool(
         tmp_path,
-        "from system.terminal import progress\n"
+        "from system.progress import progress\n"
         "def main(config):\n"
         "    with progress(1, 'working') as advance:\n"
         "        advance(1)\n"

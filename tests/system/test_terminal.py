@@ -1,21 +1,27 @@
-"""Progress of long work, and file names that any terminal can show."""
+"""What any terminal can show: file names, lines that fit it, symbols."""
 
 import io
 import os
-import re
+import subprocess
 import sys
 
 import pytest
 
-from system import terminal
 from system.terminal import (
+    can_redraw,
     is_terminal,
     keep_running_without_output,
     output_closed,
     output_error,
+    plural,
+    print_entry,
+    print_marked,
     printable,
-    progress,
+    wrapped,
 )
+from tests.helpers.pictures import ROOT
+from tests.helpers.processes import environment
+from tests.helpers.screens import Terminal
 
 
 @pytest.mark.parametrize(
@@ -39,38 +45,10 @@ def test_printable_takes_a_path_too(tmp_path):
     assert printable(tmp_path / "a\nb") == f"{tmp_path}{os.sep}a\\nb"
 
 
-def test_progress_of_long_work_in_a_log_is_one_line_at_a_time(capsys, monkeypatch):
-    monkeypatch.setattr(terminal, "_SECONDS_BETWEEN_LINES", 0)
-    with progress(3000, "preprocessing") as advance:
-        advance(1200)
-        advance(1800)
-    first, second = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"preprocessing: 1,200 of 3,000, [\d,]+ img/s, \d\d:\d\d left", first)
-    assert re.fullmatch(r"preprocessing: 3,000 of 3,000, [\d,]+ img/s, 00:00 left", second)
-
-
-def test_progress_of_quick_work_leaves_nothing_in_a_log(capsys):
-    with progress(3, "preprocessing") as advance:
-        advance(3)
-    assert capsys.readouterr() == ("", "")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def test_is_terminal_asks_the_stream_if_it_can():
     assert is_terminal(Terminal())
     for stream in (io.StringIO(), None, object()):  # a file, pythonw, a notebook
         assert not is_terminal(stream)
-
-
-def test_progress_needs_no_stream(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stderr", None)
-    with progress(3, "preprocessing") as advance:
-        advance(3)
-    assert capsys.readouterr() == ("", "")
 
 
 def test_output_is_complete_where_it_is_not_a_stream_of_the_process():
@@ -79,14 +57,84 @@ def test_output_is_complete_where_it_is_not_a_stream_of_the_process():
     assert (output_error(), output_closed()) == (None, False)
 
 
-@pytest.mark.parametrize("leave", [True, False])
-def test_progress_on_a_terminal_is_a_bar_that_stays_or_is_erased(leave, monkeypatch):
+def test_can_redraw_is_about_terminals_that_are_not_simple(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    assert can_redraw(Terminal()) and not can_redraw(io.StringIO())
+    monkeypatch.delenv("TERM")  # as on Windows
+    assert can_redraw(Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    assert not can_redraw(Terminal())
+
+
+def show_on_terminal(monkeypatch, columns: int) -> Terminal:
     screen = Terminal()
-    monkeypatch.setattr(sys, "stderr", screen)
-    with progress(30, "working", leave=leave) as advance:
-        for _ in range(30):
-            advance(1)
-    output = screen.getvalue()
-    assert "working:   0%" in output and "img/s]" in output
-    last = output.split("\r")[-1 if leave else -2]
-    assert ("30/30" in last and last.endswith("\n")) if leave else not last.strip()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    return screen
+
+
+def test_print_entry_breaks_lines_between_words_on_a_terminal(monkeypatch):
+    screen = show_on_terminal(monkeypatch, 30)
+    print_entry("data/", "240 pictures, 2 classes: well-known, other")
+    print_entry("a/long/label/", "and text")
+    assert screen.getvalue().splitlines() == [
+        "data/      240 pictures, 2",
+        "           classes:",
+        "           well-known, other",
+        "a/long/label/ and text",
+    ]
+
+
+def test_print_entry_writes_one_line_into_a_log(capsys):
+    print_entry("data/", "word " * 30 + "end")
+    print_entry("", "more")
+    assert capsys.readouterr().out == f"data/      {'word ' * 30}end\n           more\n"
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(10, 1), (9, 2)])
+def test_wrapped_uses_the_whole_width(columns, lines, monkeypatch):
+    show_on_terminal(monkeypatch, columns)
+    assert wrapped("four words").count("\n") == lines - 1
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (12000, "12,000 epochs")])
+def test_plural_is_used_for_all_numbers_but_one(count, text):
+    assert plural(count, "epoch") == text
+
+
+def test_print_marked_has_a_green_mark_on_a_terminal(monkeypatch):
+    screen = show_on_terminal(monkeypatch, 20)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_marked("a line that is longer  ", "best")
+    assert screen.getvalue() == "a line that is longer  \x1b[32mbest\x1b[0m\n"
+
+
+@pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
+def test_print_marked_has_no_color_if_it_is_not_wanted(name, monkeypatch):
+    screen = show_on_terminal(monkeypatch, 20)
+    monkeypatch.setenv(name, "dumb")
+    print_marked("a line  ", "best")
+    assert screen.getvalue() == "a line  best\n"
+
+
+def test_print_marked_is_plain_in_a_log(capsys):
+    print_marked("a line  ", "")
+    assert capsys.readouterr().out == "a line\n"
+
+
+def test_symbols_that_an_encoding_lacks_are_replaced_and_letters_escaped(tmp_path):
+    code = (
+        "from system.terminal import keep_running_without_output\n"
+        "keep_running_without_output()\n"
+        "print('███▏ 3 × 4 → 5 é 猫 … \\udce9')\n"
+    )
+    for encoding, shown in (
+        ("ascii", r"### 3 x 4 > 5 \xe9 \u732b ... \udce9"),
+        ("latin-1", r"### 3 × 4 > 5 é \u732b ... \udce9"),
+        ("utf-8", r"███▏ 3 × 4 → 5 é 猫 … \udce9"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment(PYTHONIOENCODING=encoding), capture_output=True
+        )
+        assert done.stdout.decode(encoding).rstrip() == shown, done.stderr

@@ -1,0 +1,125 @@
+"""What the terminal shows of a training run: the network, a row for each epoch, a bar for the current one, the end."""
+
+import contextlib
+import math
+import sys
+import time
+
+from config import TrainConfig
+from network.backend import keras
+from system.progress import format_seconds, live_bar
+from system.terminal import can_redraw, plural, print_marked, printable
+from training.checkpoints import CheckpointManager, History, best_epoch, epochs_without_progress, reached_limits
+
+_HEAD = (
+    f"{'epoch':>6}{'training':>12}{'validation':>18}",
+    f"{'':>6}{'cost':>7}{'accuracy':>9}{'cost':>8}{'accuracy':>9}{'img/s':>8}{'time':>8}",
+)
+
+
+def describe_network(model: keras.Model) -> str:
+    """Returns one line about the layers of a network that have weights to learn, and their number."""
+    convolutions = sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    connected = sum(isinstance(layer, keras.layers.Dense) for layer in model.layers)
+    count = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    weights = f"{count / 1e6:.1f} million" if count >= 1e6 else f"{count:,}"
+    layers = f"{plural(convolutions, 'convolution')}, {plural(connected, 'fully connected layer')}"
+    return f"{layers}, {weights} weights"
+
+
+def describe_run(config: TrainConfig) -> str:
+    """Returns one line about where a run is saved, and when it ends."""
+    limits = f"up to {plural(config.epochs, 'epoch')}, {config.patience:,} without a better one"
+    return f"{printable(config.model_save_name)}/: {limits}; Ctrl-C saves"
+
+
+def format_end(history: History, config: TrainConfig, *, trained: int, seconds: float) -> str:
+    """Returns one line about the end of a run, of which this process has trained so many epochs, in these seconds."""
+    now = "" if trained == len(history) else f", {trained:,} of them now,"
+    took = f"{now} in {format_seconds(seconds)}" if trained else ""
+    reasons = {
+        "patience": f"{epochs_without_progress(history):,} without a better one",
+        "epochs": f"no more than --epochs {config.epochs}",
+    }
+    why = " and ".join(reasons[limit] for limit in reached_limits(history, config))
+    return f"Finished after {plural(len(history), 'epoch')}{took}: {why}."
+
+
+class EpochTable(keras.callbacks.Callback):
+    """Prints a row for each epoch. On a terminal there is a bar below, with the time left until the limit `epochs`.
+
+    It follows `SaveCheckpoints` in the list of callbacks, since a row says what was saved. Keras's own output wraps on
+    80 columns and does not know which epoch is the best one.
+    """
+
+    def __init__(self, checkpoints: CheckpointManager, config: TrainConfig, *, steps_per_epoch: int) -> None:
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._config = config
+        self._steps_per_epoch = steps_per_epoch
+        self._saved_step = checkpoints.saved_step
+        self._bar = None
+        self._pace = "starting ..."
+        self._bars = contextlib.ExitStack()
+        self._start = 0.0  # of the first epoch of this process
+        self._first = 0.0, 0  # time and step when the graph had returned for the first time: it is compiled
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._start:
+            self._start = time.monotonic()
+            print("", *_HEAD, sep="\n", flush=True)
+        stream = sys.stdout if can_redraw(sys.stdout) else None
+        self._bar = self._bars.enter_context(live_bar(stream, self._steps_per_epoch, f"{epoch + 1:6}", self._pace))
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self._checkpoints.step
+        self._first = self._first if self._first[1] else (time.monotonic(), step)
+        if self._bar:
+            done = self._steps_per_epoch - self.params["steps"] + batch + 1
+            self._pace = f"{logs['images_per_second']:,} img/s{self._time_left(step)}"
+            self._bar.update(done, self._pace)
+
+    def _time_left(self, step: int) -> str:
+        """Returns the longest time that the run may take, at the pace of this process; it may end earlier."""
+        first_time, first_step = self._first
+        if step == first_step:
+            return ""
+        pace = (time.monotonic() - first_time) / (step - first_step)
+        left = (self._config.epochs * self._steps_per_epoch - step) * pace
+        return f"  at most {format_seconds(left)} left"
+
+    def on_test_begin(self, logs=None):
+        if self._bar:
+            self._bar.show("validating ...")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.close()
+        print_marked(f"{format_row(epoch + 1, logs, time.monotonic() - self._start)}  ", self._remark())
+        self._saved_step = self._checkpoints.saved_step
+
+    def _remark(self) -> str:
+        """Returns whether the epoch is the best, how many there were without a better one, and whether it is saved."""
+        history = self._checkpoints.history
+        is_best = best_epoch(history) == len(history) - 1
+        count = epochs_without_progress(history)
+        # What was saved in the middle of the best epoch does not have it yet.
+        saved_step = self._checkpoints.saved_step
+        is_saved = saved_step == self._checkpoints.step or (saved_step != self._saved_step and not is_best)
+        remarks = {"best": is_best, f"{count} of {self._config.patience}": count, "saved": is_saved}
+        return ", ".join(remark for remark, applies in remarks.items() if applies)
+
+    def close(self) -> None:
+        """Erases the bar."""
+        self._bar = None
+        self._bars.close()
+
+
+def format_row(epoch: int, metrics: dict[str, float], seconds: float) -> str:
+    """Returns the metrics of an epoch as columns below the head of the table."""
+    cells = [f"{epoch:6}"]
+    for prefix, width in (("", 7), ("val_", 8)):
+        cost = metrics[f"{prefix}loss"]
+        cells.append(f"{f'{cost:.3f}' if cost < 1000 else f'{cost:.0e}':>{width}}")
+        cells.append(f"{metrics[f'{prefix}accuracy']:>9.1%}".replace("%", " %")[1:])
+    cells.append(f"{metrics['images_per_second']:>8,.0f}{format_seconds(seconds):>8}")
+    return "".join(cells)

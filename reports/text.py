@@ -1,0 +1,122 @@
+"""What is said at the end of a run and of an evaluation: plain text for a terminal of 80 columns and for report.txt."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.cells import cell_len, set_cell_size
+
+from system.terminal import plural, printable
+
+_COLUMNS = 80
+_BAR = 20  # letters of a recall of 1
+_MAX_NAME = 22  # letters of a class in the first column of a table
+_MAX_MATRIX = 12  # classes up to which the whole confusion matrix is shown
+_MAX_CONFUSIONS = 10  # that are shown of more classes
+
+
+def format_report(report: dict, *, max_classes: int | None = None, max_mistakes: int | None = None) -> str:
+    """Returns the report of an evaluation as lines.
+
+    Args:
+        report: as from `evaluate`.
+        max_classes: if there are more, so many are shown, those with the lowest recall.
+        max_mistakes: so many are shown, of those that the report has.
+    """
+    parts = [
+        _format_figures(report),
+        _format_classes(report["classes"], max_classes),
+        _format_confusions(report),
+        _format_mistakes(report, max_mistakes),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _format_figures(report: dict) -> list[str]:
+    count, unknown, accuracy = report["pictures"], report["unknown"], report["accuracy"]
+    low, high = report["accuracy_interval_95"]
+    interval = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    rows = [("accuracy", accuracy, f"{report['correct']:,} of {plural(count, 'picture')}; {interval}")]
+    if abs(report["balanced_accuracy"] - accuracy) >= 0.0005:
+        rows.append(("balanced accuracy", report["balanced_accuracy"], "mean recall: all classes count equally"))
+    error = report["expected_calibration_error"]
+    rows.append(("calibration error", error, "mean difference between score and fraction correct"))
+    rows.append(("called unknown", unknown / count, f"{unknown:,} of {plural(count, 'picture')}"))
+    return [f"{name:<18} {100 * value:>5.1f} %  {text}" for name, value, text in rows]
+
+
+def _format_classes(classes: dict[str, dict], max_classes: int | None) -> list[str]:
+    """Returns a table with the precision, the recall, F1 and the pictures of each class, and a bar for its recall."""
+    rows, left = list(classes.items()), 0
+    if max_classes and len(rows) > max_classes:
+        rows.sort(key=lambda item: (item[1]["recall"] is None, item[1]["recall"] or 0))
+        rows, left = rows[:max_classes], len(rows) - max_classes
+    width = _width_of_names([name for name, _ in rows], least=len("class"))
+    lines = [f"{'class':<{width}}  {'precision':>9}  {'recall':>6}  {'F1':>5}  {'pictures':>8}"]
+    for name, row in rows:
+        precision, recall, f1 = (
+            "-" if row[key] is None else f"{row[key]:.3f}" for key in ("precision", "recall", "f1")
+        )
+        cells = f"{precision:>9}  {recall:>6}  {f1:>5}  {row['support']:>8,}"
+        lines.append(f"{_cell(name, width)}  {cells}  {_bar(row['recall'] or 0)}".rstrip())
+    if left:
+        lines.append(f"and {left:,} more classes, whose recall is not lower")
+    return lines
+
+
+def _bar(fraction: float) -> str:
+    """Returns a bar of up to 20 letters, in steps of an eighth of a letter."""
+    whole, eighths = divmod(round(fraction * _BAR * 8), 8)
+    return "█" * whole + " ▏▎▍▌▋▊▉"[eighths].strip()
+
+
+def _width_of_names(names: Sequence[str], *, least: int) -> int:
+    return min(_MAX_NAME, max(least, *(cell_len(printable(name)) for name in names)))
+
+
+def _cell(name: str, width: int) -> str:
+    """Returns a name that takes this width on a terminal, where some letters are two columns wide."""
+    name = printable(name)
+    return set_cell_size(name if cell_len(name) <= width else f"{set_cell_size(name, width - 1)}…", width)
+
+
+def _format_confusions(report: dict) -> list[str]:
+    """Returns the confusion matrix or, if there are many classes, its largest entries."""
+    matrix = np.array(report["confusion_matrix"])
+    names = list(report["classes"])
+    if len(names) <= _MAX_MATRIX:
+        return _format_matrix(matrix, names)
+    mistakes = matrix * (1 - np.eye(len(names), dtype=int))
+    largest = np.argsort(-mistakes, axis=None, kind="stable")[:_MAX_CONFUSIONS]
+    pairs = [divmod(int(index), len(names)) for index in largest if mistakes.flat[index]]
+    title = ["most frequent confusions:"] if pairs else []
+    rows = (f"{mistakes[i, j]:>5} × {printable(names[i])} predicted as {printable(names[j])}" for i, j in pairs)
+    return [*title, *rows]
+
+
+def _format_matrix(matrix: np.ndarray, names: Sequence[str]) -> list[str]:
+    corner = "true ↓  predicted →"
+    first = _width_of_names(names, least=len(corner))
+    longest = max(cell_len(printable(name)) for name in names)
+    room = (_COLUMNS - first) // len(names) - 2
+    width = max(len(str(matrix.max())), min(longest, room))
+    head = "".join(f"  {_right(name, width)}" for name in names)
+    rows = ("".join(f"  {count:>{width}}" for count in row) for row in matrix)
+    return [f"{corner:<{first}}{head}", *(f"{_cell(name, first)}{row}" for name, row in zip(names, rows, strict=True))]
+
+
+def _right(name: str, width: int) -> str:
+    """Returns the same as `_cell`, aligned to the right."""
+    cell = _cell(name, width).rstrip()
+    return " " * (width - cell_len(cell)) + cell
+
+
+def _format_mistakes(report: dict, max_mistakes: int | None) -> list[str]:
+    mistakes, count = report["worst_mistakes"][:max_mistakes], report["pictures"] - report["correct"]
+    if not mistakes:
+        return []
+    worst = f"the {len(mistakes)} worst" if len(mistakes) > 1 else "the worst"
+    lines = [f"{worst} of {count:,} mistakes:" if len(mistakes) < count else "mistakes, highest score first:"]
+    for mistake in mistakes:
+        picture, true_class, predicted = (printable(mistake[key]) for key in ("picture", "true_class", "predicted"))
+        lines.append(f"{picture}  is {true_class}, predicted {predicted} with {mistake['score']:.3f}")
+    return lines
