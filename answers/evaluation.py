@@ -74,6 +74,11 @@ class Evaluation:
         wrong = np.flatnonzero(~self.correct)
         return wrong[np.argsort(-self.top_scores[wrong], kind="stable")]
 
+    def example(self, *, true: int, predicted: int) -> int | None:
+        """Returns the index of the picture of a class that is predicted as a class with the highest score, if any."""
+        indices = np.flatnonzero((self.labels == true) & (self.predictions.predicted == predicted))
+        return int(indices[self.top_scores[indices].argmax()]) if len(indices) else None
+
 
 def evaluate(evaluation: Evaluation) -> dict:
     """Returns a report, ready for JSON. Pictures called unknown are counted in all other numbers too.
@@ -111,6 +116,13 @@ def evaluate(evaluation: Evaluation) -> dict:
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
     """Returns int (classes, classes): how many pictures of the class of a row were predicted as that of a column."""
     return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def largest_confusions(matrix: np.ndarray, limit: int) -> list[tuple[int, int]]:
+    """Returns the pairs of true and predicted class that are confused most often, at most `limit`."""
+    mistakes = matrix * (1 - np.eye(len(matrix), dtype=int))
+    largest = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
+    return [divmod(int(index), len(matrix)) for index in largest if mistakes.flat[index]]
 
 
 def class_metrics(matrix: np.ndarray) -> list[dict]:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from answers.classifier import Classifier
-from answers.evaluation import Evaluation
+from answers.evaluation import Evaluation, largest_confusions
 from answers.explain import grad_cam, overlay
 from answers.label_errors import label_errors
 from pictures.duplicates import mixed_groups, same_photos
@@ -86,25 +86,16 @@ def confusions(evaluation: Evaluation, image_of: ImageOf) -> list[dict]:
 
     The other picture is the one of the predicted class that is predicted correctly with the highest score, if any is.
     """
-    mistakes = evaluation.confusion_matrix * (1 - np.eye(len(evaluation.class_names), dtype=int))
-    largest = np.argsort(-mistakes, axis=None, kind="stable")[:MAX_CONFUSIONS]
-    pairs = [divmod(int(index), len(mistakes)) for index in largest if mistakes.flat[index]]
-    labels, predicted = evaluation.labels, evaluation.predictions.predicted
-
-    def best(chosen: np.ndarray) -> int | None:
-        indices = np.flatnonzero(chosen)
-        return int(indices[evaluation.top_scores[indices].argmax()]) if len(indices) else None
-
-    found = []
-    for true, other in pairs:
-        wrong = best((labels == true) & (predicted == other))
-        typical = best((labels == other) & (predicted == other))
+    matrix, found = evaluation.confusion_matrix, []
+    for true, other in largest_confusions(matrix, MAX_CONFUSIONS):
+        wrong = evaluation.example(true=true, predicted=other)
+        typical = evaluation.example(true=other, predicted=other)
         found.append(
             {
                 "true": evaluation.class_names[true],
                 "predicted": evaluation.class_names[other],
-                "count": int(mistakes[true, other]),
-                "support": int(evaluation.confusion_matrix[true].sum()),
+                "count": int(matrix[true, other]),
+                "support": int(matrix[true].sum()),
                 "image": _uri(image_of(wrong)),
                 "typical": "" if typical is None else _uri(image_of(typical)),
             }

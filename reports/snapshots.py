@@ -7,7 +7,7 @@ import numpy as np
 from tensorboard.plugins.pr_curve import summary as pr_curves
 
 from answers.classifier import Classifier
-from answers.evaluation import Evaluation
+from answers.evaluation import Evaluation, largest_confusions
 from answers.explain import grad_cam, overlay
 from answers.label_errors import label_errors
 from network.backend import keras, tf
@@ -22,6 +22,7 @@ CONFUSION = "pictures/confusion"  # it is in every snapshot
 _FINAL = "precision and recall"
 _MAX_MATRIX = 20  # classes up to which the whole confusion matrix is legible
 _ROWS = 4  # of a sheet, at most
+_NOTHING = np.full((1, 1, 3), 255, np.uint8)  # where there is no picture
 _MAX_WEIGHTS = 100_000  # of a layer, in its histogram
 
 
@@ -100,23 +101,19 @@ def _write_confusions(run: Run, evaluation: Evaluation) -> None:
         )
         tf.summary.image(CONFUSION, confusion_image(matrix, names)[None], description=description)
         return
-    predicted, labels = evaluation.predictions.predicted, evaluation.labels
-    mistakes = matrix * (1 - np.eye(len(names), dtype=int))
-    largest = np.argsort(-mistakes, axis=None, kind="stable")[: _ROWS * COLUMNS // 2]
     tiles = []
-    for true, wrong in (divmod(int(index), len(names)) for index in largest if mistakes.flat[index]):
-        first = np.flatnonzero((labels == true) & (predicted == wrong))[0]
-        example = np.flatnonzero(labels == wrong)[0]
-        captions = [f"is {drawable_class(true, names)}"], [f"{mistakes[true, wrong]} x {drawable_class(wrong, names)}"]
-        tiles += [
-            Tile(run.validation.images[index : index + 1][0], caption, is_wrong)
-            for index, caption, is_wrong in zip((first, example), captions, (True, False), strict=True)
-        ]
+    for true, other in largest_confusions(matrix, _ROWS * COLUMNS // 2):
+        examples = evaluation.example(true=true, predicted=other), evaluation.example(true=other, predicted=other)
+        captions = f"is {drawable_class(true, names)}", f"{matrix[true, other]} x {drawable_class(other, names)}"
+        for index, caption, is_wrong in zip(examples, captions, (True, False), strict=True):
+            image = _NOTHING if index is None else run.validation.images[index : index + 1][0]
+            tiles.append(Tile(image, [caption], is_wrong))
     _write_sheet(
         "confusion",
         tiles,
         "The most frequent confusions. Left: a validation picture that is predicted wrongly, with its true class. "
-        "Right: a picture of the class that it is predicted as, and how many pictures of the left class are.",
+        "Right: the class that it is predicted as, with a picture that is predicted correctly if there is one, and how "
+        "many pictures of the left class are predicted as it.",
     )
 
 

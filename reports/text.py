@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 
+from answers.evaluation import largest_confusions
 from system.terminal import plural, printable
 
 _COLUMNS = 80
@@ -85,11 +86,9 @@ def _format_confusions(report: dict) -> list[str]:
     names = list(report["classes"])
     if len(names) <= _MAX_MATRIX:
         return _format_matrix(matrix, names)
-    mistakes = matrix * (1 - np.eye(len(names), dtype=int))
-    largest = np.argsort(-mistakes, axis=None, kind="stable")[:_MAX_CONFUSIONS]
-    pairs = [divmod(int(index), len(names)) for index in largest if mistakes.flat[index]]
+    pairs = largest_confusions(matrix, _MAX_CONFUSIONS)
     title = ["most frequent confusions:"] if pairs else []
-    rows = (f"{mistakes[i, j]:>5} × {printable(names[i])} predicted as {printable(names[j])}" for i, j in pairs)
+    rows = (f"{matrix[i, j]:>5} × {printable(names[i])} predicted as {printable(names[j])}" for i, j in pairs)
     return [*title, *rows]
 
 

@@ -12,6 +12,7 @@ from answers.evaluation import (
     class_metrics,
     confusion_matrix,
     evaluate,
+    largest_confusions,
 )
 from tests.helpers.evaluations import FIVE, report_on
 
@@ -124,3 +125,25 @@ def test_report_is_plain_json():
     report = report_on(answers, ("ant", "bee", "wasp"), unknown={"1.png"})
     assert report["classes"]["wasp"]["recall"] is None
     assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+# ---- which pictures to show ----
+
+
+def test_largest_confusions_are_mistakes_only_the_most_frequent_first():
+    matrix = np.array([[9, 2, 0], [3, 9, 0], [2, 0, 9]])
+    assert largest_confusions(matrix, 9) == [(1, 0), (0, 1), (2, 0)]
+    assert largest_confusions(matrix, 2) == [(1, 0), (0, 1)]
+    assert largest_confusions(np.diag([5, 5]), 9) == []
+
+
+def test_example_is_the_picture_with_the_highest_score():
+    scores = np.array([[0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.1, 0.9]])
+    predicted = scores.argmax(axis=1)
+    given = Predictions(predicted, np.zeros((4, 2), np.float32), scores, np.zeros(4, bool))
+    evaluation = Evaluation(
+        class_names=["ant", "bee"], paths=["?"] * 4, labels=np.array([0, 0, 0, 1]), predictions=given
+    )
+    assert evaluation.example(true=0, predicted=1) == 2
+    assert evaluation.example(true=1, predicted=1) == 3
+    assert evaluation.example(true=1, predicted=0) is None
