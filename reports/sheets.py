@@ -5,6 +5,7 @@ Matplotlib was considered: it would add 30 MB, to place small pictures in a grid
 
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -125,6 +126,7 @@ def _square(image: np.ndarray, side: int = TILE) -> Image.Image:
     return picture.resize((side, side), Image.Resampling.LANCZOS)
 
 
+@lru_cache  # Pillow parses it each time
 def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 

@@ -142,15 +142,14 @@ class TensorBoard(keras.callbacks.Callback):
     def _add_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         self._add_metrics(epoch, metrics)
         with self._writers[TRAIN].as_default():
-            summaries.write_scalar(SPEED, metrics[SPEED], step=epoch + 1)
+            summaries.write_scalars([(SPEED, metrics[SPEED], epoch + 1)])
         self._flush()
 
     def _add_metrics(self, epoch: int, metrics: dict[str, float]) -> None:
         history = [*self._history[:epoch], metrics]
         for log, scalars in summaries.scalars(history).items():
             with self._writers[log].as_default():
-                for tag, value, step in scalars:
-                    summaries.write_scalar(tag, value, step=step)
+                summaries.write_scalars(scalars)
 
     def _add_snapshot(self, step: int) -> None:
         run = self._run
