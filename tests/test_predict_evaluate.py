@@ -352,8 +352,8 @@ def test_html_is_a_report_with_pictures(ask, labeled):
     code, out, err = ask(evaluate="labeled", html="deep/report.html")
     assert (code, len(err)) == (1, 1)
     page = Page(Path("deep/report.html").read_text(encoding="utf-8"))
-    correct = out[0].split(": ")[1].partition(",")[0]  # "8 of 11 correct"
-    assert f"{correct}; 95 % interval" in page.text
+    correct = out[0].split("%  ")[1].partition(" pictures")[0]  # 8 of 11
+    assert f"{correct} correct; 95 % interval" in page.text
     assert "python predict.py --model_save_name" in page.text and "--evaluate labeled" in page.text
     assert "--html deep" not in page.text  # it would be refused the second time
     assert "skipped: the file is empty labeled/ant/empty.png" in page.text
