@@ -82,8 +82,9 @@ class Board:
         "hparams": "tf-hparams-dashboard",
         "text": "tf-text-dashboard",
     }
-    # Groups of cards that are folded, all but the first two: in Time Series, and elsewhere.
-    _FOLDED: ClassVar = ".expand-group-icon [svgicon^=expand_more]", "button.heading:not([open-button])"
+    # Groups of cards, and those that are folded, which are all but the first two: in Time Series, and elsewhere.
+    _GROUPS = "button.group-toolbar, button.heading"
+    _FOLDED = "button.group-toolbar:has([svgicon^=expand_more]), button.heading:not([open-button])"
 
     def __init__(self, watched: Watched, url: str) -> None:
         self.watched = watched
@@ -97,9 +98,9 @@ class Board:
             return self.page.frame_locator("iframe").frame_locator("iframe").locator("body")
         content = self.page.locator(self._ELEMENTS[tab])
         content.wait_for()
-        self.page.wait_for_load_state("networkidle")
-        for folded in map(content.locator, self._FOLDED):
-            while folded.count():
+        if tab not in ("graphs", "hparams"):
+            content.locator(self._GROUPS).first.wait_for()
+            while (folded := content.locator(self._FOLDED)).count():
                 folded.first.click()
         return content
 
