@@ -22,6 +22,7 @@ from tests.helpers.processes import wait_until
 from tests.helpers.tensorboard import Board, Served, serving, tabs_of
 
 PINNED = ("accuracy", "cost")
+IMAGES = "confusion|mistakes|training"
 MARGIN = 8  # pixels around a picture
 SETTLE = 1500  # milliseconds until charts and graphs have stopped moving
 
@@ -47,19 +48,22 @@ def tensorboard_pictures(browser: Browser, served: Served) -> Iterator[tuple[str
     query = urllib.parse.urlencode({"smoothing": 0, "pinnedCards": pinned, "runColorGroup": "regex:(train|validation)"})
     watched = Watched(browser, f"{served.url}/?{query}#timeseries", viewport={"width": 1150, "height": 900})
     page = watched.page
-    page.locator("metrics-dashboard-right-pane button[aria-label*=lose]").click()
-    yield "tensorboard-time-series", picture_of(page.locator("metrics-pinned-view"))
+    page.get_by_role("button", name="Settings").first.click()  # closes them
+    yield "tensorboard-time-series", picture_of(page.locator("metrics-pinned-view card-view"))
 
     board = Board(Watched(browser, served.url, viewport={"width": 1500, "height": 2000}), served.url)
-    yield "tensorboard-images", picture_of(board.open("images").locator("tf-image-loader"))
+    images = board.open("images")
+    images.locator("tf-tag-filterer input").fill(IMAGES)
+    found = images.locator("tf-category-paginated-view").first  # before the groups
+    yield "tensorboard-images", picture_of(found.locator("tf-image-loader"))
     board.page.set_viewport_size({"width": 1100, "height": 900})
     yield "tensorboard-graph", picture_of(board.open("graphs").locator("tf-graph-scene #root"))
 
 
 def report_picture(browser: Browser, run: Path) -> Image.Image:
-    """Returns the top of the report."""
-    page = Watched(browser, (run / "report.html").as_uri(), viewport={"width": 1100, "height": 1000}).page
-    return picture_of(page.locator("body"))
+    """Returns the report, up to the curves of the training."""
+    page = Watched(browser, (run / "report.html").as_uri(), viewport={"width": 1100, "height": 2000}).page
+    return picture_of(page.locator("header, #training"))
 
 
 def picture_of(elements: Locator) -> Image.Image:

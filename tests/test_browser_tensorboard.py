@@ -100,6 +100,7 @@ def test_graph_reads_from_the_input_to_the_magnitudes(board):
     scene = board.open("graphs").locator("tf-graph-scene")
     labels = scene.locator(".nodelabel")
     expect(labels).to_have_count(len(GRAPH))
+    scene.locator("[data-name=input] > .nodeshape").hover()  # when it has stopped moving
     upwards = sorted(labels.all(), key=lambda label: -label.bounding_box()["y"])
     assert [label.locator("title").text_content() for label in upwards] == GRAPH
 

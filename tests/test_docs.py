@@ -107,7 +107,7 @@ def test_continuous_integration_runs_the_test_command_and_the_linters():
     (test_command,) = (line for block in blocks(PATHS[0], "sh") for line in block if "pytest" in line)
     steps = [line for line in (ROOT / ".ci/run").read_text().splitlines() if not line.startswith(("#", "set ", "cd "))]
     tools = [".venv/bin/ruff check", ".venv/bin/ruff format --check", ".venv/bin/mypy", ".venv/bin/tach check"]
-    assert steps == [test_command, *tools]
+    assert steps == [".ci/install_browser", test_command, *tools]
 
 
 def test_powershell_has_the_same_steps_as_the_shell():
