@@ -100,6 +100,7 @@ def test_graph_reads_from_the_input_to_the_magnitudes(board):
     scene = board.open("graphs").locator("tf-graph-scene")
     labels = scene.locator(".nodelabel")
     expect(labels).to_have_count(len(GRAPH))
+    scene.locator("[data-name=input] > .nodeshape").hover()  # when it has stopped moving
     upwards = sorted(labels.all(), key=lambda label: -label.bounding_box()["y"])
     assert [label.locator("title").text_content() for label in upwards] == GRAPH
 
@@ -150,6 +151,6 @@ def test_text_names_classes_as_their_folders(board):
 
 def test_text_lists_settings_and_the_command(board):
     settings = board.open("text").locator("tf-text-loader").nth(1)
-    row = settings.locator("tr", has_text="height")
+    row = settings.locator("tr", has=board.page.locator("td", has_text=re.compile("^height$")))
     expect(row.locator("td")).to_have_text(["height", "32", "100"])
     expect(settings).to_contain_text("python trainer.py")
