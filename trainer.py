@@ -13,11 +13,11 @@ if __name__ == "__main__":  # before the imports, which take seconds
     start_script()
 
 import contextlib
-import shlex
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +27,33 @@ from answers.evaluation import Evaluation, evaluate
 from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import is_checkpoint_name, require_own_folder
+from network.checkpoint_file import Checkpoint, is_checkpoint_name, require_own_folder
 from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, changed_settings, require_same
 from pictures.folders import find_classes, picture_files
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept
 from pictures.split import fingerprint
 from preprocessing import prepare_data
-from reports.console import EpochTable, describe_network, describe_run, format_end
+from reports.console import (
+    EpochTable,
+    describe_network,
+    describe_run,
+    format_end,
+    how_to_train_longer,
+    print_next_commands,
+)
 from reports.report_files import HTML_REPORT, JSON_REPORT, write_run_report
 from reports.run import Run
 from reports.tensorboard import TensorBoard
-from reports.text import format_report
+from reports.text import format_run_report
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.progress import status
 from system.script import run_script
 from system.startup import STOP_SIGNALS, handle_signal
-from system.terminal import plural, print_entry, printable, wrapped
+from system.terminal import print_entry, printable, wrapped
 from training.batches import (
-    Samples,
     batch_indices,
     class_weights,
     epoch_steps,
@@ -87,85 +93,40 @@ def main(config: TrainConfig) -> int:
 
 
 def train(folder: Path, config: TrainConfig) -> int:
-    """Runs a training, from the pictures to the report, with its checkpoints in `folder`; returns the exit code."""
+    """Runs a training, from the pictures to the reports, with its checkpoints in `folder`; returns the exit code."""
     with status("preparing ..."):
         if latest := latest_checkpoint(folder):
             require_same(folder, latest.model_config, config)  # before data/ is changed
         device = configure_device(config.precision)
         needs = require_resources_for(config)
-    rows = prepare_data(config)
-    pictures = kept(rows)
+    manifest = prepare_data(config)
     close_idle_workers()
     print_entry("device", device)
     print_entry("", needs)
-    training = [picture for picture in pictures if picture.split == TRAIN]
-    validating = [picture for picture in pictures if picture.split == VALIDATION]
-    require_batch_size(config.batch_size, count=len(training))
-    model_config = ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
-    if latest:
-        require_same(folder, latest.model_config, model_config)
-    train_samples, validation_samples = load_samples(training, validating, config)
-    run = Run(
-        config=config,
-        model_config=model_config,
-        pictures=rows,
-        training=training,
-        validating=validating,
-        train=train_samples,
-        validation=validation_samples,
-    )
+    run = load_run(manifest, latest, config, device=device)
 
     keras.utils.set_random_seed(config.seed)
-    model = generate_model(model_config)
+    model = generate_model(run.model_config)
     print_entry("network", describe_network(model))
     if config.summary:
         model.summary()
-    compile_model(model, config, count=len(training))
-    checkpoints = CheckpointManager(folder, model, model_config, max_to_keep=config.max_to_keep)
+    compile_model(model, config, count=len(run.training))
     print_entry("run", describe_run(config))
-    if latest:
-        checkpoints.restore(latest)
-        model.optimizer.learning_rate = config.learning_rate
-        print_entry("", f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
-        if changes := changed_settings(latest.model_config, model_config):
-            print_entry("", f"with other settings than before: {changes}")
-        del latest  # it has four times as many values as the network has weights
-    else:
-        checkpoints.save()  # so that a full disk is noticed at once, and a lost checkpoint later
+    checkpoints = CheckpointManager(folder, model, run.model_config, max_to_keep=config.max_to_keep)
+    restore_or_save(checkpoints, latest, run)
+    del latest  # it has four times as many values as the network has weights
+    model.optimizer.learning_rate = config.learning_rate  # another one may have been restored
 
     advice = how_to_train_longer(checkpoints.history, config)
-    _, steps_per_execution = epoch_steps(len(training), config.batch_size)
-    averaging = WeightAveraging(
-        checkpoints.average, steps_per_execution=steps_per_execution, enabled=config.average_weights
-    )
-    tensorboard = TensorBoard(run, checkpoints.history, averaging)
     epochs_before, start = len(checkpoints.history), time.monotonic()
     try:
-        fit(model, run, checkpoints, averaging, tensorboard)
+        tensorboard = fit(model, run, checkpoints)
     except TrainingStopped as stop:
-        code = 128 + stop.signal_number
-        tell_how_to_continue(checkpoints.step, output_closed=code == EXIT_OUTPUT_CLOSED)
-        tensorboard.close()
-        if checkpoints.history:
-            with status("calibrating the scores; Ctrl-C leaves it out ..."):
-                classifier, _ = calibrate(run)
-                classifier.save(folder)
-        return code
-    end = format_end(
-        checkpoints.history, config, trained=len(checkpoints.history) - epochs_before, seconds=time.monotonic() - start
-    )
-    with status("evaluating ..."):
-        classifier, evaluation = calibrate(run)
-        tensorboard.finish(classifier, evaluation)
-        tensorboard.close()
-        result = evaluate(evaluation)
-    text = report(result, classifier, checkpoints.history, config, count=len(training), end=end)
-    # Last, so that a full disk does not take the figures with it.
-    classifier.save(folder)
-    write_atomically(folder / REPORT, text.encode())
-    with status("writing the report ..."):
-        write_run_report(folder, run, evaluation, classifier=classifier, history=checkpoints.history, device=device)
-    tell_what_is_next(config, advice)
+        return end_stopped_run(run, checkpoints, stop.signal_number)
+    trained, seconds = len(checkpoints.history) - epochs_before, time.monotonic() - start
+    end = format_end(checkpoints.history, config, trained=trained, seconds=seconds)
+    report(run, checkpoints.history, tensorboard, end=end)
+    print_next_commands(config, advice)
     return EXIT_SUCCESS
 
 
@@ -187,22 +148,35 @@ def require_resources_for(config: TrainConfig) -> str:
         return require_resources(generate_model(model_config), config, count=count)
 
 
-def load_samples(
-    training: Sequence[Picture], validating: Sequence[Picture], config: TrainConfig
-) -> tuple[Samples, Samples]:
-    """Returns the images to train on and to validate with.
+def load_run(manifest: Sequence[Picture], latest: Checkpoint | None, config: TrainConfig, *, device: str) -> Run:
+    """Returns the run, with the images to train on and to validate with.
 
     Raises:
-        UserError: a picture cannot be read.
+        UserError: a picture cannot be read, there are too few for a batch, or it is not the run of the checkpoint.
     """
-    in_memory = fits_in_memory(len(training) + len(validating), config)
-    train_samples, validation_samples = (load(part, config, in_memory=in_memory) for part in (training, validating))
+    pictures = kept(manifest)
+    training, validating = ([picture for picture in pictures if picture.split == part] for part in (TRAIN, VALIDATION))
+    require_batch_size(config.batch_size, count=len(training))
+    model_config = ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
+    if latest:
+        require_same(Path(config.model_save_name), latest.model_config, model_config)
+    in_memory = fits_in_memory(len(pictures), config)
+    train, validation = (load(part, config, in_memory=in_memory) for part in (training, validating))
     if not in_memory:
         data = printable(config.data_path)
         print_entry(
             "", f"the pictures need more than {config.memory_gib:g} GiB, so each is read from {data}/ when used"
         )
-    return train_samples, validation_samples
+    return Run(
+        config=config,
+        model_config=model_config,
+        device=device,
+        pictures=manifest,
+        training=training,
+        validating=validating,
+        train=train,
+        validation=validation,
+    )
 
 
 def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> None:
@@ -233,10 +207,22 @@ def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(truth, logits), axis=1)
 
 
-def fit(
-    model: keras.Model, run: Run, checkpoints: CheckpointManager, averaging: WeightAveraging, tensorboard: TensorBoard
-) -> None:
+def restore_or_save(checkpoints: CheckpointManager, latest: Checkpoint | None, run: Run) -> None:
+    """Restores the newest checkpoint of a run, or saves the first one, so that a full disk is noticed at once."""
+    if latest is None:
+        checkpoints.save()
+        return
+    checkpoints.restore(latest)
+    print_entry("", f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
+    if changes := changed_settings(latest.model_config, run.model_config):
+        print_entry("", f"with other settings than before: {changes}")
+
+
+def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorBoard:
     """Trains from the state of the checkpoints to the end, which `epochs` or `patience` sets.
+
+    Returns:
+        the TensorBoard, to which the end of the run can be added.
 
     Raises:
         TrainingStopped: by a signal; the run is saved.
@@ -244,13 +230,17 @@ def fit(
     """
     history, config = checkpoints.history, run.config
     count = len(run.train.labels)
-    steps_per_epoch, _ = epoch_steps(count, config.batch_size)
+    steps_per_epoch, steps_per_execution = epoch_steps(count, config.batch_size)
 
     def files_of_step(step: int) -> list[str]:
         step += len(history) * steps_per_epoch
         indices = batch_indices(step, count=count, batch_size=config.batch_size, seed=config.seed)
         return [printable(run.train.paths[index]) for index in indices]
 
+    averaging = WeightAveraging(
+        checkpoints.average, steps_per_execution=steps_per_execution, enabled=config.average_weights
+    )
+    tensorboard = TensorBoard(run, history, averaging)
     saving = SaveCheckpoints(checkpoints, save_seconds=config.save_seconds, files_of_step=files_of_step)
     table = EpochTable(checkpoints, config, steps_per_epoch=steps_per_epoch)
     # TensorBoard's data comes before the checkpoint, from which it is written again when a run is resumed.
@@ -290,6 +280,7 @@ def fit(
     checkpoints.save()
     if saving.stop_signal:  # it came after the last step
         raise TrainingStopped(saving.stop_signal)
+    return tensorboard
 
 
 @contextlib.contextmanager
@@ -316,13 +307,19 @@ def signals_to(saving: SaveCheckpoints) -> Iterator[None]:
         restore()
 
 
-def tell_how_to_continue(step: int, *, output_closed: bool) -> None:
-    """Prints that a run was stopped; on stderr if nobody reads stdout."""
-    line = f"stopped and saved after step {step}; run the same command to continue"
-    if output_closed:
+def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int) -> int:
+    """Tells how to continue a run that was stopped, and calibrates its best network; returns the exit code."""
+    code = 128 + signal_number
+    line = f"stopped and saved after step {checkpoints.step}; run the same command to continue"
+    if code == EXIT_OUTPUT_CLOSED:
         print(f"trainer.py: the output was closed: {line}", file=sys.stderr)
     else:
         print(wrapped(line), flush=True)
+    if checkpoints.history:
+        with status("calibrating the scores; Ctrl-C leaves it out ..."):
+            classifier, _ = calibrate(run)
+            classifier.save(checkpoints.folder)
+    return code
 
 
 def calibrate(run: Run) -> tuple[Classifier, Evaluation]:
@@ -337,44 +334,26 @@ def calibrate(run: Run) -> tuple[Classifier, Evaluation]:
     return classifier, run.evaluation(predictions)
 
 
-def report(result: dict, classifier: Classifier, history: History, config: TrainConfig, *, count: int, end: str) -> str:
-    """Prints how accurate the trained network is, and returns the whole report, of which it prints what fits a screen.
-
-    `result` is that of `evaluate`, `count` the number of training images, `end` the line about the end of the run.
-    """
-    epoch = classifier.step // epoch_steps(count, config.batch_size)[0]  # the best one, unless its weights were lost
+def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> None:
+    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports."""
+    folder = Path(run.config.model_save_name)
+    with status("evaluating ..."):
+        classifier, evaluation = calibrate(run)
+        tensorboard.finish(classifier, evaluation)
+        result = evaluate(evaluation)
+    # The best epoch, unless its weights were lost.
+    epoch = classifier.step // epoch_steps(len(run.training), run.config.batch_size)[0]
     best = best_epoch(history) + 1
     lost = "" if epoch == best else f", since the weights of epoch {best} are lost"
-    remarks = (
-        "The best epoch and the scores were chosen with these pictures,\nso expect slightly less accuracy on new ones."
-    )
-    if config.unknown_rate and np.isinf(classifier.calibration.max_distance):
-        remarks += "\nThey are too few to recognize unknown ones: no picture will be called unknown."
-    head = f"On the {plural(result['pictures'], 'validation picture')}, after epoch {epoch}:"
-
-    def text(**limits: int) -> str:
-        return "\n\n".join([head, format_report(result, **limits), remarks]) + "\n"
-
+    never_unknown = run.config.unknown_rate > 0 and np.isinf(classifier.calibration.max_distance)
+    text = partial(format_run_report, result, epoch=epoch, never_unknown=never_unknown)
     print(f"\n{wrapped(f'{end} Kept: epoch {epoch}{lost}.')}\n")
-    print(f"{text(max_classes=_MAX_CLASSES_SHOWN, max_mistakes=_MAX_MISTAKES_SHOWN)}")
-    return text()
-
-
-def tell_what_is_next(config: TrainConfig, advice: str) -> None:
-    """Prints what the run has made, and the commands for it; for a run that was finished before, `advice`."""
-    folder = shlex.quote(config.model_save_name)
-    option = "" if config.model_save_name == TrainConfig.model_save_name else f" --model_save_name {folder}"
-    print_entry("network", f"{printable(config.model_save_name)}/")
-    print_entry("report", f"{printable(Path(config.model_save_name, HTML_REPORT))}")
-    print_entry("next", f"python predict.py{option} picture.jpg")
-    print_entry("", f"tensorboard --logdir {folder}   then open http://localhost:6006")
-    if advice:
-        print(wrapped(f"this run is finished: train longer with {advice}, or use another --model_save_name"))
-
-
-def how_to_train_longer(history: History, config: TrainConfig) -> str:
-    """Returns the settings with which a finished run would continue, or "" for a run that is not finished."""
-    return " ".join(f"--{name} {value}" for name, value in reached_limits(history, config).items())
+    print(text(max_classes=_MAX_CLASSES_SHOWN, max_mistakes=_MAX_MISTAKES_SHOWN))
+    # After the figures are printed, so that a full disk does not take them away.
+    classifier.save(folder)
+    write_atomically(folder / REPORT, text().encode())
+    with status("writing the report ..."):
+        write_run_report(folder, run, evaluation, classifier=classifier, history=history)
 
 
 if __name__ == "__main__":

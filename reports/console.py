@@ -2,13 +2,16 @@
 
 import contextlib
 import math
+import shlex
 import sys
 import time
+from pathlib import Path
 
 from config import TrainConfig
 from network.backend import keras
+from reports.report_files import HTML_REPORT
 from system.progress import format_seconds, live_bar
-from system.terminal import can_redraw, plural, print_marked, printable
+from system.terminal import can_redraw, plural, print_entry, print_marked, printable, wrapped
 from training.checkpoints import CheckpointManager, History, best_epoch, epochs_without_progress, reached_limits
 
 _HEAD = (
@@ -43,6 +46,23 @@ def format_end(history: History, config: TrainConfig, *, trained: int, seconds: 
     }
     why = " and ".join(reasons[limit] for limit in reached_limits(history, config))
     return f"Finished after {plural(len(history), 'epoch')}{took}: {why}."
+
+
+def how_to_train_longer(history: History, config: TrainConfig) -> str:
+    """Returns the settings with which a finished run would continue, or "" for a run that is not finished."""
+    return " ".join(f"--{name} {value}" for name, value in reached_limits(history, config).items())
+
+
+def print_next_commands(config: TrainConfig, advice: str) -> None:
+    """Prints what a run has made, and the commands for it; for a run that was finished before, `advice`."""
+    folder = shlex.quote(config.model_save_name)
+    option = "" if config.model_save_name == TrainConfig.model_save_name else f" --model_save_name {folder}"
+    print_entry("network", f"{printable(config.model_save_name)}/")
+    print_entry("report", printable(Path(config.model_save_name, HTML_REPORT)))
+    print_entry("next", f"python predict.py{option} picture.jpg")
+    print_entry("", f"tensorboard --logdir {folder}   then open http://localhost:6006")
+    if advice:
+        print(wrapped(f"this run is finished: train longer with {advice}, or use another --model_save_name"))
 
 
 class EpochTable(keras.callbacks.Callback):

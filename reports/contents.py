@@ -39,7 +39,7 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
     }
 
 
-def run_contents(run: Run, evaluation: Evaluation, *, history: History, epoch: int, device: str) -> dict:
+def run_contents(run: Run, evaluation: Evaluation, *, history: History, epoch: int) -> dict:
     """Returns what is said about a training run, ready for JSON.
 
     Args:
@@ -47,7 +47,6 @@ def run_contents(run: Run, evaluation: Evaluation, *, history: History, epoch: i
         evaluation: the predictions for the validation pictures.
         history: the metrics of its epochs.
         epoch: the one whose weights were kept, from 1.
-        device: on which it ran.
     """
     return {
         "version": VERSION,
@@ -56,7 +55,7 @@ def run_contents(run: Run, evaluation: Evaluation, *, history: History, epoch: i
         **evaluation_contents(evaluation),
         "data": _data(run.pictures),
         "history": list(history),
-        **_settings(run.config, command_of(run.config), device),
+        **_settings(run.config, command_of(run.config), run.device),
     }
 
 

@@ -17,7 +17,7 @@ HTML_REPORT, JSON_REPORT = "report.html", "report.json"
 
 
 def write_run_report(
-    folder: Path, run: Run, evaluation: Evaluation, *, classifier: Classifier, history: History, device: str
+    folder: Path, run: Run, evaluation: Evaluation, *, classifier: Classifier, history: History
 ) -> None:
     """Writes `report.json` and `report.html` of a training run. Equal runs give equal files.
 
@@ -27,7 +27,6 @@ def write_run_report(
         evaluation: the predictions for the validation pictures.
         classifier: the trained network.
         history: the metrics of its epochs.
-        device: on which it ran.
 
     Raises:
         OSError: a file cannot be written.
@@ -35,7 +34,7 @@ def write_run_report(
     """
     steps_per_epoch, _ = epoch_steps(len(run.training), run.config.batch_size)
     epoch = classifier.step // steps_per_epoch
-    contents = run_contents(run, evaluation, history=history, epoch=epoch, device=device)
+    contents = run_contents(run, evaluation, history=history, epoch=epoch)
     page = render(
         contents,
         evaluation,

@@ -16,10 +16,11 @@ from training.batches import Samples
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The settings and the pictures of a run."""
+    """The settings, the device and the pictures of a run."""
 
     config: TrainConfig
     model_config: ModelConfig
+    device: str  # and precision
     pictures: Sequence[Picture]  # every row of the manifest, used or not
     training: Sequence[Picture]  # those of the samples
     validating: Sequence[Picture]

@@ -15,7 +15,7 @@ from pictures.duplicates import same_photos
 from pictures.manifest import Picture
 from reports.run import Run
 from reports.sheets import COLUMNS, Tile, confusion_image, drawable, drawable_class, sheet
-from reports.summaries import UNKNOWN, write_raw, write_scalar
+from reports.summaries import UNKNOWN, write_raw, write_scalars
 from training.batches import transformed
 
 CONFUSION = "pictures/confusion"  # it is in every snapshot
@@ -71,7 +71,8 @@ def write_data_sheets(run: Run) -> None:
 
 def write_snapshot(run: Run, classifier: Classifier, evaluation: Evaluation) -> None:
     """Writes what a network gets right and wrong on the validation pictures, and its weights."""
-    write_scalar(UNKNOWN, float(evaluation.predictions.unknown.mean()))
+    if classifier.calibration:
+        write_scalars([(UNKNOWN, float(evaluation.predictions.unknown.mean()), tf.summary.experimental.get_step())])
     _write_confusions(run, evaluation)
     _write_mistakes(run, classifier, evaluation)
     _write_label_errors(run, evaluation)

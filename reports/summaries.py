@@ -68,7 +68,7 @@ def scalars(history: History) -> dict[str, list[tuple[str, float, int]]]:
 
 
 def write_scalars(points: Sequence[tuple[str, float, int]]) -> None:
-    """Writes tags, values and steps; those of a step together, which takes a fifth of the time of `tf.summary.scalar`."""
+    """Writes tags, values and steps; those of a step together: `tf.summary.scalar` takes four times as long."""
     for step, together in groupby(points, key=itemgetter(2)):
         # Serialized messages one after the other are the same message with all values.
         parts = (scalar_pb(tag, value, description=DESCRIPTIONS[tag]) for tag, value, _ in together)

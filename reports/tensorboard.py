@@ -62,8 +62,9 @@ class TensorBoard(keras.callbacks.Callback):
             self._snapshot_seconds += time.perf_counter() - start
 
     def finish(self, classifier: Classifier, evaluation: Evaluation) -> None:
-        """Adds what is known at the end of the run, of the network of the best epoch."""
+        """Adds what is known at the end of the run, of the network of the best epoch, and closes the files."""
         self._best_effort(self._finish, classifier, evaluation)
+        self.close()
 
     def close(self) -> None:
         for writer in self._writers.values():
@@ -155,12 +156,15 @@ class TensorBoard(keras.callbacks.Callback):
         run = self._run
         self._classifier = self._classifier or Classifier(self.model, run.model_config)
         with self._averaging.averaged():
-            predictions = self._classifier.calibrate(
-                training=run.typical_images(_TYPICAL_IMAGES),
-                validation=run.validation.images,
-                labels=run.validation.labels,
-                unknown_rate=run.config.unknown_rate,
-            )
+            if self._history:
+                predictions = self._classifier.calibrate(
+                    training=run.typical_images(_TYPICAL_IMAGES),
+                    validation=run.validation.images,
+                    labels=run.validation.labels,
+                    unknown_rate=run.config.unknown_rate,
+                )
+            else:  # too early to say which pictures are unknown, and it would take half of the time
+                predictions = self._classifier.predict(run.validation.images)
             self._write_snapshot(self._classifier, run.evaluation(predictions), step)
 
     def _write_snapshot(self, classifier: Classifier, evaluation: Evaluation, step: int) -> None:

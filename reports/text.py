@@ -15,6 +15,25 @@ _MAX_MATRIX = 12  # classes up to which the whole confusion matrix is shown
 _MAX_CONFUSIONS = 10  # that are shown of more classes
 
 
+def format_run_report(result: dict, *, epoch: int, never_unknown: bool, **limits: int) -> str:
+    """Returns the report of a training run as lines of at most 80 columns.
+
+    Args:
+        result: as from `evaluate`, of the validation pictures.
+        epoch: whose weights are kept.
+        never_unknown: whether there were too few pictures to recognize unknown ones.
+        limits: as of `format_report`.
+    """
+    head = f"On the {plural(result['pictures'], 'validation picture')}, after epoch {epoch}:"
+    remarks = [
+        "The best epoch and the scores were chosen with these pictures,",
+        "so expect slightly less accuracy on new ones.",
+    ]
+    if never_unknown:
+        remarks.append("They are too few to recognize unknown ones: no picture will be called unknown.")
+    return "\n\n".join([head, format_report(result, **limits), "\n".join(remarks)]) + "\n"
+
+
 def format_report(report: dict, *, max_classes: int | None = None, max_mistakes: int | None = None) -> str:
     """Returns the report of an evaluation as lines.
 

@@ -24,7 +24,7 @@ from network.model_config import read_model_config
 from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import training_pictures
 from system.errors import UserError
-from tests.helpers.checkpoints import metrics, write_first_version
+from tests.helpers.checkpoints import write_first_version
 from tests.helpers.pages import Page
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture, pixels_of
@@ -366,23 +366,6 @@ def test_first_weights_and_dropout_follow_from_the_seed(rawdata, settings_for, t
     for name in random:
         assert np.array_equal(found[name], same[name])
         assert not np.array_equal(found[name], different[name])
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "advice"),
-    [
-        ([], ""),
-        ([0.5, 0.6], ""),
-        ([0.5, 0.6, 0.7, 0.8], "--epochs 8"),
-        ([0.8, 0.7, 0.6], "--patience 4"),
-        ([0.8, 0.7, 0.7, 0.7], "--patience 5 --epochs 8"),
-        ([0.5] * 10, "--patience 11 --epochs 14"),
-        ([0.5, 0.8, 0.7, 0.6], "--patience 4 --epochs 8"),
-    ],
-)
-def test_how_to_train_longer_names_the_settings_that_ended_the_run(accuracies, advice):
-    config = TrainConfig(epochs=4, patience=2)
-    assert trainer.how_to_train_longer([metrics(accuracy) for accuracy in accuracies], config) == advice
 
 
 def test_checkpoint_of_the_first_version_is_refused_and_kept(rawdata, settings_for):

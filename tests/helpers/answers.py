@@ -57,6 +57,7 @@ def contents_of(evaluation: Evaluation, *, epochs: int = 3, extra: Sequence[Pict
     run = Run(
         config=TrainConfig(**settings),
         model_config=model_config(class_names=list(evaluation.class_names)),
+        device="CPU with 2 cores; float32",
         pictures=[*extra, *validating],
         training=[],
         validating=validating,
@@ -64,7 +65,7 @@ def contents_of(evaluation: Evaluation, *, epochs: int = 3, extra: Sequence[Pict
         validation=nothing,
     )
     history = [metrics(0.5 + 0.5 * number / epochs) for number in range(epochs)]
-    return run_contents(run, evaluation, history=history, epoch=epochs, device="CPU with 2 cores; float32")
+    return run_contents(run, evaluation, history=history, epoch=epochs)
 
 
 def image_of(index: int, channels: int = 3) -> np.ndarray:

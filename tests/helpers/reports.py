@@ -50,6 +50,7 @@ def run_in(
     return Run(
         config=config,
         model_config=model_config(class_names=list(class_names), color_channels=color_channels),
+        device="CPU",
         pictures=[*training, *validating, *extra],
         training=training,
         validating=validating,

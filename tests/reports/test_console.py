@@ -9,7 +9,14 @@ import pytest
 from config import TrainConfig
 from model import generate_model
 from network.backend import keras
-from reports.console import EpochTable, describe_network, describe_run, format_end, format_row
+from reports.console import (
+    EpochTable,
+    describe_network,
+    describe_run,
+    format_end,
+    format_row,
+    how_to_train_longer,
+)
 from tests.helpers.checkpoints import MODEL_CONFIG, metrics
 from tests.helpers.screens import rendered, show_terminal
 
@@ -176,3 +183,20 @@ def test_time_left_is_for_all_epochs_at_the_pace_since_the_first_step(monkeypatc
 def test_epoch_table_of_a_run_that_trains_nothing_shows_nothing(capsys):
     Run().table.close()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "advice"),
+    [
+        ([], ""),
+        ([0.5, 0.6], ""),
+        ([0.5, 0.6, 0.7, 0.8], "--epochs 8"),
+        ([0.8, 0.7, 0.6], "--patience 4"),
+        ([0.8, 0.7, 0.7, 0.7], "--patience 5 --epochs 8"),
+        ([0.5] * 10, "--patience 11 --epochs 14"),
+        ([0.5, 0.8, 0.7, 0.6], "--patience 4 --epochs 8"),
+    ],
+)
+def test_how_to_train_longer_names_the_settings_that_ended_the_run(accuracies, advice):
+    config = TrainConfig(epochs=4, patience=2)
+    assert how_to_train_longer([metrics(accuracy) for accuracy in accuracies], config) == advice

@@ -34,7 +34,7 @@ def test_write_run_report_uses_only_the_images_that_it_shows(tmp_path):
     classifier.step = 6
     evaluation = run.evaluation(predictions([0, 1, 0, 1, 1, 1], classes=2))
     history = [metrics(0.5), metrics(0.75)]
-    write_run_report(tmp_path, run, evaluation, classifier=classifier, history=history, device="CPU")
+    write_run_report(tmp_path, run, evaluation, classifier=classifier, history=history)
     contents = json.loads((tmp_path / "report.json").read_text())
     assert (contents["epoch"], contents["best_epoch"], contents["history"]) == (2, 2, history)
     assert contents["report"]["correct"] == 5

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from answers.calibration import Calibration
 from network.backend import tf
 from reports import snapshots
 from tests.helpers.reports import classifier_of, predictions, run_in
@@ -24,10 +25,15 @@ def written(folder: Path, write: Callable[[], None]) -> dict[str, np.ndarray]:
     return {tag: tf.make_ndarray(events.Tensors(tag)[-1].tensor_proto) for tag in events.Tags()["tensors"]}
 
 
+FITTED = Calibration(mean=np.zeros(64), whitening=np.eye(64))
+
+
 def snapshot(folder: Path, run, predicted: list[int], scores: list[float] | None = None) -> dict[str, np.ndarray]:
     classes = len(run.model_config.class_names)
     evaluation = run.evaluation(predictions(predicted, classes=classes, scores=scores))
-    return written(folder, lambda: snapshots.write_snapshot(run, classifier_of(run), evaluation))
+    classifier = classifier_of(run)
+    classifier.calibration = FITTED
+    return written(folder, lambda: snapshots.write_snapshot(run, classifier, evaluation))
 
 
 def size_of(image: np.ndarray) -> tuple[int, int]:
@@ -48,6 +54,12 @@ def test_snapshot_has_pictures_histograms_and_the_unknown_share(tmp_path, color_
     }
     assert found["unknown"] == 0
     assert all(size_of(found[f"pictures/{name}"])[0] == 368 for name in ("confusion", "mistakes", "label errors"))
+
+
+def test_snapshot_without_calibration_has_no_unknown_share(tmp_path):
+    run = run_in(tmp_path / "bats", per_class=1)
+    evaluation = run.evaluation(predictions([0, 1], classes=2))
+    assert "unknown" not in written(tmp_path, lambda: snapshots.write_snapshot(run, classifier_of(run), evaluation))
 
 
 @pytest.mark.parametrize(("mistakes", "rows"), [(0, 0), (1, 1), (2, 1), (3, 2), (8, 4), (9, 4)])

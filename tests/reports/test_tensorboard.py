@@ -148,7 +148,7 @@ def test_snapshots_are_of_best_epochs_while_they_take_little_time(tmp_path, monk
     monkeypatch.setattr(module, "_SNAPSHOT_FRACTION", fraction)
     Session(tmp_path).train(0.5, 0.75, 0.7, 0.8, 0.6).close()
     assert steps(tmp_path, SNAPSHOT) == expected
-    assert steps(tmp_path, "unknown") == expected
+    assert steps(tmp_path, "unknown") == expected[1:]  # after one epoch it is too early
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_full_disk_ends_the_writing_but_not_the_run(tmp_path, monkeypatch, capsy
     def no_space(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.summaries, "write_scalar", no_space)
+    monkeypatch.setattr(module.summaries, "write_scalars", no_space)
     session.train(None, None).finish().close()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
