@@ -119,7 +119,7 @@ def test_report_is_printed_and_written_beside_the_checkpoints(finished):
 def test_report_is_also_a_page_and_json(finished):
     config, out = finished
     folder = Path(config.model_save_name)
-    assert f"with pictures:   {folder / 'report.html'}" in out.splitlines()
+    assert f"report     {folder / 'report.html'}" in out.splitlines()
     contents = json.loads((folder / "report.json").read_text())
     assert contents["history"] == history(config.model_save_name)
     assert contents["settings"]["epochs"] == {"value": 2, "default": 300}
