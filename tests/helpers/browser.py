@@ -47,13 +47,14 @@ class Watched:
     """A new page, with what it should not do: errors, dialogs, and requests to other addresses than its own."""
 
     def __init__(self, browser: "Browser", address: str, **options: Any) -> None:
+        site = address.partition("?")[0].rstrip("/")
         self.problems: list[str] = []
         self.page: Page = browser.new_page(**options)
         self.page.set_default_timeout(1000 * SECONDS)
         self.page.on("console", lambda message: self._add(message.type == "error", f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self._add(True, f"error: {error}"))
         self.page.on("response", lambda response: self._add(response.status >= 400, f"missing: {response.url}"))
-        self.page.on("request", lambda request: self._add(not _is_own(request.url, address), f"request: {request.url}"))
+        self.page.on("request", lambda request: self._add(not _is_own(request.url, site), f"request: {request.url}"))
         self.page.on("dialog", self._dismiss)
         self.page.goto(address)
 
@@ -66,5 +67,5 @@ class Watched:
         dialog.dismiss()
 
 
-def _is_own(url: str, address: str) -> bool:
-    return url.startswith((address, "data:", "blob:"))
+def _is_own(url: str, site: str) -> bool:
+    return url.startswith((site, "data:", "blob:"))
