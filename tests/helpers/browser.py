@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OPTIONS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 SECONDS = 30  # until something has to be shown; generous, since slow machines are tested too
-REMEDY = "install Chromium (Debian: apt-get install chromium) and requirements-test.txt"
+NO_PLAYWRIGHT = "no Playwright; run pip install -r requirements-test.txt"
+NO_BROWSER = "no browser; install Chromium (Debian: apt-get install chromium)"
 
 
 def find_browser() -> str:
     """Returns the path of the Chromium of the system. Skips the test if it or Playwright is missing."""
-    pytest.importorskip("playwright.sync_api", reason=f"no Playwright; {REMEDY}")
+    pytest.importorskip("playwright.sync_api", reason=NO_PLAYWRIGHT)
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        pytest.skip(f"no browser; {REMEDY}")
+        pytest.skip(NO_BROWSER)
     return path
 
 
