@@ -4,12 +4,11 @@ import shutil
 
 import pytest
 
-from tests.helpers.browser import Watched
+from tests.helpers.browser import NO_PLAYWRIGHT, Watched
 from tests.helpers.pictures import PUZZLING_CLASSES
 from tests.helpers.runs import history
 
-pytest.importorskip("playwright")
-from playwright.sync_api import expect  # noqa: E402
+expect = pytest.importorskip("playwright.sync_api", reason=NO_PLAYWRIGHT).expect
 
 SECTIONS = [
     *("Pictures", "Probable label errors", "Training", "Confusions", "Classes", "Worst mistakes", "Calibration"),

@@ -4,14 +4,13 @@ import re
 
 import pytest
 
-from tests.helpers.browser import Watched
+from tests.helpers.browser import NO_PLAYWRIGHT, Watched
 from tests.helpers.pictures import PUZZLING_CLASSES
 from tests.helpers.processes import wait_until
 from tests.helpers.runs import history
 from tests.helpers.tensorboard import Board, serving, tabs_of
 
-pytest.importorskip("playwright")
-from playwright.sync_api import expect  # noqa: E402
+expect = pytest.importorskip("playwright.sync_api", reason=NO_PLAYWRIGHT).expect
 
 SIZE = {"width": 1400, "height": 6000}  # high enough to show all cards, since those out of sight are not drawn
 TABS = [

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OPTIONS = ("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 SECONDS = 30  # until something has to be shown; generous, since slow machines are tested too
-REMEDY = "install Chromium (Debian: apt-get install chromium) and requirements-test.txt"
+NO_PLAYWRIGHT = "no Playwright; run pip install -r requirements-test.txt"
+NO_BROWSER = "no browser; install Chromium (Debian: apt-get install chromium)"
 
 
 def find_browser() -> str:
     """Returns the path of the Chromium of the system. Skips the test if it or Playwright is missing."""
-    pytest.importorskip("playwright.sync_api", reason=f"no Playwright; {REMEDY}")
+    pytest.importorskip("playwright.sync_api", reason=NO_PLAYWRIGHT)
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        pytest.skip(f"no browser; {REMEDY}")
+        pytest.skip(NO_BROWSER)
     return path
 
 
@@ -47,13 +48,14 @@ class Watched:
     """A new page, with what it should not do: errors, dialogs, and requests to other addresses than its own."""
 
     def __init__(self, browser: "Browser", address: str, **options: Any) -> None:
+        site = address.partition("?")[0].rstrip("/")
         self.problems: list[str] = []
         self.page: Page = browser.new_page(**options)
         self.page.set_default_timeout(1000 * SECONDS)
         self.page.on("console", lambda message: self._add(message.type == "error", f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self._add(True, f"error: {error}"))
         self.page.on("response", lambda response: self._add(response.status >= 400, f"missing: {response.url}"))
-        self.page.on("request", lambda request: self._add(not _is_own(request.url, address), f"request: {request.url}"))
+        self.page.on("request", lambda request: self._add(not _is_own(request.url, site), f"request: {request.url}"))
         self.page.on("dialog", self._dismiss)
         self.page.goto(address)
 
@@ -66,5 +68,5 @@ class Watched:
         dialog.dismiss()
 
 
-def _is_own(url: str, address: str) -> bool:
-    return url.startswith((address, "data:", "blob:"))
+def _is_own(url: str, site: str) -> bool:
+    return url.startswith((site, "data:", "blob:"))
