@@ -123,7 +123,7 @@ def test_report_is_also_a_page_and_json(finished):
     contents = json.loads((folder / "report.json").read_text())
     assert contents["history"] == history(config.model_save_name)
     assert contents["settings"]["epochs"] == {"value": 2, "default": 300}
-    assert f": {contents['report']['correct']} of 4 correct, " in out
+    assert f"{contents['report']['correct']} of 4 pictures; 95 % interval" in out
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert f"{contents['report']['correct']} of 4 correct; 95 % interval" in page.text
     assert "Trained on 16 pictures in 2 epochs, validated on 4 others." in page.text
