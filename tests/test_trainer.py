@@ -127,7 +127,7 @@ def test_report_is_also_a_page_and_json(finished):
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert f"{contents['report']['correct']} of 4 correct; 95 % interval" in page.text
     assert "Trained on 16 pictures in 2 epochs, validated on 4 others." in page.text
-    assert "CPU with" in page.text
+    assert "CPU, " in page.text
 
 
 def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, settings_for, tmp_path, capsys):
