@@ -17,7 +17,7 @@ or other way.
     predict-cold                `predict.py` with one picture: the whole process
     predict-folder              `predict.py` with many pictures, less the time for one; limit: as for preprocess-small
     growth                      each script with more and more small pictures, less the time for 40, and its peak memory
-    tensorboard                 fraction of a default run that writing for TensorBoard takes, and its size
+    reports                     fraction of a default run that TensorBoard and report.html take, and their sizes
     gpu                         `trainer.py` on the original's whole job: 7,620 pictures, 300 epochs, batches of 10
 """
 
@@ -62,6 +62,7 @@ from benchmarks.harness.workspace import CLASSES, Workspace
 from config import Count, PictureConfig, TrainConfig
 from pictures.folders import picture_files
 from preprocessing import preprocess
+from reports.report_files import HTML_REPORT
 from reports.tensorboard import TRAIN, VALIDATION, TensorBoard
 from system.errors import EXIT_SUCCESS
 from system.resources import format_bytes
@@ -321,43 +322,50 @@ def growth(workspace: Workspace) -> Iterator[Row]:
 # ---- the rest ----
 
 
-def time_tensorboard(work: Path, raw_data: str, epochs: int) -> Measurement:
-    """Returns the seconds that TensorBoard's callback takes in a default run; as its work, those of the whole run.
+def time_reports(work: Path, raw_data: str, epochs: int) -> dict[str, Measurement]:
+    """Returns the seconds that TensorBoard's callback and the report take in a default run.
 
-    Its count is the number of bytes.
+    The count of a measurement is the number of bytes, and its work the seconds of the whole run.
     """
-    seconds = []
+    seconds = {"tensorboard": 0.0, "report": 0.0}
 
-    def with_clock(method: Callable) -> Callable:
+    def with_clock(name: str, function: Callable) -> Callable:
         def call(*arguments, **keywords):
             start = time.perf_counter()
-            method(*arguments, **keywords)
-            seconds.append(time.perf_counter() - start)
+            function(*arguments, **keywords)
+            seconds[name] += time.perf_counter() - start
 
         return call
 
-    for name in ("on_train_begin", "on_epoch_end", "finish", "close"):
-        setattr(TensorBoard, name, with_clock(getattr(TensorBoard, name)))
+    for method in ("on_train_begin", "on_epoch_end", "finish"):
+        setattr(TensorBoard, method, with_clock("tensorboard", getattr(TensorBoard, method)))
+    trainer.write_run_report = with_clock("report", trainer.write_run_report)
     config = config_in(work, raw_data, epochs=epochs)
     with contextlib.redirect_stdout(io.StringIO()):
         whole = timed(lambda: trainer.main(config))
-    logs = [Path(config.model_save_name, log) for log in (TRAIN, VALIDATION)]
-    size = sum(path.stat().st_size for log in logs for path in log.iterdir())
-    require(size > 0, "nothing was written")
-    return Measurement(sum(seconds), count=size, work=whole.seconds)
+    folder = Path(config.model_save_name)
+    files = {
+        "tensorboard": [path for log in (TRAIN, VALIDATION) for path in (folder / log).iterdir()],
+        "report": [folder / HTML_REPORT],
+    }
+    sizes = {name: sum(path.stat().st_size for path in paths) for name, paths in files.items()}
+    require(all(sizes.values()), f"nothing was written: {sizes}")
+    return {name: Measurement(seconds[name], count=sizes[name], work=whole.seconds) for name in seconds}
 
 
-def tensorboard(workspace: Workspace) -> Iterator[Row]:
+def reports(workspace: Workspace) -> Iterator[Row]:
     epochs = workspace.scaled(TrainConfig.epochs)
-    measurements = [
-        in_new_process(time_tensorboard, workspace.new_folder(), workspace.raw_data, epochs)
+    rounds = [
+        in_new_process(time_reports, workspace.new_folder(), workspace.raw_data, epochs)
         for _ in range(workspace.rounds)
     ]
-    fraction = statistics.median(measurement.seconds / measurement.work for measurement in measurements)
-    seconds = statistics.median(measurement.work for measurement in measurements)
-    size = format_bytes(measurements[0].count)
-    remark = f"{format_seconds(measurements)} of {seconds:.2f} s, default settings, at most {epochs} epochs"
-    yield Row("tensorboard", f"{fraction:.2%} of a run, {size}", remark=remark)
+    for name in rounds[0]:
+        measurements = [one[name] for one in rounds]
+        fraction = statistics.median(measurement.seconds / measurement.work for measurement in measurements)
+        whole = statistics.median(measurement.work for measurement in measurements)
+        size = format_bytes(measurements[0].count)
+        remark = f"{format_seconds(measurements)} of {whole:.2f} s, default settings, at most {epochs} epochs"
+        yield Row(f"reports, {name}", f"{fraction:.2%} of a run, {size}", remark=remark)
 
 
 def gpu(workspace: Workspace) -> Iterator[Row]:
@@ -386,7 +394,7 @@ EXPERIMENTS: dict[str, Callable[[Workspace], Iterator[Row]]] = {
     "predict-cold": predict_cold,
     "predict-folder": predict_folder,
     "growth": growth,
-    "tensorboard": tensorboard,
+    "reports": reports,
     "gpu": gpu,
 }
 
