@@ -16,6 +16,7 @@ from pictures.manifest import Picture
 from reports.run import Run
 from reports.sheets import COLUMNS, Tile, confusion_image, drawable, drawable_class, sheet
 from reports.summaries import UNKNOWN, write_raw, write_scalars
+from system.terminal import printable
 from training.batches import transformed
 
 CONFUSION = "pictures/confusion"  # it is in every snapshot
@@ -185,7 +186,7 @@ def write_final(evaluation: Evaluation) -> None:
     """Writes the precision-recall curve of each class."""
     for label, name in enumerate(evaluation.class_names):
         curve = pr_curves.pb(
-            f"{_FINAL}/{name}",
+            f"{_FINAL}/{printable(name)}",
             labels=evaluation.labels == label,
             predictions=evaluation.predictions.scores[:, label].astype(np.float32),
             num_thresholds=101,

@@ -1,6 +1,7 @@
 """What TensorBoard shows of a run, and when it is written. How each part looks: summaries.py."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +73,8 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _wants_snapshot(self, metrics: dict[str, float]) -> bool:
         """Returns whether to show the network after an epoch that is not yet in the history."""
+        if not math.isfinite(metrics["val_loss"]):  # its weights are broken, and `SaveCheckpoints` will end the run
+            return False
         if not self._history:
             return True
         is_best = best_epoch([*self._history, metrics]) == len(self._history)
@@ -79,16 +82,17 @@ class TensorBoard(keras.callbacks.Callback):
         return is_best and self._snapshot_seconds <= _SNAPSHOT_FRACTION * elapsed
 
     def _best_effort(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Calls a function; a full disk must not end the training because of files that can be written again."""
+        """Calls a function. Whatever fails in it must not end the training, since nothing depends on its files.
+
+        It may be a full disk, or a network that was edited in `model.py` and cannot be drawn, for example.
+        """
         if not self._active:
             return
         try:
             function(*arguments)
-        except (OSError, tf.errors.OpError) as error:
+        except Exception as error:
             self._active = False
-            # TensorFlow writes the name of the operation before the reason, and a traceback on further lines.
-            reason = printable(str(error).splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0])
-            print(f"TensorBoard's files cannot be written, but training continues: {reason}", file=sys.stderr)
+            print(f"TensorBoard's files cannot be written, but training continues: {_reason(error)}", file=sys.stderr)
 
     # ---- what ----
 
@@ -187,3 +191,10 @@ class TensorBoard(keras.callbacks.Callback):
     def _flush(self) -> None:
         for writer in self._writers.values():
             writer.flush()
+
+
+def _reason(error: Exception) -> str:
+    """Returns one line about an error, with its kind if it is not one of the disk."""
+    # TensorFlow writes the name of the operation before the reason, and a traceback on further lines.
+    text = printable(str(error).partition("\n")[0].rpartition("}} ")[2].partition(" [Op:")[0])
+    return text if text and isinstance(error, OSError | tf.errors.OpError) else f"{type(error).__name__}: {text}"

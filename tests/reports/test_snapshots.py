@@ -113,6 +113,13 @@ def test_data_sheets_show_pairs_of_the_same_photo(tmp_path, monkeypatch):
     ]
 
 
+def test_final_curves_of_a_class_that_is_not_utf_8_have_its_escaped_name(tmp_path):
+    run = run_in(tmp_path / "bats", class_names=("a\nb", "caf\udce9"), per_class=1)
+    evaluation = run.evaluation(predictions([0, 1], classes=2))
+    found = written(tmp_path, lambda: snapshots.write_final(evaluation))
+    assert set(found) == {f"precision and recall/{name}/pr_curves" for name in ("a\\nb", "caf\\udce9")}
+
+
 def test_final_curves_are_precision_and_recall_of_each_class(tmp_path):
     run = run_in(tmp_path / "bats", per_class=2)
     evaluation = run.evaluation(predictions([0, 1, 1, 1], classes=2, scores=[0.9, 0.9, 0.6, 0.6]))

@@ -1,5 +1,6 @@
 """When TensorBoard's data is written: every epoch once, snapshots at some, whatever happens in between."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -181,14 +182,30 @@ def test_tensorboard_false_writes_nothing(tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_full_disk_ends_the_writing_but_not_the_run(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (tf.errors.UnknownError(None, None, "{{function_node x}} {{node y}} disk full [Op:Flush]\nmore"), "disk full"),
+        (OSError(), "OSError: "),
+        (ValueError("not connected\nmore"), "ValueError: not connected"),
+    ],
+)
+def test_any_error_ends_the_writing_but_not_the_run(tmp_path, monkeypatch, capsys, error, reason):
     session = Session(tmp_path).train(None)
 
-    def no_space(*_, **__):
-        raise OSError(28, "No space left on device")
+    def fail(*_, **__):
+        raise error
 
-    monkeypatch.setattr(module.summaries, "write_scalars", no_space)
+    monkeypatch.setattr(module.summaries, "write_scalars", fail)
     session.train(None, None).finish().close()
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("TensorBoard's files cannot be written, but training continues: ")
+    assert capsys.readouterr().err.splitlines() == [
+        f"TensorBoard's files cannot be written, but training continues: {reason}"
+    ]
+
+
+def test_epoch_whose_cost_is_not_finite_has_no_snapshot(tmp_path):
+    session = Session(tmp_path)
+    session.tensorboard.on_epoch_end(0, metrics(1) | {"val_loss": math.nan})
+    session.close()
+    assert steps(tmp_path, SNAPSHOT) == []
