@@ -3,12 +3,17 @@
 import platform
 import shlex
 from dataclasses import fields
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
+import PIL
+
+from network.backend import keras, tf
 from system.validation import Validated
 
-_LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "opencv-python-headless")
+# Not their packages, which have other names elsewhere: opencv-python, tensorflow-cpu.
+_LIBRARIES = {"tensorflow": tf, "keras": keras, "numpy": np, "pillow": PIL, "opencv": cv2}
 
 
 class Setting(NamedTuple):
@@ -36,4 +41,4 @@ def command_of(config: Validated, script: str = "trainer.py") -> str:
 
 def versions() -> dict[str, str]:
     """Returns the version of Python and of each library that has a part in the result."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    return {"python": platform.python_version(), **{name: library.__version__ for name, library in _LIBRARIES.items()}}
