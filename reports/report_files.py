@@ -39,7 +39,7 @@ def write_run_report(
         contents,
         evaluation,
         classifier,
-        image_of=lambda index: run.image_of(run.validating[index]),
+        image_of=run.validation_image,
         duplicates=duplicates(run.pictures, run.image_of),
         mixed=in_several_classes(run.pictures, run.image_of),
     )

@@ -49,6 +49,10 @@ class Run:
         samples, index = self._places[picture.path]
         return samples.images[index : index + 1][0]
 
+    def validation_image(self, index: int) -> np.ndarray:
+        """Returns the image of a validation picture: uint8 (height, width, color_channels)."""
+        return self.validation.images[index : index + 1][0]
+
     @cached_property
     def _places(self) -> dict[str, tuple[Samples, int]]:
         parts = ((self.training, self.train), (self.validating, self.validation))

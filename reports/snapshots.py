@@ -108,7 +108,7 @@ def _write_confusions(run: Run, evaluation: Evaluation) -> None:
         examples = evaluation.example(true=true, predicted=other), evaluation.example(true=other, predicted=other)
         captions = f"is {drawable_class(true, names)}", f"{matrix[true, other]} x {drawable_class(other, names)}"
         for index, caption, is_wrong in zip(examples, captions, (True, False), strict=True):
-            image = _NOTHING if index is None else run.validation.images[index : index + 1][0]
+            image = _NOTHING if index is None else run.validation_image(index)
             tiles.append(Tile(image, [caption], is_wrong))
     _write_sheet(
         "confusion",
@@ -123,9 +123,8 @@ def _write_mistakes(run: Run, classifier: Classifier, evaluation: Evaluation) ->
     worst = evaluation.mistakes[: _ROWS * COLUMNS // 2]
     tiles = []
     if len(worst):
-        images = np.stack([run.validation.images[index : index + 1][0] for index in worst])
-        predicted = evaluation.predictions.predicted[worst]
-        heat_maps = grad_cam(classifier, images, predicted)
+        images = run.validation.images[worst]
+        heat_maps = grad_cam(classifier, images, evaluation.predictions.predicted[worst])
         for index, image, heat_map in zip(worst, images, heat_maps, strict=True):
             true, wrong = (
                 drawable_class(classes[index], evaluation.class_names)
@@ -150,7 +149,7 @@ def _write_label_errors(run: Run, evaluation: Evaluation) -> None:
     names, predictions = evaluation.class_names, evaluation.predictions
     tiles = [
         Tile(
-            run.validation.images[index : index + 1][0],
+            run.validation_image(index),
             [
                 f"is {drawable_class(evaluation.labels[index], names)}",
                 f"or {drawable_class(predictions.predicted[index], names)}?",

@@ -183,9 +183,10 @@ class TensorBoard(keras.callbacks.Callback):
             self._write_snapshot(classifier, evaluation, step)
         if step == self._final_step:  # of a run that was finished before
             return
+        # First what is not in the event files, in which the curves say that the end is complete.
+        write_projector(self._folder / VALIDATION, self._run, classifier, evaluation)
         with self._writers[VALIDATION].as_default(step=step):
             snapshots.write_final(evaluation)
-        write_projector(self._folder / VALIDATION, self._run, classifier, evaluation)
         self._flush()
 
     def _flush(self) -> None:

@@ -12,6 +12,7 @@ def test_image_of_a_picture_is_that_of_its_sample(tmp_path):
     run = run_in(tmp_path)
     assert (run.image_of(run.training[4]) == run.train.images[4]).all()
     assert (run.image_of(run.validating[5]) == run.validation.images[5]).all()
+    assert (run.validation_image(5) == run.validation.images[5]).all()
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,19 @@ def test_finished_run_that_is_started_again_shows_its_end_once(tmp_path):
     assert steps(tmp_path, SNAPSHOT).count(3) == 1
 
 
+def test_end_that_was_killed_before_the_curves_is_written_again(tmp_path, monkeypatch):
+    def kill(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module.snapshots, "write_final", kill)
+        Session(tmp_path).train(None).finish()
+    (tmp_path / "validation" / "features.tsv").unlink()
+    Session(tmp_path, before=1).finish().close()
+    assert (tmp_path / "validation" / "features.tsv").is_file()
+    assert steps(tmp_path, "precision and recall/ant/pr_curves") == [1]
+
+
 def test_finished_run_that_continues_shows_both_ends(tmp_path):
     Session(tmp_path).train(None, None).finish().close()
     Session(tmp_path, before=2).train(None).finish().close()
