@@ -6,7 +6,7 @@ hash is ImageHash's. The search is ours: imagededup needs torch, fastdup has a n
 needs pandas.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
@@ -254,14 +254,23 @@ def mixed_groups(pictures: Sequence[Picture]) -> list[list[Picture]]:
     return [photo for photo in same_photos(pictures) if len({picture.class_name for picture in photo}) > 1]
 
 
+def some_of(photo: Sequence[Picture], limit: int) -> list[Picture]:
+    """Returns at most `limit` pictures of a photo in their order: the first of each class, then the second of each."""
+    seen: Counter[str] = Counter()
+    rounds = []
+    for picture in photo:
+        rounds.append(seen[picture.class_name])
+        seen[picture.class_name] += 1
+    chosen = sorted(range(len(photo)), key=rounds.__getitem__)[:limit]
+    return [photo[index] for index in sorted(chosen)]
+
+
 def mislabeled_lines(pictures: Sequence[Picture]) -> list[str]:
     """Returns a few lines that name pictures which are in the folders of several classes."""
     groups = mixed_groups(pictures)
     lines = []
     for group in groups[:_MAX_LINES]:
-        first_of = {picture.class_name: picture for picture in reversed(group)}  # at least one of two classes
-        named = [*first_of.values(), *(p for p in group if p not in first_of.values())]
-        names = " and ".join(printable(picture.path) for picture in sorted(named[:_MAX_NAMES], key=group.index))
+        names = " and ".join(printable(picture.path) for picture in some_of(group, _MAX_NAMES))
         more = f" and {len(group) - _MAX_NAMES:,} more" if len(group) > _MAX_NAMES else ""
         lines.append(f"probably mislabeled: {names}{more} show the same picture")
     if len(groups) > _MAX_LINES:

@@ -2,9 +2,7 @@
 
 import base64
 import io
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 
 import numpy as np
 from PIL import Image
@@ -13,7 +11,7 @@ from answers.classifier import Classifier
 from answers.evaluation import Evaluation, largest_confusions
 from answers.explain import grad_cam, overlay
 from answers.label_errors import label_errors
-from pictures.duplicates import mixed_groups, same_photos
+from pictures.duplicates import mixed_groups, same_photos, some_of
 from pictures.manifest import Picture
 
 ImageOf = Callable[[int], np.ndarray | None]  # the image of an evaluated picture; None if it cannot be read any more
@@ -119,20 +117,9 @@ def _groups(groups: Iterable[Sequence[Picture]], pixels_of: PixelsOf) -> list[di
         {
             "pictures": [
                 {"path": picture.path, "true": picture.class_name, "image": _uri(pixels_of(picture))}
-                for picture in _some(group)
+                for picture in some_of(group, _MAX_IN_GROUP)
             ],
             "more": max(0, len(group) - _MAX_IN_GROUP),
         }
         for group in groups
     ]
-
-
-def _some(group: Sequence[Picture]) -> list[Picture]:
-    """Returns the first few pictures of a group, taken from its classes in turn."""
-    rounds: dict[str, int] = defaultdict(int)
-    order = []
-    for picture in group:
-        order.append((rounds[picture.class_name], picture))
-        rounds[picture.class_name] += 1
-    chosen = [picture for _, picture in sorted(order, key=lambda pair: pair[0])[:_MAX_IN_GROUP]]
-    return sorted(chosen, key=attrgetter("class_name", "path"))

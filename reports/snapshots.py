@@ -11,7 +11,7 @@ from answers.evaluation import Evaluation, largest_confusions
 from answers.explain import grad_cam, overlay
 from answers.label_errors import label_errors
 from network.backend import keras, tf
-from pictures.duplicates import same_photos
+from pictures.duplicates import same_photos, some_of
 from pictures.manifest import Picture
 from reports.run import Run
 from reports.sheets import COLUMNS, Tile, confusion_image, drawable, drawable_class, sheet
@@ -52,11 +52,9 @@ def write_data_sheets(run: Run) -> None:
     tiles = []
     for photo in photos[: _ROWS * COLUMNS // 2]:
         is_mixed = len({picture.class_name for picture in photo}) > 1
-        # The first one, and one of another class if there is any.
-        pair = photo[0], next((p for p in photo if p.class_name != photo[0].class_name), photo[1])
         tiles += [
             Tile(run.image_of(picture), [_class_of(picture, run), _file_name(picture.path)], is_mixed)
-            for picture in pair
+            for picture in some_of(photo, 2)
         ]
     if tiles:
         _write_sheet(

@@ -1,23 +1,36 @@
-"""Reports on hand-made predictions."""
+"""Evaluations of hand-made predictions."""
+
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from answers.classifier import Predictions
 from answers.evaluation import Evaluation, evaluate
 
+Answer = tuple[str, str, Sequence[float]]  # path, true class, scores
 
-def report_on(answers: list[tuple], class_names=("ant", "bee"), unknown=()) -> dict:
-    """Returns the report on answers (path, true class, scores); `unknown` are the paths of those called unknown."""
-    predicted = np.array([np.argmax(scores) for *_, scores in answers])
+
+def evaluation_of(
+    answers: Sequence[Answer], class_names: Sequence[str] = ("ant", "bee"), unknown: Collection[str] = ()
+) -> Evaluation:
+    """Returns the evaluation of answers; `unknown` are the paths of those called unknown."""
+    scores = np.array([scores for *_, scores in answers], float)
     predictions = Predictions(
-        predicted=predicted,
-        logits=np.zeros((len(answers), len(class_names)), np.float32),
-        scores=np.array([scores for *_, scores in answers], float),
-        unknown=np.array([name in unknown for name, *_ in answers]),
+        predicted=scores.argmax(axis=1),
+        logits=scores.astype(np.float32),
+        scores=scores,
+        unknown=np.array([path in unknown for path, *_ in answers]),
     )
     labels = np.array([class_names.index(true) for _, true, _ in answers])
-    paths = [name for name, *_ in answers]
-    return evaluate(Evaluation(class_names=class_names, paths=paths, labels=labels, predictions=predictions))
+    paths = [path for path, *_ in answers]
+    return Evaluation(class_names=class_names, paths=paths, labels=labels, predictions=predictions)
+
+
+def report_on(
+    answers: Sequence[Answer], class_names: Sequence[str] = ("ant", "bee"), unknown: Collection[str] = ()
+) -> dict:
+    """Returns the report on the evaluation of the same arguments."""
+    return evaluate(evaluation_of(answers, class_names, unknown))
 
 
 FIVE = [

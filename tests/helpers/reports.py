@@ -1,15 +1,18 @@
-"""A small run to report on, without training."""
+"""A small run to report on, without training: its network, its predictions and the contents of its report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from answers.classifier import Classifier, Predictions
+from answers.evaluation import Evaluation
 from config import TrainConfig
 from model import generate_model
 from pictures.manifest import KEPT, TRAIN, VALIDATION, Picture
+from reports.contents import run_contents
 from reports.run import Run
-from tests.helpers.checkpoints import model_config
+from tests.helpers.checkpoints import metrics, model_config
 from training.batches import Samples
 
 SIDE = 16  # pixels
@@ -63,6 +66,12 @@ def classifier_of(run: Run) -> Classifier:
     return Classifier(generate_model(run.model_config), run.model_config)
 
 
+def classifier_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> Classifier:
+    """Returns a network for images of 16×16 pixels that was never trained."""
+    config = model_config(class_names=list(class_names), **changes)
+    return Classifier(generate_model(config), config)
+
+
 def predictions(labels: list[int], *, classes: int, scores: list[float] | None = None) -> Predictions:
     """Returns predictions of these labels with a score each, 0.75 by default; the other classes share the rest."""
     count = len(labels)
@@ -70,3 +79,37 @@ def predictions(labels: list[int], *, classes: int, scores: list[float] | None =
     values = np.repeat((1 - given[:, None]) / (classes - 1), classes, axis=1)
     values[np.arange(count), labels] = given
     return Predictions(np.array(labels), np.log(values).astype(np.float32), values, np.zeros(count, bool))
+
+
+def contents_of(evaluation: Evaluation, *, epochs: int = 3, extra: Sequence[Picture] = (), **settings) -> dict:
+    """Returns the contents of the report on a run whose last epoch was the best.
+
+    Args:
+        evaluation: of its validation pictures.
+        epochs: how many it has.
+        extra: rows of its manifest, beside the validation pictures.
+        settings: those that differ from their defaults.
+    """
+    names = [evaluation.class_names[label] for label in evaluation.labels]
+    validating = [
+        Picture(class_name=name, source=path, photo=path, path=path, status=KEPT, split=VALIDATION)
+        for path, name in zip(evaluation.paths, names, strict=True)
+    ]
+    nothing = Samples(np.zeros((0, 16, 16, 3), np.uint8), np.zeros(0, np.int32))
+    run = Run(
+        config=TrainConfig(**settings),
+        model_config=model_config(class_names=list(evaluation.class_names)),
+        device="CPU with 2 cores; float32",
+        pictures=[*extra, *validating],
+        training=[],
+        validating=validating,
+        train=nothing,
+        validation=nothing,
+    )
+    history = [metrics(0.5 + 0.5 * number / epochs) for number in range(epochs)]
+    return run_contents(run, evaluation, history=history, epoch=epochs)
+
+
+def image_of(index: int, channels: int = 3) -> np.ndarray:
+    """Returns a different image for each index, 16×16 pixels."""
+    return np.random.default_rng(index).integers(0, 256, (16, 16, channels), np.uint8)

@@ -15,6 +15,7 @@ from pictures.duplicates import (
     mixed_groups,
     perceptual_hash,
     similar_hashes,
+    some_of,
 )
 from pictures.manifest import KEPT, SKIPPED, Picture
 from tests.helpers.pictures import as_jpeg, clouds
@@ -318,6 +319,22 @@ def test_mixed_groups_leave_out_copies_unless_the_source_is_missing():
     other = row("bee/a", "ant/a")
     assert mixed_groups([*copies, other]) == [[copies[0], other]]
     assert mixed_groups([*copies, row("ant/a", "ant/a"), other]) == [[row("ant/a", "ant/a"), other]]
+
+
+@pytest.mark.parametrize(
+    ("classes", "limit", "shown"),
+    [
+        ("aaab", 2, [0, 3]),
+        ("aaab", 3, [0, 1, 3]),
+        ("aaabbc", 4, [0, 1, 3, 5]),
+        ("abcd", 3, [0, 1, 2]),
+        ("aaa", 2, [0, 1]),
+        ("ab", 3, [0, 1]),
+    ],
+)
+def test_some_of_a_photo_are_of_as_many_classes_as_possible(classes, limit, shown):
+    photo = [row(f"{name}/{number}", "a/0", "a/0") for number, name in enumerate(classes)]
+    assert some_of(photo, limit) == [photo[index] for index in shown]
 
 
 def test_mislabeled_lines_are_short_and_few():

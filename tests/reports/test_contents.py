@@ -8,9 +8,10 @@ import pytest
 from answers.evaluation import evaluate
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, Picture
 from reports.contents import evaluation_contents, folder_contents
-from tests.helpers.answers import contents_of, evaluation_of
 from tests.helpers.checkpoints import MODEL_CONFIG
+from tests.helpers.evaluations import evaluation_of
 from tests.helpers.pictures import ROOT
+from tests.helpers.reports import contents_of
 
 ANSWERS = [
     ("1.png", "ant", (0.875, 0.125)),

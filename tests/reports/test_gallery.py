@@ -16,7 +16,8 @@ from reports.gallery import (
     probable_label_errors,
     worst_mistakes,
 )
-from tests.helpers.answers import classifier_for, evaluation_of, image_of
+from tests.helpers.evaluations import evaluation_of
+from tests.helpers.reports import classifier_for, image_of
 
 
 def decode(uri: str) -> Image.Image:

@@ -9,9 +9,10 @@ import numpy as np
 from answers.evaluation import Evaluation
 from reports.contents import folder_contents
 from reports.html import render
-from tests.helpers.answers import classifier_for, contents_of, evaluation_of, image_of
 from tests.helpers.checkpoints import model_config
+from tests.helpers.evaluations import evaluation_of
 from tests.helpers.pages import Page
+from tests.helpers.reports import classifier_for, contents_of, image_of
 
 FOUR = [
     ("1.png", "ant", (0.9, 0.1)),

@@ -6,10 +6,10 @@ import json
 import numpy as np
 
 from reports.report_files import write_folder_report, write_run_report
-from tests.helpers.answers import contents_of, evaluation_of, image_of
 from tests.helpers.checkpoints import metrics
+from tests.helpers.evaluations import evaluation_of
 from tests.helpers.pages import Page
-from tests.helpers.reports import classifier_of, predictions, run_in
+from tests.helpers.reports import classifier_of, contents_of, image_of, predictions, run_in
 
 
 class CountedImages:
