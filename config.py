@@ -153,7 +153,6 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     patience: Count = 30  # Stop after this many epochs without a better validation accuracy.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
-
     tensorboard: Flag = True  # Write what TensorBoard shows: curves, pictures, heat maps, the graph.
 
     # Device and memory

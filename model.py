@@ -1,6 +1,7 @@
 """The network, built from five functions, so that `generate_model` reads like the list of its layers.
 
-Edit it to try another network. Keep a layer named `activation_3`: its output is used to recognize unknown pictures.
+Edit it to try another network. Keep a layer named `activation_3`, and let all layers after it depend on its output
+alone: unknown pictures are recognized by it, and heat maps show how the answer depends on it.
 """
 
 from network.backend import keras

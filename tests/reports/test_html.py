@@ -99,7 +99,7 @@ def test_page_escapes_the_names_of_classes_and_files():
     answers.append((f"{NASTY[0]}/<b>.png", NASTY[0], [0.1, 0.8, 0.1, 0.1, 0.1]))
     text = page_text(evaluation_of(answers, NASTY))
     page = Page(text)
-    assert not page.all("script") and not page.all("b<")
+    assert not page.all("script")
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     assert all(src.startswith("data:image/webp;base64,") for src in page.images())
     for name in (

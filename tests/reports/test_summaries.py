@@ -1,6 +1,7 @@
 """Curves, charts, settings and texts for TensorBoard."""
 
 import pytest
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from network.backend import tf
@@ -8,7 +9,6 @@ from pictures.manifest import SKIPPED, Picture
 from reports import summaries
 from tests.helpers.checkpoints import metrics
 from tests.helpers.reports import run_in
-from tests.helpers.runs import read_events
 
 
 def epochs(*accuracies: float, rates: tuple[float, ...] = ()) -> list[dict[str, float]]:
@@ -116,8 +116,12 @@ def test_hyperparameters_are_those_of_the_run_and_its_metrics(tmp_path):
 
 
 def test_layout_names_tags_that_are_written(tmp_path):
-    writer = tf.summary.create_file_writer(str(tmp_path))
-    with writer.as_default(step=0):
-        summaries.write_layout()
-    writer.close()
-    assert read_events(tmp_path).Tags()["tensors"] == ["custom_scalars__config__"]
+    found = written(tmp_path, summaries.write_layout)
+    assert list(found) == ["custom_scalars__config__"]
+    (content,) = tf.make_ndarray(found["custom_scalars__config__"].tensor).ravel()
+    charts = layout_pb2.Layout.FromString(content).category[0].chart
+    lines = [pattern for chart in charts for pattern in chart.multiline.tag]
+    assert lines == ["^accuracy$", "^cost$"]
+    bands = [tag for chart in charts for band in chart.margin.series for tag in (band.value, band.lower, band.upper)]
+    assert bands == ["recall/mean", "recall/worst", "recall/best"]
+    assert {*bands, *(line.strip("^$") for line in lines)} <= summaries.CURVES
