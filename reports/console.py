@@ -55,7 +55,7 @@ def how_to_train_longer(history: History, config: TrainConfig) -> str:
 
 def print_next_commands(config: TrainConfig, advice: str) -> None:
     """Prints what a run has made, and the commands for it; for a run that was finished before, `advice`."""
-    folder = shlex.quote(config.model_save_name)
+    folder = printable(shlex.quote(config.model_save_name))
     option = "" if config.model_save_name == TrainConfig.model_save_name else f" --model_save_name {folder}"
     print_entry("network", f"{printable(config.model_save_name)}/")
     print_entry("report", printable(Path(config.model_save_name, HTML_REPORT)))

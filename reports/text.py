@@ -16,7 +16,7 @@ _MAX_CONFUSIONS = 10  # that are shown of more classes
 
 
 def format_run_report(result: dict, *, epoch: int, never_unknown: bool, **limits: int) -> str:
-    """Returns the report of a training run as lines of at most 80 columns.
+    """Returns the report of a training run as lines; only those that name a file may be longer than 80 columns.
 
     Args:
         result: as from `evaluate`, of the validation pictures.

@@ -1,1 +1,1 @@
-"""How a network is trained: batches, transforms, optimizer, callbacks, checkpoints, TensorBoard."""
+"""How a network is trained: batches, transforms, optimizer, metrics, callbacks, checkpoints."""

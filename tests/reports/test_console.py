@@ -16,6 +16,7 @@ from reports.console import (
     format_end,
     format_row,
     how_to_train_longer,
+    print_next_commands,
 )
 from tests.helpers.checkpoints import MODEL_CONFIG, metrics
 from tests.helpers.screens import rendered, show_terminal
@@ -156,6 +157,24 @@ def test_epoch_table_fits_80_columns(monkeypatch):
     run.epoch(0.7, 0.05, saves_at=4)
     (line,) = (line for line in rendered(screen.getvalue()) if "%" in line)
     assert line.endswith("best, 123 of 300, saved") and len(line) <= 80
+
+
+def test_next_commands_name_the_folder_unless_it_is_the_default(capsys):
+    print_next_commands(TrainConfig(), "")
+    assert capsys.readouterr().out.splitlines() == [
+        "network    checkpoints/",
+        "report     checkpoints/report.html",
+        "next       python predict.py picture.jpg",
+        "           tensorboard --logdir checkpoints   then open http://localhost:6006",
+    ]
+    print_next_commands(TrainConfig(model_save_name="my\x1b new"), "--epochs 600")
+    assert capsys.readouterr().out.splitlines() == [
+        "network    my\\x1b new/",
+        "report     my\\x1b new/report.html",
+        "next       python predict.py --model_save_name 'my\\x1b new' picture.jpg",
+        "           tensorboard --logdir 'my\\x1b new'   then open http://localhost:6006",
+        "this run is finished: train longer with --epochs 600, or use another --model_save_name",
+    ]
 
 
 @contextlib.contextmanager
