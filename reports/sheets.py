@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 WIDTH = 368  # pixels, about what a card of TensorBoard shows
 TILE = 88  # pixels, of a picture
@@ -122,8 +122,9 @@ def _canvas(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _square(image: np.ndarray, side: int = TILE) -> Image.Image:
+    """Returns an image in its own proportions, in the middle of a square."""
     picture = Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-    return picture.resize((side, side), Image.Resampling.LANCZOS)
+    return ImageOps.pad(picture, (side, side), Image.Resampling.LANCZOS, color=_BACKGROUND)
 
 
 @lru_cache  # Pillow parses it each time

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -163,14 +164,14 @@ def test_next_commands_name_the_folder_unless_it_is_the_default(capsys):
     print_next_commands(TrainConfig(), "")
     assert capsys.readouterr().out.splitlines() == [
         "network    checkpoints/",
-        "report     checkpoints/report.html",
+        f"report     {Path('checkpoints', 'report.html')}",
         "next       python predict.py picture.jpg",
         "           tensorboard --logdir checkpoints   then open http://localhost:6006",
     ]
     print_next_commands(TrainConfig(model_save_name="my\x1b new"), "--epochs 600")
     assert capsys.readouterr().out.splitlines() == [
         "network    my\\x1b new/",
-        "report     my\\x1b new/report.html",
+        f"report     {Path('my', 'report.html')}".replace("my", "my\\x1b new"),
         "next       python predict.py --model_save_name 'my\\x1b new' picture.jpg",
         "           tensorboard --logdir 'my\\x1b new'   then open http://localhost:6006",
         "this run is finished: train longer with --epochs 600, or use another --model_save_name",

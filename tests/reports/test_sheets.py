@@ -32,6 +32,13 @@ def test_sheet_shows_gray_pictures():
     assert sheet([Tile(plain(70, channels=1))])[48, 46].tolist() == [70, 70, 70]
 
 
+def test_sheet_keeps_the_proportions_of_a_picture():
+    image = sheet([Tile(np.full((20, 40, 3), 70, np.uint8))])  # 44 of 88 rows
+    shown = (image == 70).all(axis=2)
+    assert (shown.any(axis=1).sum(), shown.any(axis=0).sum()) == (44, 88)
+    assert shown[4 + 44, 2 + 44]
+
+
 def test_sheet_writes_wrong_captions_in_red():
     def caption(is_wrong: bool) -> np.ndarray:
         return sheet([Tile(plain(255), ["batman"], is_wrong)])[92:].reshape(-1, 3)
