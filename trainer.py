@@ -252,27 +252,11 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
         table,
         EarlyStopping(history, config, steps_per_epoch=steps_per_epoch),
     ]
-    weights, validation_weights = (
-        class_weights(samples.labels, balance=config.balance_classes) for samples in (run.train, run.validation)
-    )
     tensorboard.set_model(model)
     tensorboard.on_train_begin()  # also for a finished run, whose last metrics a full disk may have lost
     try:
         with signals_to(saving):
-            while not reached_limits(history, config):
-                done_steps = checkpoints.step - len(history) * steps_per_epoch
-                assert 0 <= done_steps < steps_per_epoch
-                model.fit(
-                    training_batches(run.train, config, first_step=checkpoints.step),
-                    steps_per_epoch=steps_per_epoch - done_steps,
-                    initial_epoch=len(history),
-                    epochs=config.epochs,
-                    validation_data=validation_batches(run.validation, validation_weights),
-                    class_weight=weights,
-                    callbacks=callbacks,
-                    shuffle=False,  # the data set has its own order
-                    verbose=0,
-                )
+            fit_epochs(model, run, checkpoints, callbacks)
     except tf.errors.OpError as error:
         raise read_error(run.train, run.validation) or error from None
     finally:
@@ -281,6 +265,31 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
     if saving.stop_signal:  # it came after the last step
         raise TrainingStopped(saving.stop_signal)
     return tensorboard
+
+
+def fit_epochs(
+    model: keras.Model, run: Run, checkpoints: CheckpointManager, callbacks: Sequence[keras.callbacks.Callback]
+) -> None:
+    """Calls Keras's `fit`, once for the rest of an interrupted epoch and once for the epochs after it."""
+    history, config = checkpoints.history, run.config
+    steps_per_epoch, _ = epoch_steps(len(run.train.labels), config.batch_size)
+    weights, validation_weights = (
+        class_weights(samples.labels, balance=config.balance_classes) for samples in (run.train, run.validation)
+    )
+    while not reached_limits(history, config):
+        done_steps = checkpoints.step - len(history) * steps_per_epoch
+        assert 0 <= done_steps < steps_per_epoch
+        model.fit(
+            training_batches(run.train, config, first_step=checkpoints.step),
+            steps_per_epoch=steps_per_epoch - done_steps,
+            initial_epoch=len(history),
+            epochs=config.epochs,
+            validation_data=validation_batches(run.validation, validation_weights),
+            class_weight=weights,
+            callbacks=callbacks,
+            shuffle=False,  # the data set has its own order
+            verbose=0,
+        )
 
 
 @contextlib.contextmanager

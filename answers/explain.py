@@ -8,6 +8,7 @@ import numpy as np
 
 from answers.classifier import BATCH_SIZE, Classifier
 from network.backend import keras, tf
+from system.errors import UserError
 
 _OPACITY = 0.45  # of a heat map over its image
 
@@ -23,13 +24,19 @@ def grad_cam(classifier: Classifier, images: np.ndarray, classes: np.ndarray) ->
         images: uint8 (count, height, width, color_channels).
         classes: int (count,), the index of the class in question for each image.
 
+    Raises:
+        UserError: `model.py` was edited, and something behind `activation_3` does not depend on it alone.
+
     Algorithm: Grad-CAM (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391), with the log-odds of the class as
     its score, since with the softmax loss a logit means something only relative to the others.
     """
     model = classifier.model
     third = model.get_layer("activation_3").output
     # Cut in two, so that no gradient of any weight is computed.
-    parts = keras.Model(model.input, third), keras.Model(third, model.output)
+    try:
+        parts = keras.Model(model.input, third), keras.Model(third, model.output)
+    except ValueError:
+        raise UserError("model.py: there is a way around activation_3, so there are no heat maps; remove it") from None
     batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
     loss = classifier.model_config.loss
     return np.concatenate([_maps(parts, images[batch], classes[batch], loss) for batch in batches])

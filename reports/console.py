@@ -125,8 +125,9 @@ class EpochTable(keras.callbacks.Callback):
         # What was saved in the middle of the best epoch does not have it yet.
         saved_step = self._checkpoints.saved_step
         is_saved = saved_step == self._checkpoints.step or (saved_step != self._saved_step and not is_best)
-        remarks = {"best": is_best, f"{count} of {self._config.patience}": count, "saved": is_saved}
-        return ", ".join(remark for remark, applies in remarks.items() if applies)
+        # The best may be the second with the highest accuracy, from which `patience` does not count.
+        remark = "best" if is_best else f"{count} of {self._config.patience}" if count else ""
+        return ", ".join(filter(None, [remark, "saved" * is_saved]))
 
     def close(self) -> None:
         """Erases the bar."""

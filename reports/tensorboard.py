@@ -4,7 +4,7 @@ import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,20 +97,22 @@ class TensorBoard(keras.callbacks.Callback):
     # ---- what ----
 
     def _start(self) -> None:
-        kept = {log: list(self._measured(log)) for log in (TRAIN, VALIDATION)}
+        old = {log: self._event_files(log) for log in (TRAIN, VALIDATION)}
         self._open_files()
-        for log, events in kept.items():
+        for log, paths in old.items():
             with self._writers[log].as_default():
-                for step, summary in events:
-                    tf.summary.experimental.write_raw_pb(summary, step=step)
+                for (step, _), value in self._measured(paths).items():
+                    summary = tf.compat.v1.Summary(value=[value])
+                    tf.summary.experimental.write_raw_pb(summary.SerializeToString(), step=step)
         for epoch, metrics in enumerate(self._history):
             self._add_metrics(epoch, metrics)
         self._flush()
+        for path in (path for paths in old.values() for path in paths):
+            with contextlib.suppress(PermissionError):  # on Windows, while TensorBoard has it open
+                path.unlink(missing_ok=True)
 
     def _open_files(self) -> None:
         for log in (TRAIN, VALIDATION):
-            for old in self._event_files(log):
-                old.unlink()
             self._writers[log] = tf.summary.create_file_writer(str(self._folder / log))
         with self._writers[TRAIN].as_default(step=0):
             tf.summary.graph(graph_of(self.model))
@@ -123,25 +125,32 @@ class TensorBoard(keras.callbacks.Callback):
     def _event_files(self, log: str) -> list[Path]:
         return sorted((self._folder / log).glob("events.out.tfevents.*"))
 
-    def _measured(self, log: str) -> Iterator[tuple[int, bytes]]:
-        """Yields step and summary of each event in the old files that does not follow from the history."""
-        for path in self._event_files(log):
-            with contextlib.suppress(tf.errors.DataLossError):  # a kill may leave half of the last one
+    def _measured(self, paths: Sequence[Path]) -> dict[tuple[int, str], tf.compat.v1.Summary.Value]:
+        """Returns what does not follow from the history and is in event files: the values, by step and tag.
+
+        Each is there once, even if a kill has left the files of two starts.
+        """
+        found = {}
+        for path in paths:
+            with contextlib.suppress(tf.errors.DataLossError):  # a kill may leave half of the last event
                 for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
                     event = tf.compat.v1.Event.FromString(record)
-                    if not 0 < event.step <= len(self._history):
-                        continue
-                    values = [value for value in event.summary.value if value.tag not in summaries.CURVES]
-                    if values:
-                        yield event.step, tf.compat.v1.Summary(value=values).SerializeToString()
-                    if any(value.tag == snapshots.CONFUSION for value in values):
-                        self._snapshot_step = event.step
-                    if any(snapshots.is_final(value.tag) for value in values):
-                        self._final_step = event.step
+                    if 0 < event.step <= len(self._history):
+                        found |= {
+                            (event.step, value.tag): value
+                            for value in event.summary.value
+                            if value.tag not in summaries.CURVES
+                        }
+        self._snapshot_step = max(
+            (step for step, tag in found if tag == snapshots.CONFUSION), default=self._snapshot_step
+        )
+        self._final_step = max((step for step, tag in found if snapshots.is_final(tag)), default=self._final_step)
+        return dict(sorted(found.items()))
 
     def _start_again_if_deleted(self) -> None:
         if not all(map(self._event_files, (TRAIN, VALIDATION))):
             self.close()
+            self._snapshot_step = self._final_step = 0
             self._start()
 
     def _add_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
@@ -178,6 +187,7 @@ class TensorBoard(keras.callbacks.Callback):
         self._flush()
 
     def _finish(self, classifier: Classifier, evaluation: Evaluation) -> None:
+        self._start_again_if_deleted()
         step = len(self._history)
         if step > self._snapshot_step:
             self._write_snapshot(classifier, evaluation, step)

@@ -136,5 +136,7 @@ def _format_mistakes(report: dict, max_mistakes: int | None) -> list[str]:
     lines = [f"{worst} of {count:,} mistakes:" if len(mistakes) < count else "mistakes, highest score first:"]
     for mistake in mistakes:
         picture, true_class, predicted = (printable(mistake[key]) for key in ("picture", "true_class", "predicted"))
-        lines.append(f"{picture}  is {true_class}, predicted {predicted} with {mistake['score']:.3f}")
+        what = f"is {true_class}, predicted {predicted} with {mistake['score']:.3f}"
+        fits = cell_len(picture) + 2 + cell_len(what) <= _COLUMNS
+        lines += [f"{picture}  {what}"] if fits else [picture, f"    {what}"]
     return lines

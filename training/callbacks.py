@@ -138,6 +138,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self.stop_signal = 0  # the number of the signal that asks for the end
 
     def on_epoch_begin(self, epoch, logs=None):
+        if self._must_stop():  # asked during the validation, or since
+            self._save()
+            self._stop_if_asked()
         if sums := self._checkpoints.metric_sums:
             for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
@@ -150,6 +153,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
                 self._require_finite(math.nan, finite_steps - 1)
             self._checkpoints.metric_sums = [variable.numpy() for variable in self.model.metrics_variables]
             self._save()
+            self._stop_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
         # Here too the last step may have broken the weights: the validation shows it.
@@ -157,7 +161,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         del logs["val_finite_steps"]
         self._checkpoints.add_epoch({name: float(logs[name]) for name in METRICS})
         if self._is_due():
-            self._save()
+            self._save()  # the run stops when the next epoch begins, after the callbacks that show this one
 
     def _require_finite(self, loss: float, step: float) -> None:
         if math.isfinite(loss):
@@ -178,5 +182,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def _save(self) -> None:
         self._checkpoints.save()
         self._last_save = time.monotonic()
+
+    def _stop_if_asked(self) -> None:
         if self._must_stop():
             raise TrainingStopped(self.stop_signal or _SIGPIPE)

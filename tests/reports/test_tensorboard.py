@@ -105,6 +105,27 @@ def test_half_written_event_of_a_killed_run_is_left_out(tmp_path):
     assert_three_epochs(tmp_path)
 
 
+def test_run_killed_while_it_is_resumed_shows_every_epoch_once(tmp_path):
+    """The new files may have been written, and the old ones not yet deleted."""
+    Session(tmp_path).train(None, None).close()
+    old = {path: path.read_bytes() for path in tmp_path.glob("*/events*")}
+    Session(tmp_path, before=2).close()
+    for path, content in old.items():
+        path.write_bytes(content)
+    Session(tmp_path, before=2).train(None).close()
+    assert_three_epochs(tmp_path)
+    assert scalars(tmp_path / "train", "images_per_second") == [(1, 100), (2, 200), (3, 300)]
+    assert steps(tmp_path, SNAPSHOT).count(1) == 1
+
+
+def test_folder_deleted_after_the_last_epoch_is_written_again(tmp_path):
+    session = Session(tmp_path / "checkpoints").train(None, None, None)
+    shutil.rmtree(tmp_path / "checkpoints")
+    session.finish().close()
+    assert_three_epochs(tmp_path / "checkpoints")
+    assert steps(tmp_path / "checkpoints", SNAPSHOT) == [3]
+
+
 def test_lost_files_are_written_again_from_the_history(tmp_path):
     Session(tmp_path, before=3).finish().close()
     assert_three_epochs(tmp_path)

@@ -50,6 +50,15 @@ def test_format_report_names_as_many_mistakes_as_are_wanted():
     assert text.endswith("\n\nthe worst of 2 mistakes:\n5.png  is bee, predicted ant with 0.950")
 
 
+@pytest.mark.parametrize(("length", "lines"), [(46, 1), (47, 2)])
+def test_format_report_breaks_a_mistake_that_is_wider_than_80_columns(length, lines):
+    name = "x" * (length - 4) + ".png"
+    text = format_report(report_on([(name, "ant", (0.1, 0.9)), ("2.png", "bee", (0.1, 0.9))]))
+    what = "is ant, predicted bee with 0.900"
+    expected = [f"{name}  {what}"] if lines == 1 else [name, f"    {what}"]
+    assert text.splitlines()[-lines:] == expected
+
+
 def test_format_report_names_ten_mistakes_of_more():
     text = format_report(report_on([(f"{number}.png", "ant", (0.1, 0.9)) for number in range(11)]))
     assert text.split("\n\n")[-1].splitlines() == [

@@ -173,6 +173,10 @@ class Clock:
         self.now = 100.0
         self.saves = 0
         self.metric_sums: list[float] = []
+        self.history: list[dict[str, float]] = []
+
+    def add_epoch(self, metrics: dict[str, float]) -> None:
+        self.history.append(metrics)
 
     def monotonic(self) -> float:
         return self.now
@@ -226,6 +230,18 @@ def test_save_checkpoints_stops_after_it_has_saved(clock):
     with pytest.raises(TrainingStopped) as stopped:
         callback.on_train_batch_end(0, finite())
     assert (stopped.value.signal_number, clock.saves) == (15, 1)
+
+
+def test_save_checkpoints_lets_an_epoch_end_that_was_stopped_in_its_validation(clock):
+    """The callbacks after it show the epoch; then the run stops, and has been saved once."""
+    callback = saving(clock)
+    callback.stop_signal = 15
+    logs = metrics(0.5) | {"finite_steps": 9.0, "val_finite_steps": 1.0}
+    callback.on_epoch_end(0, logs)
+    assert (clock.saves, len(clock.history)) == (1, 1)
+    with pytest.raises(TrainingStopped) as stopped:
+        callback.on_epoch_begin(1)
+    assert stopped.value.signal_number == 15
 
 
 def test_throughput_adds_learning_rate_and_images_per_second_to_the_logs():
