@@ -262,8 +262,7 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
     finally:
         table.close()
     checkpoints.save()
-    if saving.stop_signal:  # it came after the last step
-        raise TrainingStopped(saving.stop_signal)
+    saving.stop_if_asked()  # in the last epoch
     return tensorboard
 
 

@@ -147,7 +147,7 @@ def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, 
     assert 1 <= len(mistakes) < 4
     report = Path(config.model_save_name, "report.txt").read_text(encoding="utf-8")
     worst, remarks = report.split("mistakes, highest score first:\n")[1].split("\n\n")
-    assert set(worst.splitlines()) == mistakes
+    assert set(worst.replace("\n    is", "  is").splitlines()) == mistakes
     assert remarks.splitlines() == [
         "The best epoch and the scores were chosen with these pictures,",
         "so expect slightly less accuracy on new ones.",

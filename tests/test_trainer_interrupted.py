@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,7 +113,7 @@ def raise_signal_in(monkeypatch, owner, name: str) -> None:
     monkeypatch.setattr(owner, name, interrupted)
 
 
-@pytest.mark.parametrize(("name", "step"), [("on_train_begin", 9), ("on_test_begin", STEPS), ("on_epoch_end", STEPS)])
+@pytest.mark.parametrize(("name", "step"), [("on_train_begin", 0), ("on_test_begin", STEPS), ("on_epoch_end", STEPS)])
 def test_ctrl_c_in_any_phase_of_an_epoch_saves(name, step, config, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         raise_signal_in(patch, SaveCheckpoints, name)
@@ -176,11 +177,16 @@ def arguments(config: TrainConfig, **changes) -> list[str]:
 ENDLESS = {"epochs": 1_000_000, "patience": 1_000_000}
 
 
+def read_first_row(process: subprocess.Popen) -> None:
+    """Reads what a process prints until the row of its first epoch."""
+    while not (line := process.stdout.readline()).startswith("     1 "):
+        assert line, process.communicate()
+
+
 @not_on_windows
 def test_closed_terminal_saves(config, tmp_path):
     process = start("trainer.py", *arguments(config, **ENDLESS), cwd=tmp_path)
-    while not (line := process.stdout.readline()).startswith("     1 "):
-        assert line, process.communicate()
+    read_first_row(process)
     code, out, err = interrupt(process, signal.SIGHUP)
     assert (code, err) == (129, "")
     assert out.endswith(STOPPED.format(latest_step(str(tmp_path / "checkpoints"))))
@@ -214,8 +220,7 @@ def test_training_with_nohup_goes_on_without_its_terminal(config, tmp_path):
 @not_on_windows
 def test_output_that_nobody_reads_ends_the_run_which_is_saved(config, tmp_path):
     process = start("trainer.py", *arguments(config, **ENDLESS), cwd=tmp_path)
-    for _ in range(5):
-        process.stdout.readline()
+    read_first_row(process)
     process.stdout.close()
     process.stdout = None
     code, _, err = finish(process)

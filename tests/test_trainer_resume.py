@@ -201,7 +201,7 @@ def test_checkpoint_is_freed_once_it_is_restored(whole_run, tmp_path, monkeypatc
 
     def watched(*arguments):
         found.append(in_memory(tmp_path))
-        fit(*arguments)
+        return fit(*arguments)
 
     monkeypatch.setattr(trainer, "fit", watched)
     assert trainer.main(config) == 0

@@ -140,7 +140,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if self._must_stop():  # asked during the validation, or since
             self._save()
-            self._stop_if_asked()
+            self.stop_if_asked()
         if sums := self._checkpoints.metric_sums:
             for variable, value in zip(self.model.metrics_variables, sums, strict=True):
                 variable.assign(value)
@@ -153,7 +153,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
                 self._require_finite(math.nan, finite_steps - 1)
             self._checkpoints.metric_sums = [variable.numpy() for variable in self.model.metrics_variables]
             self._save()
-            self._stop_if_asked()
+            self.stop_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
         # Here too the last step may have broken the weights: the validation shows it.
@@ -183,6 +183,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._checkpoints.save()
         self._last_save = time.monotonic()
 
-    def _stop_if_asked(self) -> None:
+    def stop_if_asked(self) -> None:
+        """Raises TrainingStopped if a run, which must be saved, has to stop."""
         if self._must_stop():
             raise TrainingStopped(self.stop_signal or _SIGPIPE)
