@@ -168,7 +168,7 @@ def _write_sheet(name: str, tiles: Sequence[Tile], description: str) -> None:
 
 
 def _file_name(path: str) -> str:
-    return drawable(PurePath(path).name, "")
+    return drawable(PurePath(path).stem, "")  # few names fit with their suffix
 
 
 def _class_of(picture: Picture, run: Run) -> str:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from reports.sheets import WIDTH
 from tests.helpers.browser import NO_PLAYWRIGHT, Watched
 from tests.helpers.pictures import PUZZLING_CLASSES
 from tests.helpers.processes import wait_until
@@ -90,8 +91,8 @@ def test_images_are_as_large_as_they_are_shown(board):
     images = tab.locator("tf-image-loader img")
     expect(images).to_have_count(len(IMAGES))
     for image in images.all():
-        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 368
-        assert 340 <= image.bounding_box()["width"] <= 368
+        width = image.evaluate("image => image.decode().then(() => image.naturalWidth)")
+        assert image.bounding_box()["width"] == width == WIDTH
 
 
 def test_graph_reads_from_the_input_to_the_magnitudes(board):
