@@ -119,7 +119,8 @@ def write_texts(run: Run) -> None:
     """Writes the tab Text: the data, the settings that differ from the defaults, and the versions."""
     tf.summary.text("data", _data_text(run.pictures))
     changed = [(name, value, default) for name, value, default in changed_settings(run.config)]
-    command = f"Repeat the run with the same pictures:\n\n    {printable(command_of(run.config))}"
+    # Not as a block, which would not be wrapped.
+    command = f"Repeat the run with the same pictures:\n\n<code>{_escaped(command_of(run.config))}</code>"
     text = _table(("setting", "value", "default"), changed) if changed else "All settings have their default values."
     tf.summary.text("settings", f"{text}\n\n{command}")
     tf.summary.text("versions", _table(("library", "version"), versions().items()))
@@ -127,8 +128,11 @@ def write_texts(run: Run) -> None:
 
 def _data_text(pictures: Sequence[Picture]) -> str:
     counts = count_classes(pictures)
-    rows = [(number, name, *map(str, count)) for number, (name, count) in enumerate(counts.items(), start=1)]
-    parts = [_table(("number", "class", "train", "validation", "of them copies", "skipped", "excluded"), rows)]
+    rows = [
+        (number, name, count.train, count.copies, count.validation, count.skipped, count.excluded)
+        for number, (name, count) in enumerate(counts.items(), start=1)
+    ]
+    parts = [_table(("number", "class", "train", "of them copies", "validation", "skipped", "excluded"), rows)]
     files = [
         (path, f"{status}: {reason}")
         for (status, reason), paths in unused_files(pictures, (SKIPPED, EXCLUDED)).items()
