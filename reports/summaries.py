@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalars
@@ -112,7 +113,13 @@ def write_hyperparameters(run: Run) -> None:
     settings = {name: getattr(run.config, name) for name in _HYPERPARAMETERS}
     metrics = [hparams.Metric(tag, display_name=name) for tag, name in _METRICS.items()]
     hparams.hparams_config(hparams=[hparams.HParam(name) for name in settings], metrics=metrics)
-    hparams.hparams(settings, trial_id=printable(run.config.model_save_name))
+    hparams.hparams(settings, trial_id=_trial_name(run.config.model_save_name))
+
+
+def _trial_name(folder: str) -> str:
+    """Returns a name for the first column of HParams, which shows about 16 letters: the folder, then where it is."""
+    path = Path(folder)
+    return printable(path.name if path.parent == Path() else f"{path.name} in {path.parent}")
 
 
 def write_texts(run: Run) -> None:

@@ -116,6 +116,7 @@ def test_hyperparameters_are_those_of_the_run_and_its_metrics(tmp_path):
     assert settings["batch_size"].number_value == 16
     assert settings["loss"].string_value == "sigmoid"
     assert set(settings) == {info.name for info in experiment.hparam_infos}
+    assert content("_hparams_/session_start_info").session_start_info.group_name == f"bats in {tmp_path}"
 
 
 def test_layout_names_tags_that_are_written(tmp_path):
