@@ -33,10 +33,10 @@ def test_sheet_shows_gray_pictures():
 
 
 def test_sheet_keeps_the_proportions_of_a_picture():
-    image = sheet([Tile(np.full((20, 40, 3), 70, np.uint8))])  # 44 of 88 rows
+    image = sheet([Tile(np.full((20, 40, 3), 70, np.uint8))])  # 42 of 84 rows
     shown = (image == 70).all(axis=2)
-    assert (shown.any(axis=1).sum(), shown.any(axis=0).sum()) == (44, 88)
-    assert shown[4 + 44, 2 + 44]
+    assert (shown.any(axis=1).sum(), shown.any(axis=0).sum()) == (42, 84)
+    assert shown[3 + 42, 1 + 42]
 
 
 def test_sheet_writes_wrong_captions_in_red():
