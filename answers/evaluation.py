@@ -79,6 +79,11 @@ class Evaluation:
         indices = np.flatnonzero((self.labels == true) & (self.predictions.predicted == predicted))
         return int(indices[self.top_scores[indices].argmax()]) if len(indices) else None
 
+    def best_recognized(self, label: int) -> int | None:
+        """Returns the index of the picture of a class with the highest score for it; None if it has no pictures."""
+        indices = np.flatnonzero(self.labels == label)
+        return int(indices[self.true_scores[indices].argmax()]) if len(indices) else None
+
 
 def evaluate(evaluation: Evaluation) -> dict:
     """Returns a report, ready for JSON. Pictures called unknown are counted in all other numbers too.

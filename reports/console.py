@@ -60,7 +60,8 @@ def print_next_commands(config: TrainConfig, advice: str) -> None:
     print_entry("network", f"{printable(config.model_save_name)}/")
     print_entry("report", printable(Path(config.model_save_name, HTML_REPORT)))
     print_entry("next", f"python predict.py{option} picture.jpg")
-    print_entry("", f"tensorboard --logdir {folder}   then open http://localhost:6006")
+    if config.tensorboard:
+        print_entry("", f"tensorboard --logdir {folder}   then open http://localhost:6006")
     if advice:
         print(wrapped(f"this run is finished: train longer with {advice}, or use another --model_save_name"))
 

@@ -82,12 +82,12 @@ def _describe(evaluation: Evaluation, index: int) -> dict:
 def confusions(evaluation: Evaluation, image_of: ImageOf) -> list[dict]:
     """Returns the most frequent confusions of two classes, each with its worst mistake beside a picture of the other.
 
-    The other picture is the one of the predicted class that is predicted correctly with the highest score, if any is.
+    The other picture is the one of the predicted class that is recognized best, if there is any.
     """
     matrix, found = evaluation.confusion_matrix, []
     for true, other in largest_confusions(matrix, MAX_CONFUSIONS):
         wrong = evaluation.example(true=true, predicted=other)
-        typical = evaluation.example(true=other, predicted=other)
+        typical = evaluation.best_recognized(other)
         found.append(
             {
                 "true": evaluation.class_names[true],

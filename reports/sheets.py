@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-WIDTH = 368  # pixels, about what a card of TensorBoard shows
-TILE = 88  # pixels, of a picture
+WIDTH = 350  # pixels: the tab Images shows so many, and leaves out pixel columns of wider pictures, also of letters
+TILE = 84  # pixels, of a picture
 COLUMNS = 4
 _LINE = 14  # height of a line of text
 _GAP = WIDTH // COLUMNS - TILE
@@ -30,7 +30,7 @@ class Tile(NamedTuple):
 
 
 def sheet(tiles: Sequence[Tile]) -> np.ndarray:
-    """Returns pictures in rows of four, each with its caption: uint8 (height, 368, 3). Without any, it says "none"."""
+    """Returns pictures in rows of four, each with its caption: uint8 (height, 350, 3). Without any, it says "none"."""
     if not tiles:
         canvas, draw = _canvas(2 * _LINE)
         draw.text((4, _LINE), "none", _TEXT, _font(12), "lm")
@@ -58,7 +58,7 @@ def thumbnails(images: Sequence[np.ndarray], *, side: int) -> np.ndarray:
 
 
 def confusion_image(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """Returns a drawing of a confusion matrix: uint8 (height, 368, 3).
+    """Returns a drawing of a confusion matrix: uint8 (height, 350, 3).
 
     A cell is the darker, the larger its fraction of its row: blue on the diagonal, red off it.
 

@@ -103,7 +103,7 @@ def _write_confusions(run: Run, evaluation: Evaluation) -> None:
         return
     tiles = []
     for true, other in largest_confusions(matrix, _ROWS * COLUMNS // 2):
-        examples = evaluation.example(true=true, predicted=other), evaluation.example(true=other, predicted=other)
+        examples = evaluation.example(true=true, predicted=other), evaluation.best_recognized(other)
         captions = f"is {drawable_class(true, names)}", f"{matrix[true, other]} x {drawable_class(other, names)}"
         for index, caption, is_wrong in zip(examples, captions, (True, False), strict=True):
             image = _NOTHING if index is None else run.validation_image(index)
@@ -112,8 +112,8 @@ def _write_confusions(run: Run, evaluation: Evaluation) -> None:
         "confusion",
         tiles,
         "The most frequent confusions. Left: a validation picture that is predicted wrongly, with its true class. "
-        "Right: the class that it is predicted as, with a picture that is predicted correctly if there is one, and how "
-        "many pictures of the left class are predicted as it.",
+        "Right: the class that it is predicted as, with the picture of it that is recognized best, and how many "
+        "pictures of the left class are predicted as it.",
     )
 
 
@@ -168,7 +168,7 @@ def _write_sheet(name: str, tiles: Sequence[Tile], description: str) -> None:
 
 
 def _file_name(path: str) -> str:
-    return drawable(PurePath(path).name, "")
+    return drawable(PurePath(path).stem, "")  # few names fit with their suffix
 
 
 def _class_of(picture: Picture, run: Run) -> str:

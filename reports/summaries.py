@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalars
@@ -112,14 +113,21 @@ def write_hyperparameters(run: Run) -> None:
     settings = {name: getattr(run.config, name) for name in _HYPERPARAMETERS}
     metrics = [hparams.Metric(tag, display_name=name) for tag, name in _METRICS.items()]
     hparams.hparams_config(hparams=[hparams.HParam(name) for name in settings], metrics=metrics)
-    hparams.hparams(settings, trial_id=printable(run.config.model_save_name))
+    hparams.hparams(settings, trial_id=_trial_name(run.config.model_save_name))
+
+
+def _trial_name(folder: str) -> str:
+    """Returns a name for the first column of HParams, which shows about 16 letters: the folder, then where it is."""
+    path = Path(folder)
+    return printable(path.name if path.parent == Path() else f"{path.name} in {path.parent}")
 
 
 def write_texts(run: Run) -> None:
     """Writes the tab Text: the data, the settings that differ from the defaults, and the versions."""
     tf.summary.text("data", _data_text(run.pictures))
     changed = [(name, value, default) for name, value, default in changed_settings(run.config)]
-    command = f"Repeat the run with the same pictures:\n\n    {printable(command_of(run.config))}"
+    # Not as a block, which would not be wrapped.
+    command = f"Repeat the run with the same pictures:\n\n<code>{_escaped(command_of(run.config))}</code>"
     text = _table(("setting", "value", "default"), changed) if changed else "All settings have their default values."
     tf.summary.text("settings", f"{text}\n\n{command}")
     tf.summary.text("versions", _table(("library", "version"), versions().items()))
@@ -127,8 +135,11 @@ def write_texts(run: Run) -> None:
 
 def _data_text(pictures: Sequence[Picture]) -> str:
     counts = count_classes(pictures)
-    rows = [(number, name, *map(str, count)) for number, (name, count) in enumerate(counts.items(), start=1)]
-    parts = [_table(("number", "class", "train", "validation", "of them copies", "skipped", "excluded"), rows)]
+    rows = [
+        (number, name, count.train, count.copies, count.validation, count.skipped, count.excluded)
+        for number, (name, count) in enumerate(counts.items(), start=1)
+    ]
+    parts = [_table(("number", "class", "train", "of them copies", "validation", "skipped", "excluded"), rows)]
     files = [
         (path, f"{status}: {reason}")
         for (status, reason), paths in unused_files(pictures, (SKIPPED, EXCLUDED)).items()

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from reports.sheets import WIDTH
 from tests.helpers.browser import NO_PLAYWRIGHT, Watched
 from tests.helpers.pictures import PUZZLING_CLASSES
 from tests.helpers.processes import wait_until
@@ -29,6 +30,10 @@ GRAPH = [
     *("input", "32x32x3", "block_1", "16x16x16", "block_2", "8x8x32", "block_3", "4x4x64", "fully_connected"),
     *("2", "magnitudes"),
 ]
+TITLES_UPWARDS = """labels => labels
+    .map(label => [-label.getBoundingClientRect().y, label.querySelector("title").textContent])
+    .sort((one, other) => one[0] - other[0])
+    .map(([_, title]) => title)"""
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +95,8 @@ def test_images_are_as_large_as_they_are_shown(board):
     images = tab.locator("tf-image-loader img")
     expect(images).to_have_count(len(IMAGES))
     for image in images.all():
-        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 368
-        assert 340 <= image.bounding_box()["width"] <= 368
+        width = image.evaluate("image => image.decode().then(() => image.naturalWidth)")
+        assert image.bounding_box()["width"] == width == WIDTH
 
 
 def test_graph_reads_from_the_input_to_the_magnitudes(board):
@@ -99,8 +104,7 @@ def test_graph_reads_from_the_input_to_the_magnitudes(board):
     labels = scene.locator(".nodelabel")
     expect(labels).to_have_count(len(GRAPH))
     scene.locator("[data-name=input] > .nodeshape").hover()  # when it has stopped moving
-    upwards = sorted(labels.all(), key=lambda label: -label.bounding_box()["y"])
-    assert [label.locator("title").text_content() for label in upwards] == GRAPH
+    assert labels.evaluate_all(TITLES_UPWARDS) == GRAPH  # all at once, should it move nevertheless
 
 
 def test_block_of_the_graph_opens_into_its_layers(board):

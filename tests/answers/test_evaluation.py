@@ -147,3 +147,11 @@ def test_example_is_the_picture_with_the_highest_score():
     assert evaluation.example(true=0, predicted=1) == 2
     assert evaluation.example(true=1, predicted=1) == 3
     assert evaluation.example(true=1, predicted=0) is None
+
+
+def test_best_recognized_has_the_highest_score_for_its_class_even_if_wrong():
+    scores = np.array([[0.2, 0.8, 0], [0.4, 0.6, 0], [0.1, 0.9, 0]])
+    given = Predictions(scores.argmax(axis=1), np.zeros((3, 3), np.float32), scores, np.zeros(3, bool))
+    names = ["ant", "bee", "cow"]
+    evaluation = Evaluation(class_names=names, paths=["?"] * 3, labels=np.array([0, 0, 1]), predictions=given)
+    assert [evaluation.best_recognized(label) for label in (0, 1, 2)] == [1, 2, None]

@@ -220,3 +220,9 @@ def test_epoch_table_of_a_run_that_trains_nothing_shows_nothing(capsys):
 def test_how_to_train_longer_names_the_settings_that_ended_the_run(accuracies, advice):
     config = TrainConfig(epochs=4, patience=2)
     assert how_to_train_longer([metrics(accuracy) for accuracy in accuracies], config) == advice
+
+
+@pytest.mark.parametrize("tensorboard", [True, False])
+def test_next_commands_name_tensorboard_only_if_there_is_something_to_see(capsys, tensorboard):
+    print_next_commands(TrainConfig(tensorboard=tensorboard), "")
+    assert ("tensorboard --logdir checkpoints" in capsys.readouterr().out) is tensorboard

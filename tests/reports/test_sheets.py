@@ -15,17 +15,17 @@ def plain(value: int, channels: int = 3) -> np.ndarray:
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
 def test_sheet_has_four_pictures_in_a_row(count, rows):
     image = sheet([Tile(plain(100), ["one line"])] * count)
-    assert image.shape == (rows * (4 + 88 + 14) + 4, WIDTH, 3)
+    assert image.shape == (rows * (3 + 84 + 14) + 3, WIDTH, 3)
     assert image.dtype == np.uint8
     starts = (image == 100).all(axis=2).any(axis=1)
-    assert starts.sum() == 88 * rows
+    assert starts.sum() == 84 * rows
 
 
 def test_sheet_shows_the_pictures_in_order():
     image = sheet([Tile(plain(10 * number)) for number in range(1, 6)])
-    middles = [image[4 + 44, 2 + 44 + 92 * column, 0] for column in range(4)]
+    middles = [image[3 + 42, 1 + 42 + 87 * column, 0] for column in range(4)]
     assert middles == [10, 20, 30, 40]
-    assert image[4 + 92 + 44, 2 + 44, 0] == 50
+    assert image[3 + 87 + 42, 1 + 42, 0] == 50
 
 
 def test_sheet_shows_gray_pictures():
@@ -33,15 +33,15 @@ def test_sheet_shows_gray_pictures():
 
 
 def test_sheet_keeps_the_proportions_of_a_picture():
-    image = sheet([Tile(np.full((20, 40, 3), 70, np.uint8))])  # 44 of 88 rows
+    image = sheet([Tile(np.full((20, 40, 3), 70, np.uint8))])  # 42 of 84 rows
     shown = (image == 70).all(axis=2)
-    assert (shown.any(axis=1).sum(), shown.any(axis=0).sum()) == (44, 88)
-    assert shown[4 + 44, 2 + 44]
+    assert (shown.any(axis=1).sum(), shown.any(axis=0).sum()) == (42, 84)
+    assert shown[3 + 42, 1 + 42]
 
 
 def test_sheet_writes_wrong_captions_in_red():
     def caption(is_wrong: bool) -> np.ndarray:
-        return sheet([Tile(plain(255), ["batman"], is_wrong)])[92:].reshape(-1, 3)
+        return sheet([Tile(plain(255), ["batman"], is_wrong)])[87:].reshape(-1, 3)
 
     def nearest(color: np.ndarray, pixels: np.ndarray) -> int:
         return int(np.abs(pixels.astype(int) - color).sum(axis=1).min())
@@ -52,8 +52,8 @@ def test_sheet_writes_wrong_captions_in_red():
 
 def test_sheet_shortens_a_caption_that_is_too_wide():
     one = sheet([Tile(plain(255), ["w" * 100]), Tile(plain(255))])
-    assert (one[:, 92:] == 255).all()  # it does not reach the next picture
-    assert (one[:, :92] < 128).any()
+    assert (one[:, 87:] == 255).all()  # it does not reach the next picture
+    assert (one[:, :87] < 128).any()
 
 
 def test_sheet_without_pictures_says_so():

@@ -53,7 +53,7 @@ def test_snapshot_has_pictures_histograms_and_the_unknown_share(tmp_path, color_
         *(f"weights/{layer}" for layer in layers),
     }
     assert found["unknown"] == 0
-    assert all(size_of(found[f"pictures/{name}"])[0] == 368 for name in ("confusion", "mistakes", "label errors"))
+    assert all(size_of(found[f"pictures/{name}"])[0] == 350 for name in ("confusion", "mistakes", "label errors"))
 
 
 def test_snapshot_without_calibration_has_no_unknown_share(tmp_path):
@@ -67,8 +67,8 @@ def test_snapshot_shows_the_worst_eight_mistakes(tmp_path, mistakes, rows):
     run = run_in(tmp_path / "bats", per_class=5)
     right = [0] * 5 + [1] * 5
     found = snapshot(tmp_path, run, [1 - label if n < mistakes else label for n, label in enumerate(right)])
-    height = rows * (4 + 88 + 2 * 14) + 4 if rows else 28
-    assert size_of(found["pictures/mistakes"]) == (368, height)
+    height = rows * (3 + 84 + 2 * 14) + 3 if rows else 28
+    assert size_of(found["pictures/mistakes"]) == (350, height)
 
 
 def test_histogram_has_the_scores_of_the_true_classes(tmp_path):
@@ -82,7 +82,7 @@ def test_histogram_has_the_scores_of_the_true_classes(tmp_path):
 @pytest.mark.parametrize(("classes", "is_matrix"), [(20, True), (21, False)])
 def test_confusion_is_a_matrix_up_to_twenty_classes(tmp_path, monkeypatch, classes, is_matrix):
     sheets = []
-    monkeypatch.setattr(snapshots, "sheet", lambda tiles: sheets.append(tiles) or np.zeros((8, 368, 3), np.uint8))
+    monkeypatch.setattr(snapshots, "sheet", lambda tiles: sheets.append(tiles) or np.zeros((8, 350, 3), np.uint8))
     run = run_in(tmp_path / "bats", class_names=tuple(f"c{n:02d}" for n in range(classes)), per_class=2)
     predicted = run.validation.labels.copy()
     predicted[[0, 1, 2]] = [5, 5, 6]  # class 0 twice as 5, class 1 once as 6
@@ -95,12 +95,12 @@ def test_data_sheets_show_transforms_and_no_duplicates_if_there_are_none(tmp_pat
     run = run_in(tmp_path / "bats")
     found = written(tmp_path, lambda: snapshots.write_data_sheets(run))
     assert set(found) == {"pictures/training"}
-    assert size_of(found["pictures/training"]) == (368, 4 * (4 + 88 + 14) + 4)
+    assert size_of(found["pictures/training"]) == (350, 4 * (3 + 84 + 14) + 3)
 
 
 def test_data_sheets_show_pairs_of_the_same_photo(tmp_path, monkeypatch):
     sheets = []
-    monkeypatch.setattr(snapshots, "sheet", lambda tiles: sheets.append(tiles) or np.zeros((8, 368, 3), np.uint8))
+    monkeypatch.setattr(snapshots, "sheet", lambda tiles: sheets.append(tiles) or np.zeros((8, 350, 3), np.uint8))
     run = run_in(tmp_path / "bats")
     one, other = run.training[0], run.training[3]  # an ant and a bee
     other = replace(other, photo=one.photo)
@@ -108,8 +108,8 @@ def test_data_sheets_show_pairs_of_the_same_photo(tmp_path, monkeypatch):
     run = replace(run, pictures=[*run.training, *run.validating])
     assert "pictures/duplicates" in written(tmp_path, lambda: snapshots.write_data_sheets(run))
     assert [(tile.caption, tile.is_wrong) for tile in sheets[-1]] == [
-        (["ant", "train0.png"], True),
-        (["bee", "train3.png"], True),
+        (["ant", "train0"], True),
+        (["bee", "train3"], True),
     ]
 
 

@@ -1,5 +1,7 @@
 """Curves, charts, settings and texts for TensorBoard."""
 
+import html
+
 import pytest
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -72,6 +74,7 @@ def test_texts_have_the_settings_that_differ_and_the_command(tmp_path):
     found = written(tmp_path, lambda: summaries.write_texts(run))
     settings = text_of(found["settings"])
     assert "| batch&#95;size | 16 | 10 |" in settings
+    settings = html.unescape(settings)
     assert "learning" not in settings
     assert f"python trainer.py --model_save_name {tmp_path}/bats --batch_size 16" in settings.replace(
         "--height 16 --width 16 ", ""
@@ -83,8 +86,8 @@ def test_texts_have_the_data_with_everything_escaped(tmp_path):
     bad = Picture(class_name="a|b <i>", source="s", path="rawdata/a|b <i>/x.png", status=SKIPPED, reason="is `damaged`")
     run = run_in(tmp_path / "bats", class_names=("a|b <i>", "bee"), per_class=2, extra=(bad,))
     data = text_of(written(tmp_path, lambda: summaries.write_texts(run))["data"])
-    assert "| 1 | a&#124;b &#60;i&#62; | 2 | 2 | 0 | 1 | 0 |" in data
-    assert "| 2 | bee | 2 | 2 | 0 | 0 | 0 |" in data
+    assert "| 1 | a&#124;b &#60;i&#62; | 2 | 0 | 2 | 1 | 0 |" in data
+    assert "| 2 | bee | 2 | 0 | 2 | 0 | 0 |" in data
     assert "| rawdata/a&#124;b &#60;i&#62;/x&#46;png | skipped: is &#96;damaged&#96; |" in data
 
 
@@ -113,6 +116,7 @@ def test_hyperparameters_are_those_of_the_run_and_its_metrics(tmp_path):
     assert settings["batch_size"].number_value == 16
     assert settings["loss"].string_value == "sigmoid"
     assert set(settings) == {info.name for info in experiment.hparam_infos}
+    assert content("_hparams_/session_start_info").session_start_info.group_name == f"bats in {tmp_path}"
 
 
 def test_layout_names_tags_that_are_written(tmp_path):
