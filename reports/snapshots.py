@@ -87,8 +87,8 @@ def write_snapshot(run: Run, classifier: Classifier, evaluation: Evaluation) -> 
             tf.summary.histogram(
                 f"weights/{layer.name}",
                 weights[:: -(-len(weights) // _MAX_WEIGHTS)],
-                description="The weights of this layer. They become wider in training; very large ones, or none that "
-                "change, mean that the learning rate does not suit.",
+                description="The weights of this layer. They become wider in training; very large ones mean that the "
+                "learning rate is too high. A step shows the best network so far, so two may be the same.",
             )
 
 

@@ -130,7 +130,7 @@ def write_texts(run: Run) -> None:
     command = f"Repeat the run with the same pictures:\n\n<code>{_escaped(command_of(run.config))}</code>"
     text = _table(("setting", "value", "default"), changed) if changed else "All settings have their default values."
     tf.summary.text("settings", f"{text}\n\n{command}")
-    tf.summary.text("versions", _table(("library", "version"), versions().items()))
+    tf.summary.text("versions", _table(("what", "version"), [("device", run.device), *versions().items()]))
 
 
 def _data_text(pictures: Sequence[Picture]) -> str:
