@@ -10,7 +10,7 @@ import sys
 import textwrap
 from typing import Any
 
-from system.startup import owns_process
+from system.startup import SIMPLE_TERMINALS, owns_process
 
 _LABEL_WIDTH = 11  # of the first column of what is printed about a run
 
@@ -29,14 +29,15 @@ def print_entry(label: str, text: str) -> None:
     print(wrapped(line, indent=_LABEL_WIDTH))
 
 
-def wrapped(text: str, *, indent: int = 0) -> str:
-    """Returns a text on lines that fit the terminal of stdout, or as it is where there is none.
+def wrapped(text: str, *, indent: int = 0, stream: Any = None) -> str:
+    """Returns a text on lines that fit the terminal of a stream, or as it is where there is none.
 
     Args:
         text: without line breaks.
         indent: the number of spaces before all lines but the first.
+        stream: stdout unless given.
     """
-    if not is_terminal(sys.stdout):
+    if not is_terminal(stream or sys.stdout):
         return text
     width = max(shutil.get_terminal_size().columns, 2 * indent)
     lines = textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
@@ -61,7 +62,7 @@ def print_marked(line: str, mark: str) -> None:
 
 def can_redraw(stream: Any) -> bool:
     """Returns whether a line that was written can be replaced: on a terminal that is not a simple one."""
-    return is_terminal(stream) and os.environ.get("TERM") not in ("dumb", "unknown")
+    return is_terminal(stream) and os.environ.get("TERM") not in SIMPLE_TERMINALS
 
 
 def is_terminal(stream: Any) -> bool:

@@ -98,6 +98,13 @@ def test_wrapped_uses_the_whole_width(columns, lines, monkeypatch):
     assert wrapped("four words").count("\n") == lines - 1
 
 
+def test_wrapped_fits_the_stream_that_it_is_for(monkeypatch, capsys):
+    show_on_terminal(monkeypatch, 9)
+    assert wrapped("four words", stream=sys.stderr) == "four words"  # no terminal
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    assert wrapped("four words", stream=sys.stderr) == "four\nwords"
+
+
 @pytest.mark.parametrize(("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (12000, "12,000 epochs")])
 def test_plural_is_used_for_all_numbers_but_one(count, text):
     assert plural(count, "epoch") == text
