@@ -107,7 +107,7 @@ def _format_confusions(report: dict) -> list[str]:
         return _format_matrix(matrix, names)
     pairs = largest_confusions(matrix, _MAX_CONFUSIONS)
     title = ["most frequent confusions:"] if pairs else []
-    rows = (f"{matrix[i, j]:>5} × {printable(names[i])} predicted as {printable(names[j])}" for i, j in pairs)
+    rows = (f"{matrix[i, j]:>5} × {_short(names[i])} predicted as {_short(names[j])}" for i, j in pairs)
     return [*title, *rows]
 
 
@@ -120,6 +120,11 @@ def _format_matrix(matrix: np.ndarray, names: Sequence[str]) -> list[str]:
     head = "".join(f"  {_right(name, width)}" for name in names)
     rows = ("".join(f"  {count:>{width}}" for count in row) for row in matrix)
     return [f"{corner:<{first}}{head}", *(f"{_cell(name, first)}{row}" for name, row in zip(names, rows, strict=True))]
+
+
+def _short(name: str) -> str:
+    """Returns a name as in the first column of a table."""
+    return _cell(name, _MAX_NAME).rstrip()
 
 
 def _right(name: str, width: int) -> str:
@@ -135,8 +140,8 @@ def _format_mistakes(report: dict, max_mistakes: int | None) -> list[str]:
     worst = f"the {len(mistakes)} worst" if len(mistakes) > 1 else "the worst"
     lines = [f"{worst} of {count:,} mistakes:" if len(mistakes) < count else "mistakes, highest score first:"]
     for mistake in mistakes:
-        picture, true_class, predicted = (printable(mistake[key]) for key in ("picture", "true_class", "predicted"))
-        what = f"is {true_class}, predicted {predicted} with {mistake['score']:.3f}"
+        picture, true_class, predicted = printable(mistake["picture"]), mistake["true_class"], mistake["predicted"]
+        what = f"is {_short(true_class)}, predicted {_short(predicted)} with {mistake['score']:.3f}"
         fits = cell_len(picture) + 2 + cell_len(what) <= _COLUMNS
         lines += [f"{picture}  {what}"] if fits else [picture, f"    {what}"]
     return lines

@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import sys
-import textwrap
+import unicodedata
 from typing import Any
 
 from system.startup import SIMPLE_TERMINALS, owns_process
@@ -40,8 +40,19 @@ def wrapped(text: str, *, indent: int = 0, stream: Any = None) -> str:
     if not is_terminal(stream or sys.stdout):
         return text
     width = max(shutil.get_terminal_size().columns, 2 * indent)
-    lines = textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines)
+    line, *words = text.split(" ")
+    lines = [line]
+    for word in words:
+        if columns(f"{lines[-1]} {word}") <= width or not lines[-1].strip():
+            lines[-1] += f" {word}"
+        elif word:
+            lines.append(" " * indent + word)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def columns(text: str) -> int:
+    """Returns how many columns of a terminal a text takes, as Chinese letters take two; `textwrap` counts letters."""
+    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
 
 
 def plural(count: int, noun: str) -> str:

@@ -92,10 +92,17 @@ def test_print_entry_writes_one_line_into_a_log(capsys):
     assert capsys.readouterr().out == f"data/      {'word ' * 30}end\n           more\n"
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(10, 1), (9, 2)])
-def test_wrapped_uses_the_whole_width(columns, lines, monkeypatch):
-    show_on_terminal(monkeypatch, columns)
-    assert wrapped("four words").count("\n") == lines - 1
+@pytest.mark.parametrize(("text", "width"), [("four words", 10), ("小猫 words", 10), ("小猫 鳥", 7)])
+def test_wrapped_uses_the_whole_width(text, width, monkeypatch):
+    show_on_terminal(monkeypatch, width)
+    assert wrapped(text) == text
+    show_on_terminal(monkeypatch, width - 1)
+    assert wrapped(text) == text.replace(" ", "\n")
+
+
+def test_wrapped_does_not_break_words_or_lose_spaces(monkeypatch):
+    show_on_terminal(monkeypatch, 10)
+    assert wrapped("   a-word-of-20-letters  a  b c d e f", indent=2) == "   a-word-of-20-letters\n  a  b c d\n  e f"
 
 
 def test_wrapped_fits_the_stream_that_it_is_for(monkeypatch, capsys):
