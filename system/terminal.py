@@ -52,7 +52,22 @@ def wrapped(text: str, *, indent: int = 0, stream: Any = None) -> str:
 
 def columns(text: str) -> int:
     """Returns how many columns of a terminal a text takes, as Chinese letters take two; `textwrap` counts letters."""
-    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in text)
+    widths = (1 + (unicodedata.east_asian_width(char) in "WF") for char in text if not _is_mark(char))
+    return sum(widths)
+
+
+def _is_mark(char: str) -> bool:
+    """Returns whether a character is shown on the one before it, such as an accent."""
+    return unicodedata.category(char) in ("Mn", "Me", "Cf")
+
+
+def fitted(text: str, width: int) -> str:
+    """Returns a text that takes so many columns: with spaces at its end, or cut and with "…"."""
+    if columns(text) > width:
+        while columns(text) >= width:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - columns(text))
 
 
 def plural(count: int, noun: str) -> str:

@@ -9,6 +9,8 @@ import pytest
 
 from system.terminal import (
     can_redraw,
+    columns,
+    fitted,
     is_terminal,
     keep_running_without_output,
     output_closed,
@@ -98,6 +100,20 @@ def test_wrapped_uses_the_whole_width(text, width, monkeypatch):
     assert wrapped(text) == text
     show_on_terminal(monkeypatch, width - 1)
     assert wrapped(text) == text.replace(" ", "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("words", ["words ", "words", "wor…", "wo…"]),
+        ("小猫鳥", ["小猫鳥", "小猫…", "小… ", "小…"]),
+        ("cafe\u0301s", ["cafe\u0301s ", "cafe\u0301s", "caf…", "ca…"]),  # é as macOS writes it
+    ],
+)
+def test_fitted_takes_as_many_columns_as_it_is_told(text, cut):
+    widths = (6, 5, 4, 3)
+    assert [fitted(text, width) for width in widths] == cut
+    assert tuple(columns(text) for text in cut) == widths
 
 
 def test_wrapped_does_not_break_words_or_lose_spaces(monkeypatch):
