@@ -105,12 +105,7 @@ def train(folder: Path, config: TrainConfig) -> int:
     print_entry("", needs)
     run = load_run(manifest, latest, config, device=device)
 
-    keras.utils.set_random_seed(config.seed)
-    model = generate_model(run.model_config)
-    print_entry("network", describe_network(model))
-    if config.summary:
-        model.summary()
-    compile_model(model, config, count=len(run.training))
+    model = build_network(run)
     print_entry("run", describe_run(config))
     checkpoints = CheckpointManager(folder, model, run.model_config, max_to_keep=config.max_to_keep)
     restore_or_save(checkpoints, latest, run)
@@ -177,6 +172,19 @@ def load_run(manifest: Sequence[Picture], latest: Checkpoint | None, config: Tra
         train=train,
         validation=validation,
     )
+
+
+def build_network(run: Run) -> keras.Model:
+    """Returns the network of a run, ready to be trained, and says how large it is."""
+    with status("building the network ..."):
+        keras.utils.set_random_seed(run.config.seed)
+        model = generate_model(run.model_config)
+    print_entry("network", describe_network(model))
+    if run.config.summary:
+        model.summary()
+    with status("preparing the training ..."):
+        compile_model(model, run.config, count=len(run.training))
+    return model
 
 
 def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> None:

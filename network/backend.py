@@ -14,7 +14,8 @@ from pathlib import Path
 from system.errors import EXIT_USER_ERROR
 from system.progress import status
 from system.quiet import quiet_stderr
-from system.terminal import printable
+from system.startup import INSTALL
+from system.terminal import printable, wrapped
 
 # The beginnings of the names of environment variables that are read during the import and change results, such as
 # KERAS_BACKEND and KERAS_MAX_EPOCHS, or make the training fail. Those that choose a device, a number of threads or a
@@ -62,7 +63,9 @@ except Exception as error:
     script, reason = Path(sys.argv[0]).name, reason_of(error)
     out_of_memory = isinstance(error, MemoryError) or any(text in reason for text in _OUT_OF_MEMORY)
     remedy = "give it more memory: check `ulimit -v`" if out_of_memory else _REMEDY
-    print(f"{script}: TensorFlow cannot be loaded ({reason}); {remedy}", file=sys.stderr)
+    if isinstance(error, ModuleNotFoundError) and error.name in ("keras", "tensorflow"):
+        remedy = INSTALL
+    print(wrapped(f"{script}: TensorFlow cannot be loaded ({reason}); {remedy}", stream=sys.stderr), file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)
 
 # Keras may have been imported before, as in a notebook, and its settings changed.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pictures.manifest import MANIFEST, Picture
 from pictures.summary import ClassCounts, count_classes, notes, unused_files
-from system.terminal import plural, print_entry, printable, wrapped
+from system.terminal import fitted, plural, print_entry, printable, wrapped
 
 _MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
 _MAX_NAMES = 3  # in such a line
@@ -17,7 +17,7 @@ def print_table(pictures: Sequence[Picture]) -> None:
     print(f"{'class':<20} {'kept':>7} {'train':>7} {'valid.':>7} {'copies':>7} {'skipped':>7} {'excluded':>8}")
     for name, count in count_classes(pictures).items():
         print(
-            f"{printable(name):<20} {count.used:>7} {count.train:>7} {count.validation:>7} "
+            f"{fitted(printable(name), 20)} {count.used:>7} {count.train:>7} {count.validation:>7} "
             f"{count.copies:>7} {count.skipped:>7} {count.excluded:>8}"
         )
 

@@ -83,12 +83,18 @@ class EpochTable(keras.callbacks.Callback):
         self._pace = "starting ..."
         self._bars = contextlib.ExitStack()
         self._start = 0.0  # of the first epoch of this process
-        self._first = 0.0, 0  # time and step when the graph had returned for the first time: it is compiled
+        # Time and step from which the pace is measured: when the graph has returned for the first time, so it is
+        # compiled; from the second epoch on, its beginning, since the first one also draws for TensorBoard.
+        self._first = 0.0, 0
+        self._epochs = 0  # of this process
 
     def on_epoch_begin(self, epoch, logs=None):
         if not self._start:
             self._start = time.monotonic()
             print("", *_HEAD, sep="\n", flush=True)
+        self._epochs += 1
+        if self._epochs == 2:
+            self._first = time.monotonic(), self._checkpoints.step
         stream = sys.stdout if can_redraw(sys.stdout) else None
         self._bar = self._bars.enter_context(live_bar(stream, self._steps_per_epoch, f"{epoch + 1:6}", self._pace))
 
@@ -101,13 +107,21 @@ class EpochTable(keras.callbacks.Callback):
             self._bar.update(done, self._pace)
 
     def _time_left(self, step: int) -> str:
-        """Returns the longest time that the run may take, at the pace of this process; it may end earlier."""
+        """Returns the least time that the run will take at the pace of this process, and the most."""
         first_time, first_step = self._first
         if step == first_step:
             return ""
         pace = (time.monotonic() - first_time) / (step - first_step)
-        left = (self._config.epochs * self._steps_per_epoch - step) * pace
-        return f"  at most {format_seconds(left)} left"
+        least, most = (
+            format_seconds((epochs * self._steps_per_epoch - step) * pace) for epochs in self._epochs_at_end()
+        )
+        return f"  {least} left" if least == most else f"  {least} to {most} left"
+
+    def _epochs_at_end(self) -> tuple[int, int]:
+        """Returns how many epochs there will be if none of those to come is better, and the most there may be."""
+        history, most = self._checkpoints.history, self._config.epochs
+        best = len(history) - epochs_without_progress(history) if history else 1
+        return min(best + self._config.patience, most), most
 
     def on_test_begin(self, logs=None):
         if self._bar:

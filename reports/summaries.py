@@ -7,16 +7,18 @@ from pathlib import Path
 
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalars
-from tensorboard.plugins.hparams import api as hparams
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-from network.backend import tf
+from network.backend import own_settings, tf
 from pictures.manifest import EXCLUDED, SKIPPED, Picture
 from pictures.summary import count_classes, notes, unused_files
 from reports.run import Run
 from reports.run_info import changed_settings, command_of, versions
 from system.terminal import printable
 from training.checkpoints import History, best_epoch
+
+with own_settings():  # it imports `tf.keras`, which fails with TF_USE_LEGACY_KERAS
+    from tensorboard.plugins.hparams import api as hparams
 
 _MAX_FILES = 20  # in a table
 

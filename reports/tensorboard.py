@@ -15,6 +15,7 @@ from reports import snapshots, summaries
 from reports.graph import graph_of
 from reports.projector import write_projector
 from reports.run import Run
+from system.progress import status
 from system.terminal import printable
 from training.callbacks import SPEED, WeightAveraging
 from training.checkpoints import History, best_epoch
@@ -51,15 +52,17 @@ class TensorBoard(keras.callbacks.Callback):
     # ---- when ----
 
     def on_train_begin(self, logs=None):
-        if not self._writers:
-            self._best_effort(self._start)
+        if self._active and not self._writers:
+            with status("preparing TensorBoard ..."):
+                self._best_effort(self._start)
 
     def on_epoch_end(self, epoch, logs=None):
         self._best_effort(self._start_again_if_deleted)
         self._best_effort(self._add_epoch, epoch, logs)
-        if self._wants_snapshot(logs):
+        if self._active and self._wants_snapshot(logs):
             start = time.perf_counter()
-            self._best_effort(self._add_snapshot, epoch + 1)
+            with status("drawing for TensorBoard ..."):
+                self._best_effort(self._add_snapshot, epoch + 1)
             self._snapshot_seconds += time.perf_counter() - start
 
     def finish(self, classifier: Classifier, evaluation: Evaluation) -> None:

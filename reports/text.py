@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from rich.cells import cell_len, set_cell_size
 
 from answers.evaluation import largest_confusions
-from system.terminal import plural, printable
+from system.terminal import columns, fitted, plural, printable
 
 _COLUMNS = 80
 _BAR = 20  # letters of a recall of 1
@@ -25,13 +24,13 @@ def format_run_report(result: dict, *, epoch: int, never_unknown: bool, **limits
         limits: as of `format_report`.
     """
     head = f"On the {plural(result['pictures'], 'validation picture')}, after epoch {epoch}:"
-    remarks = [
+    whats = [
         "The best epoch and the scores were chosen with these pictures,",
         "so expect slightly less accuracy on new ones.",
     ]
     if never_unknown:
-        remarks.append("They are too few to recognize unknown ones: no picture will be called unknown.")
-    return "\n\n".join([head, format_report(result, **limits), "\n".join(remarks)]) + "\n"
+        whats.append("They are too few to recognize unknown ones: no picture will be called unknown.")
+    return "\n\n".join([head, format_report(result, **limits), "\n".join(whats)]) + "\n"
 
 
 def format_report(report: dict, *, max_classes: int | None = None, max_mistakes: int | None = None) -> str:
@@ -77,7 +76,7 @@ def _format_classes(classes: dict[str, dict], max_classes: int | None) -> list[s
             "-" if row[key] is None else f"{row[key]:.3f}" for key in ("precision", "recall", "f1")
         )
         cells = f"{precision:>9}  {recall:>6}  {f1:>5}  {row['support']:>8,}"
-        lines.append(f"{_cell(name, width)}  {cells}  {_bar(row['recall'] or 0)}".rstrip())
+        lines.append(f"{fitted(printable(name), width)}  {cells}  {_bar(row['recall'] or 0)}".rstrip())
     if left:
         lines.append(f"and {left:,} more classes, whose recall is not lower")
     return lines
@@ -90,13 +89,7 @@ def _bar(fraction: float) -> str:
 
 
 def _width_of_names(names: Sequence[str], *, least: int) -> int:
-    return min(_MAX_NAME, max(least, *(cell_len(printable(name)) for name in names)))
-
-
-def _cell(name: str, width: int) -> str:
-    """Returns a name that takes this width on a terminal, where some letters are two columns wide."""
-    name = printable(name)
-    return set_cell_size(name if cell_len(name) <= width else f"{set_cell_size(name, width - 1)}…", width)
+    return min(_MAX_NAME, max(least, *(columns(printable(name)) for name in names)))
 
 
 def _format_confusions(report: dict) -> list[str]:
@@ -107,25 +100,33 @@ def _format_confusions(report: dict) -> list[str]:
         return _format_matrix(matrix, names)
     pairs = largest_confusions(matrix, _MAX_CONFUSIONS)
     title = ["most frequent confusions:"] if pairs else []
-    rows = (f"{matrix[i, j]:>5} × {printable(names[i])} predicted as {printable(names[j])}" for i, j in pairs)
+    rows = (f"{matrix[i, j]:>5} × {_short(names[i])} predicted as {_short(names[j])}" for i, j in pairs)
     return [*title, *rows]
 
 
 def _format_matrix(matrix: np.ndarray, names: Sequence[str]) -> list[str]:
     corner = "true ↓  predicted →"
     first = _width_of_names(names, least=len(corner))
-    longest = max(cell_len(printable(name)) for name in names)
+    longest = max(columns(printable(name)) for name in names)
     room = (_COLUMNS - first) // len(names) - 2
     width = max(len(str(matrix.max())), min(longest, room))
     head = "".join(f"  {_right(name, width)}" for name in names)
     rows = ("".join(f"  {count:>{width}}" for count in row) for row in matrix)
-    return [f"{corner:<{first}}{head}", *(f"{_cell(name, first)}{row}" for name, row in zip(names, rows, strict=True))]
+    return [
+        f"{corner:<{first}}{head}",
+        *(f"{fitted(printable(name), first)}{row}" for name, row in zip(names, rows, strict=True)),
+    ]
+
+
+def _short(name: str) -> str:
+    """Returns a name as in the first column of a table."""
+    return fitted(printable(name), _MAX_NAME).rstrip()
 
 
 def _right(name: str, width: int) -> str:
-    """Returns the same as `_cell`, aligned to the right."""
-    cell = _cell(name, width).rstrip()
-    return " " * (width - cell_len(cell)) + cell
+    """Returns a name that takes this many columns, aligned to the right."""
+    cell = fitted(printable(name), width).rstrip()
+    return " " * (width - columns(cell)) + cell
 
 
 def _format_mistakes(report: dict, max_mistakes: int | None) -> list[str]:
@@ -135,8 +136,8 @@ def _format_mistakes(report: dict, max_mistakes: int | None) -> list[str]:
     worst = f"the {len(mistakes)} worst" if len(mistakes) > 1 else "the worst"
     lines = [f"{worst} of {count:,} mistakes:" if len(mistakes) < count else "mistakes, highest score first:"]
     for mistake in mistakes:
-        picture, true_class, predicted = (printable(mistake[key]) for key in ("picture", "true_class", "predicted"))
-        what = f"is {true_class}, predicted {predicted} with {mistake['score']:.3f}"
-        fits = cell_len(picture) + 2 + cell_len(what) <= _COLUMNS
+        picture, true_class, predicted = printable(mistake["picture"]), mistake["true_class"], mistake["predicted"]
+        what = f"is {_short(true_class)}, predicted {_short(predicted)} with {mistake['score']:.3f}"
+        fits = columns(f"{picture}  {what}") <= _COLUMNS
         lines += [f"{picture}  {what}"] if fits else [picture, f"    {what}"]
     return lines

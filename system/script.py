@@ -22,7 +22,7 @@ from system.errors import (
 from system.files import remove_unfinished_files
 from system.pool import cancel_running_jobs
 from system.startup import STOP_SIGNALS, describe_stop, end_at_once, end_of_imports, handle_signal, owns_process
-from system.terminal import is_terminal, keep_running_without_output, output_closed, output_error
+from system.terminal import is_terminal, keep_running_without_output, output_closed, output_error, wrapped
 
 _received = 0  # the number of the signal that asked for the end
 
@@ -49,11 +49,12 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about oddities of files that can be read all the same
             code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
         except UserError as error:
-            problem = f"{script}: {error}\n"
+            problem = f"{script}: {error}"
         except OSError as error:
-            problem = f"{script}: {describe_os_error(error)}\n"
+            problem = f"{script}: {describe_os_error(error)}"
         except MemoryError:
-            problem = f"{script}: {describe_memory_error(config_class)}\n"
+            problem = f"{script}: {describe_memory_error(config_class)}"
+        problem = problem and f"{wrapped(problem, stream=sys.stderr)}\n"
         if problem and _received:  # a library turned the interruption into an error
             raise Interrupted
         _ignore_signals()

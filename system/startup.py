@@ -11,6 +11,9 @@ from types import FrameType
 # Those that ask a script to end: Ctrl-C, `kill`, and a terminal that was closed.
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
+SIMPLE_TERMINALS = ("dumb", "unknown")  # values of TERM: what was written there cannot be erased
+INSTALL = "activate the environment, or run pip install -r requirements.txt"  # if a library is missing
+
 _stderr = 2  # a copy of its descriptor, since stderr is redirected while TensorFlow is imported
 _owns_process = False
 
@@ -65,8 +68,11 @@ def _describe_failed_import(kind, error, traceback) -> None:
     reason = " ".join(str(error).split()) or kind.__name__
     remedy = "check `ulimit -v`, or install the requirements again: pip install -r requirements.txt"
     if isinstance(error, ModuleNotFoundError):
-        remedy = "activate the environment, or run pip install -r requirements.txt"
-    os.write(_stderr, f"{os.path.basename(sys.argv[0])}: {reason}; {remedy}\n".encode(errors="backslashreplace"))  # noqa: PTH119
+        remedy = INSTALL
+    from system.terminal import wrapped  # here, because loading it takes 10 ms
+
+    line = wrapped(f"{os.path.basename(sys.argv[0])}: {reason}; {remedy}", stream=sys.stderr)  # noqa: PTH119
+    os.write(_stderr, f"{line}\n".encode(errors="backslashreplace"))
     os._exit(2)
 
 
@@ -79,7 +85,10 @@ def end_of_imports() -> None:
 def describe_stop(number: int, *, is_terminal: bool) -> str:
     """Returns the line with which a script says that it was ended by a signal."""
     what = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-    start = "\n" if is_terminal else ""  # there may be a progress bar, or the ^C of the terminal
+    start = ""
+    if is_terminal:  # there may be a progress bar, or the ^C of the terminal
+        can_erase = os.name == "posix" and os.environ.get("TERM") not in SIMPLE_TERMINALS
+        start = "\r\x1b[2K" if can_erase else "\n"
     return f"{start}{os.path.basename(sys.argv[0])}: {what}\n"  # noqa: PTH119 - pathlib takes 10 ms to load
 
 

@@ -7,10 +7,10 @@ import io
 import os
 import shutil
 import sys
-import textwrap
+import unicodedata
 from typing import Any
 
-from system.startup import owns_process
+from system.startup import SIMPLE_TERMINALS, owns_process
 
 _LABEL_WIDTH = 11  # of the first column of what is printed about a run
 
@@ -29,18 +29,45 @@ def print_entry(label: str, text: str) -> None:
     print(wrapped(line, indent=_LABEL_WIDTH))
 
 
-def wrapped(text: str, *, indent: int = 0) -> str:
-    """Returns a text on lines that fit the terminal of stdout, or as it is where there is none.
+def wrapped(text: str, *, indent: int = 0, stream: Any = None) -> str:
+    """Returns a text on lines that fit the terminal of a stream, or as it is where there is none.
 
     Args:
         text: without line breaks.
         indent: the number of spaces before all lines but the first.
+        stream: stdout unless given.
     """
-    if not is_terminal(sys.stdout):
+    if not is_terminal(stream or sys.stdout):
         return text
     width = max(shutil.get_terminal_size().columns, 2 * indent)
-    lines = textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines)
+    line, *words = text.split(" ")
+    lines = [line]
+    for word in words:
+        if columns(f"{lines[-1]} {word}") <= width or not lines[-1].strip():
+            lines[-1] += f" {word}"
+        elif word:
+            lines.append(" " * indent + word)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def columns(text: str) -> int:
+    """Returns how many columns of a terminal a text takes, as Chinese letters take two; `textwrap` counts letters."""
+    widths = (1 + (unicodedata.east_asian_width(char) in "WF") for char in text if not _is_mark(char))
+    return sum(widths)
+
+
+def _is_mark(char: str) -> bool:
+    """Returns whether a character is shown on the one before it, such as an accent."""
+    return unicodedata.category(char) in ("Mn", "Me", "Cf")
+
+
+def fitted(text: str, width: int) -> str:
+    """Returns a text that takes so many columns: with spaces at its end, or cut and with "…"."""
+    if columns(text) > width:
+        while columns(text) >= width:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - columns(text))
 
 
 def plural(count: int, noun: str) -> str:
@@ -61,7 +88,7 @@ def print_marked(line: str, mark: str) -> None:
 
 def can_redraw(stream: Any) -> bool:
     """Returns whether a line that was written can be replaced: on a terminal that is not a simple one."""
-    return is_terminal(stream) and os.environ.get("TERM") not in ("dumb", "unknown")
+    return is_terminal(stream) and os.environ.get("TERM") not in SIMPLE_TERMINALS
 
 
 def is_terminal(stream: Any) -> bool:

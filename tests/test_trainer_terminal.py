@@ -88,9 +88,18 @@ def test_run_on_a_terminal_fits_80_columns_and_leaves_only_its_rows(rawdata, tmp
     rows = [line for line in lines if re.match(r" +\d+  \d", line)]
     assert [row.split()[0] for row in rows] == ["1", "2"]
     assert not [line for line in lines if "━" in line or "..." in line]
-    for shown in ("loading TensorFlow ...", "starting ...", "validating ...", "saving ...", "evaluating ..."):
-        assert shown in run.output
+    done = ("loading TensorFlow", "building the network", "preparing TensorBoard", "starting", "validating")
+    for shown in (*done, "drawing for TensorBoard", "saving", "evaluating", "writing the report"):
+        assert f"{shown} ..." in run.output
     assert "\x1b[?25l" not in run.output  # the cursor is never hidden, so that it need not be shown again
+
+
+def test_ctrl_c_while_tensorflow_is_loaded_leaves_one_line(tmp_path):
+    with on_terminal("trainer.py", cwd=tmp_path) as run:
+        run.wait_for("loading TensorFlow ...")
+        run.process.send_signal(signal.SIGINT)
+        assert run.finish() == 130
+    assert rendered(run.output) == ["trainer.py: interrupted"]
 
 
 def test_ctrl_c_on_a_terminal_erases_the_bar(rawdata, tmp_path):

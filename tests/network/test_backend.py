@@ -204,6 +204,13 @@ def test_backend_ends_in_one_line_if_tensorflow_cannot_be_imported(tmp_path, pac
         assert line.endswith("install it again with: pip install --force-reinstall -r requirements.txt")
 
 
+def test_backend_asks_for_the_environment_if_tensorflow_is_not_there(tmp_path, packages):
+    hidden = "import sys; sys.modules['tensorflow'] = None\nimport network.backend"
+    done = run(hidden, tmp_path, path=packages)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("; activate the environment, or run pip install -r requirements.txt")
+
+
 @pytest.mark.parametrize("error", ["ImportError('libtensorflow_cc.so.2: failed to map segment')", "MemoryError()"])
 def test_backend_names_the_memory_if_that_is_why_tensorflow_fails(tmp_path, packages, error):
     write_package(packages, "tensorflow", f"raise {error}")

@@ -35,6 +35,15 @@ def test_print_table_counts_the_pictures_of_each_class(capsys):
     ]
 
 
+def test_print_table_keeps_its_columns_below_each_other(capsys):
+    print_table([picture("a.jpg", class_name=name, split=TRAIN) for name in ("name of 21 characters", "小猫")])
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert rows == [
+        "name of 21 characte…       1       1       0       0       0        0",
+        "小猫                       1       1       0       0       0        0",
+    ]
+
+
 def test_print_totals_says_how_many_there_are_and_what_for(capsys):
     print_totals(PICTURES, Path("a\tb"), "1 new")
     print_totals([*PICTURES, EXCLUDED_COPY, picture(COPY, source="ant/1.jpg", split=TRAIN)], Path("images"))

@@ -143,7 +143,7 @@ def test_epoch_table_shows_the_current_epoch_on_a_terminal(monkeypatch):
     run.step(0)
     run.step(1)
     line = rendered(screen.getvalue())[-1]
-    assert re.fullmatch(r"     1 ━+[╺╸]━+ 2/4 289 img/s  at most 0:00 left", line)
+    assert re.fullmatch(r"     1 ━+[╺╸]━+ 2/4 289 img/s  0:00 left", line)
     run.table.close()
     assert len(rendered(screen.getvalue())) == 3  # the head
     run.epoch(0.5)
@@ -181,7 +181,7 @@ def test_next_commands_name_the_folder_unless_it_is_the_default(capsys):
 @contextlib.contextmanager
 def noted_bar(shown: list):
     """Yields a bar that only notes what it would show."""
-    yield SimpleNamespace(update=lambda done, text: shown.append((done, text)))
+    yield SimpleNamespace(update=lambda done, text: shown.append((done, text)), show=lambda text: None)
 
 
 def test_time_left_is_for_all_epochs_at_the_pace_since_the_first_step(monkeypatch, capsys):
@@ -189,7 +189,7 @@ def test_time_left_is_for_all_epochs_at_the_pace_since_the_first_step(monkeypatc
     monkeypatch.setattr("reports.console.time", SimpleNamespace(monotonic=lambda: clock[0]))
     shown = []
     monkeypatch.setattr("reports.console.live_bar", lambda *_: noted_bar(shown))
-    run = Run(epochs=10, steps=100)
+    run = Run(epochs=10, patience=3, steps=100)
     run.table.set_params({"steps": 40})  # the rest of an epoch, after a stop
     run.checkpoints.step = 60
     run.table.on_epoch_begin(0)
@@ -197,7 +197,39 @@ def test_time_left_is_for_all_epochs_at_the_pace_since_the_first_step(monkeypatc
     run.step(0)
     clock[0] = 52
     run.step(1)
-    assert shown == [(61, "289 img/s"), (62, "289 img/s  at most 31:16 left")]  # 938 steps of 2 s
+    # 938 steps of 2 s, or 338 if none is better than the first epoch.
+    assert shown == [(61, "289 img/s"), (62, "289 img/s  11:16 to 31:16 left")]
+
+
+def test_time_left_is_measured_from_the_second_epoch_on(monkeypatch, capsys):
+    clock = [1.0]
+    monkeypatch.setattr("reports.console.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    shown = []
+    monkeypatch.setattr("reports.console.live_bar", lambda *_: noted_bar(shown))
+    run = Run(epochs=4, steps=2)
+    run.epoch(0.5)
+    clock[0] = 100  # the first epoch took long
+    run.table.on_epoch_begin(1)
+    clock[0] = 107
+    run.step(0)
+    assert shown[-1] == (1, "289 img/s  0:35 left")  # 5 steps of 7 s
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "limits", "epochs"),
+    [
+        ([], {"patience": 3, "epochs": 9}, (4, 9)),  # the first epoch is always the best so far
+        ([], {"patience": 3, "epochs": 2}, (2, 2)),
+        ([0.5, 0.7, 0.6], {"patience": 3, "epochs": 9}, (5, 9)),
+        ([0.5, 0.7, 0.7], {"patience": 3, "epochs": 9}, (5, 9)),  # as accurate is not better
+        ([0.5, 0.7, 0.6], {"patience": 7, "epochs": 9}, (9, 9)),
+        ([0.5, 0.7, 0.6], {"patience": 8, "epochs": 9}, (9, 9)),
+    ],
+)
+def test_epochs_at_end_are_the_least_and_the_most(accuracies, limits, epochs):
+    run = Run(**limits)
+    run.checkpoints.history += [metrics(accuracy) for accuracy in accuracies]
+    assert run.table._epochs_at_end() == epochs
 
 
 def test_epoch_table_of_a_run_that_trains_nothing_shows_nothing(capsys):

@@ -132,6 +132,15 @@ def test_format_report_lists_equal_confusions_in_the_order_of_the_classes():
     ]
 
 
+def test_format_report_of_long_names_fits_80_columns():
+    names = [f"{number:02d}{'x' * 60}" for number in range(13)]
+    lines = format_report(report_on([("1.png", names[3], np.eye(13)[4])], names)).splitlines()
+    short = [f"{number}{'x' * 19}…" for number in ("03", "04")]
+    assert f"    1 × {short[0]} predicted as {short[1]}" in lines
+    assert lines[-1] == f"1.png  is {short[0]}, predicted {short[1]} with 1.000"
+    assert max(map(cell_len, lines)) <= 80
+
+
 def test_format_report_of_many_classes_without_mistakes_has_no_title():
     text = format_report(many(13, {}))
     assert "13 of 13 pictures" in text

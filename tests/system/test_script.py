@@ -13,6 +13,7 @@ from config import PictureConfig, PredictConfig, TrainConfig
 from system.errors import UserError
 from system.script import describe_memory_error, run_script
 from tests.helpers.pictures import ROOT
+from tests.helpers.screens import rendered, show_terminal
 from tests.helpers.signals import START, finish, interrupt, start
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -65,6 +66,12 @@ def test_run_script_ends_in_one_line_and_code_2_if_a_user_can_fix_it(error, line
     assert capsys.readouterr() == ("", line)
 
 
+def test_run_script_breaks_the_line_of_an_error_between_words(monkeypatch):
+    screen = show_terminal(monkeypatch, "stderr", columns=30)
+    assert run(raising(UserError("here: this is wrong, fix it like this")), monkeypatch) == 2
+    assert screen.getvalue() == "tool.py: here: this is wrong,\nfix it like this\n"
+
+
 def test_describe_memory_error_names_the_settings_of_the_script():
     assert describe_memory_error(TrainConfig) == (
         "the memory is not enough; use a smaller --height or --width or --batch_size or --memory_gib, or end other "
@@ -83,6 +90,21 @@ def test_run_script_refuses_a_wrong_command_line_before_any_work(monkeypatch, ca
 def test_run_script_ends_with_code_130_when_interrupted(monkeypatch, capsys):
     assert run(raising(KeyboardInterrupt()), monkeypatch) == 130
     assert capsys.readouterr() == ("", "tool.py: interrupted\n")
+
+
+@pytest.mark.parametrize(("term", "lines"), [("xterm", ["a line", "tool.py: interrupted"]), ("dumb", None)])
+def test_run_script_erases_what_stands_before_the_line_of_a_signal(term, lines, monkeypatch):
+    screen = show_terminal(monkeypatch, "stdout", "stderr")
+    monkeypatch.setenv("TERM", term)
+
+    def main(config):
+        print("a line\nwaiting ...", end="\r^C")
+        raise KeyboardInterrupt
+
+    assert run(main, monkeypatch) == 130
+    if os.name == "nt" or not lines:  # where nothing can be erased
+        lines = ["a line", "^Citing ...", "tool.py: interrupted"]
+    assert rendered(screen.getvalue()) == lines
 
 
 @pytest.mark.parametrize("error", [ValueError("not for users"), ZeroDivisionError(), KeyError("x")])

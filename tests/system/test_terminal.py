@@ -9,6 +9,8 @@ import pytest
 
 from system.terminal import (
     can_redraw,
+    columns,
+    fitted,
     is_terminal,
     keep_running_without_output,
     output_closed,
@@ -92,10 +94,38 @@ def test_print_entry_writes_one_line_into_a_log(capsys):
     assert capsys.readouterr().out == f"data/      {'word ' * 30}end\n           more\n"
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(10, 1), (9, 2)])
-def test_wrapped_uses_the_whole_width(columns, lines, monkeypatch):
-    show_on_terminal(monkeypatch, columns)
-    assert wrapped("four words").count("\n") == lines - 1
+@pytest.mark.parametrize(("text", "width"), [("four words", 10), ("小猫 words", 10), ("小猫 鳥", 7)])
+def test_wrapped_uses_the_whole_width(text, width, monkeypatch):
+    show_on_terminal(monkeypatch, width)
+    assert wrapped(text) == text
+    show_on_terminal(monkeypatch, width - 1)
+    assert wrapped(text) == text.replace(" ", "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("words", ["words ", "words", "wor…", "wo…"]),
+        ("小猫鳥", ["小猫鳥", "小猫…", "小… ", "小…"]),
+        ("cafe\u0301s", ["cafe\u0301s ", "cafe\u0301s", "caf…", "ca…"]),  # é as macOS writes it
+    ],
+)
+def test_fitted_takes_as_many_columns_as_it_is_told(text, cut):
+    widths = (6, 5, 4, 3)
+    assert [fitted(text, width) for width in widths] == cut
+    assert tuple(columns(text) for text in cut) == widths
+
+
+def test_wrapped_does_not_break_words_or_lose_spaces(monkeypatch):
+    show_on_terminal(monkeypatch, 10)
+    assert wrapped("   a-word-of-20-letters  a  b c d e f", indent=2) == "   a-word-of-20-letters\n  a  b c d\n  e f"
+
+
+def test_wrapped_fits_the_stream_that_it_is_for(monkeypatch, capsys):
+    show_on_terminal(monkeypatch, 9)
+    assert wrapped("four words", stream=sys.stderr) == "four words"  # no terminal
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    assert wrapped("four words", stream=sys.stderr) == "four\nwords"
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (12000, "12,000 epochs")])
