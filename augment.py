@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before the imports, which take seconds
 
     start_script()
 
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -100,7 +101,11 @@ def main(config: AugmentConfig) -> int:
     also_removed = f"; {removed:,} of an earlier run removed" if removed else ""
     copies = f"{len(names):,} copies of {plural(len(copied), 'picture')} to train on"
     print_entry(f"{printable(folder)}/", f"{copies}{also_removed}")
-    print_entry("next", "python trainer.py --model_save_name checkpoints-augmented")
+    folders = {name: getattr(config, name) for name in ("raw_data", "augmented", "data_path")}
+    changed = (
+        f" --{name} {shlex.quote(path)}" for name, path in folders.items() if path != getattr(AugmentConfig, name)
+    )
+    print_entry("next", printable(f"python trainer.py --model_save_name checkpoints-augmented{''.join(changed)}"))
     print_entry("", "a run that started without these copies cannot continue with them")
     return EXIT_SUCCESS
 

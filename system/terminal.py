@@ -26,7 +26,7 @@ def printable(name: str | os.PathLike[str]) -> str:
 def print_entry(label: str, text: str) -> None:
     """Prints a label and a text beside it. On a terminal, lines are broken between words."""
     line = f"{label:<{_LABEL_WIDTH - 1}} {text}"
-    print(wrapped(line, indent=_LABEL_WIDTH))
+    print(wrapped(line, indent=_LABEL_WIDTH), flush=True)
 
 
 def wrapped(text: str, *, indent: int = 0, stream: Any = None) -> str:

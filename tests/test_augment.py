@@ -266,6 +266,8 @@ def test_main_names_a_picture_that_crashes_a_transform(settings_for, rawdata, mo
     output = capsys.readouterr().out
     assert "skipped " in output and "ant/ant01.jpg: crashed its process (signal 11)" in output
     assert "152 copies of 15 pictures to train on; 8 of an earlier run removed" in output
+    folders = f"--raw_data {config.raw_data} --augmented {config.augmented} --data_path {config.data_path}"
+    assert f"python trainer.py --model_save_name checkpoints-augmented {folders}\n" in output
 
 
 def test_augment_makes_copies_that_preprocessing_uses(rawdata, script):
@@ -273,6 +275,7 @@ def test_augment_makes_copies_that_preprocessing_uses(rawdata, script):
     done = script("augment.py", "--sample", 10, *size)
     assert (done.returncode, done.stderr) == (0, "")
     assert "augmented/ 20 copies of 16 pictures to train on\n" in done.stdout
+    assert "python trainer.py --model_save_name checkpoints-augmented\n" in done.stdout
     done = script("preprocessing.py", *size)
     assert (done.returncode, done.stderr) == (0, "")
     assert "data/      40 pictures, 2 classes: ant 22, bee 18 (20 new)" in done.stdout
