@@ -53,12 +53,15 @@ def rawdata(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings_for(tmp_path: Path):
-    """Returns a function that builds a config of any class: folders below tmp_path, and 16×16 pixels by default."""
+    """Returns a function that builds a config of any class: folders below tmp_path, and 16×16 pixels by default.
+
+    Runs write nothing for TensorBoard by default, so that they are faster.
+    """
 
     def build(config_class, **changes):
         folders = {name: str(tmp_path / name) for name in ("raw_data", "augmented", "data_path", "model_save_name")}
         folders["raw_data"] = str(tmp_path / "rawdata")
-        settings = {**folders, "height": 16, "width": 16, **changes}
+        settings = {**folders, "height": 16, "width": 16, "tensorboard": False, **changes}
         names = {field.name for field in dataclasses.fields(config_class)}
         return config_class(**{name: value for name, value in settings.items() if name in names})
 

@@ -6,6 +6,8 @@ import pytest
 from answers.classifier import Classifier
 from answers.explain import grad_cam, overlay
 from model import generate_model
+from network.backend import keras
+from system.errors import UserError
 from tests.helpers.checkpoints import model_config
 
 SIDE = 32  # pixels; the third convolution has 4×4 values
@@ -87,3 +89,14 @@ def test_overlay_is_red_where_the_map_is_one_and_blue_where_it_is_zero(channels)
     left, right = shown[10, 2].astype(int), shown[10, 27].astype(int)
     assert right[0] > right[2] + 30
     assert left[2] > left[0]
+
+
+def test_grad_cam_refuses_a_way_around_the_third_convolution():
+    images = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="images")
+    x = keras.layers.Rescaling(1 / 255)(images)
+    third = keras.layers.ReLU(name="activation_3")(keras.layers.Conv2D(4, 3)(x))
+    joined = keras.layers.Concatenate()([keras.layers.Flatten()(third), keras.layers.Flatten()(x)])
+    config = model_config(height=SIDE, width=SIDE, random_mirror=False)
+    network = Classifier(keras.Model(images, keras.layers.Dense(2)(joined)), config)
+    with pytest.raises(UserError, match=r"^model\.py: there is a way around activation_3, so there are no heat maps"):
+        grad_cam(network, np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([1]))
