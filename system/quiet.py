@@ -13,11 +13,16 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-# Run by the other process. It waits for a byte, which says that nothing has to be shown. If there is none, the pipe was
-# closed by the death of its writer, and the text in file descriptor 1 is copied to stderr.
+_BEGIN, _END = b"+", b"."
+
+# Run by the other process. It reads until its writer closes the pipe, or dies. If there was a begin, no end and no
+# signal, the text in file descriptor 1 is copied to stderr.
 _WATCHER = """
 import os, sys
-if not os.read(0, 1):
+told = b""
+while part := os.read(0, 64):
+    told += part
+if told == b"+":
     os.lseek(1, 0, 0)
     while data := os.read(1, 65536):
         os.write(2, data)
@@ -44,8 +49,11 @@ def quiet_stderr(last_words: str) -> Iterator[None]:
         except OSError:
             watcher = None
         if watcher and watcher.stdin:
-            stack.callback(watcher.communicate, b".")
-            stack.enter_context(_bytes_of_signals_to(watcher.stdin.fileno()))
+            stack.callback(watcher.communicate)
+            pipe = watcher.stdin.fileno()
+            stack.enter_context(_bytes_of_signals_to(pipe))
+            _tell(pipe, _BEGIN)
+            stack.callback(_tell, pipe, _END)
             stack.callback(os.dup2, stderr, 2)
             os.dup2(hidden.fileno(), 2)
         try:
@@ -58,8 +66,13 @@ def quiet_stderr(last_words: str) -> Iterator[None]:
             raise
 
 
+def _tell(pipe: int, byte: bytes) -> None:
+    with contextlib.suppress(OSError):  # the other process may have been ended
+        os.write(pipe, byte)
+
+
 def _start_watcher(hidden: int, last_words: str) -> subprocess.Popen[bytes]:
-    """Returns a process that copies `hidden` to stderr if this process ends before it has sent a byte."""
+    """Returns a process that copies `hidden` to stderr if this process ends between begin and end, without a signal."""
     return subprocess.Popen(
         [sys.executable or "", "-I", "-S", "-c", _WATCHER, last_words],  # -S: without packages it starts in 10 ms
         stdin=subprocess.PIPE,

@@ -105,8 +105,8 @@ def test_damaged_picture_ends_a_streamed_run_in_one_line(whole_run, tmp_path, mo
 
 
 def test_two_epochs_and_two_more_equal_four_to_the_bit(whole_run, tmp_path):
-    config = run_in(tmp_path, whole_run)
-    assert trainer.main(run_in(tmp_path, whole_run, epochs=2)) == 0
+    config = run_in(tmp_path, whole_run, tensorboard=True)
+    assert trainer.main(run_in(tmp_path, whole_run, epochs=2, tensorboard=True)) == 0
     assert len(history(config.model_save_name)) == 2
     assert trainer.main(config) == 0
     assert len(history(config.model_save_name)) == 4
