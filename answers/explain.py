@@ -5,6 +5,7 @@ Libraries for Grad-CAM and Keras 3 are missing or dormant, and the method is ten
 
 import cv2
 import numpy as np
+from scipy.special import softmax
 
 from answers.classifier import BATCH_SIZE, Classifier
 from network.backend import keras, tf
@@ -47,8 +48,8 @@ def _maps(parts: tuple[keras.Model, keras.Model], images: np.ndarray, classes: n
     features = convolutions(tf.constant(images), training=False)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(features)
-        odds = _log_odds(fully_connected(features, training=False), tf.constant(classes), loss)
-    slopes = tf.cast(tape.gradient(odds, features), tf.float32)
+        logits = fully_connected(features, training=False)
+    slopes = tf.cast(tape.gradient(logits, features, _slopes_of_log_odds(logits.numpy(), classes, loss)), tf.float32)
     weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
     maps = tf.nn.relu(tf.reduce_sum(weights * tf.cast(features, tf.float32), axis=3)).numpy()
     if len(maps) == 2 * len(images):  # the second half belongs to the mirror images
@@ -56,13 +57,16 @@ def _maps(parts: tuple[keras.Model, keras.Model], images: np.ndarray, classes: n
     return maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
 
 
-def _log_odds(logits: tf.Tensor, classes: tf.Tensor, loss: str) -> tf.Tensor:
-    """Returns the log-odds of one class for each image: float32 (count,). See `calibration.log_odds`."""
-    chosen = tf.gather(logits, classes, axis=1, batch_dims=1)
+def _slopes_of_log_odds(logits: np.ndarray, classes: np.ndarray, loss: str) -> np.ndarray:
+    """Returns the gradient of the log-odds of one class for each image: float32 (count, classes).
+
+    With the softmax loss they are its logit minus the logarithm of the sum of the exponentials of the others, as in
+    `calibration.log_odds`; the gradient of that logarithm is the softmax of the others.
+    """
+    is_class = np.arange(logits.shape[1]) == classes[:, None]
     if loss == "sigmoid":
-        return chosen
-    is_chosen = tf.one_hot(classes, logits.shape[1], on_value=True, off_value=False)
-    return chosen - tf.reduce_logsumexp(tf.where(is_chosen, -np.inf, logits), axis=1)
+        return is_class.astype(np.float32)
+    return is_class - softmax(np.where(is_class, -np.inf, logits), axis=1)
 
 
 def overlay(image: np.ndarray, heat_map: np.ndarray) -> np.ndarray:

@@ -19,10 +19,11 @@ def matmul(inputs: tf.Tensor, kernel: tf.Tensor):
 
 
 class Dense(keras.layers.Dense):
-    """Keras's Dense for inputs (batch, n), with the faster gradient of `matmul`."""
+    """Keras's Dense for inputs (batch, n), in training with the faster gradient of `matmul`."""
 
     def call(self, inputs, training=None):
-        outputs = matmul(inputs, tf.convert_to_tensor(self.kernel))
+        multiply = matmul if training else tf.matmul  # which computes no gradient of the kernel unless it is asked for
+        outputs = multiply(inputs, tf.convert_to_tensor(self.kernel))
         return self.activation(tf.nn.bias_add(outputs, self.bias) if self.use_bias else outputs)
 
 

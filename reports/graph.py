@@ -9,7 +9,6 @@ from collections import defaultdict
 from network.backend import keras, tf
 
 _OUTPUT = "magnitudes/raw"
-_ONE_INPUT = {"Reshape", "IdentityN"}  # the others are a shape, and what only a gradient needs
 
 _Nodes = dict[str, tf.compat.v1.NodeDef]  # by their names
 
@@ -50,7 +49,7 @@ def _needed(nodes: _Nodes, output: str) -> _Nodes:
         needed.add(name)
         node = nodes[name]
         inputs = [tensor for tensor in node.input if not tensor.startswith("^")]  # those only order side effects
-        node.input[:] = inputs[:1] if node.op in _ONE_INPUT else inputs
+        node.input[:] = inputs[:1] if node.op == "Reshape" else inputs  # the second one is a shape
         waiting += map(_source, node.input)
     return {name: node for name, node in nodes.items() if name in needed}
 

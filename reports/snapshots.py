@@ -24,7 +24,7 @@ _FINAL = "precision and recall"
 _MAX_MATRIX = 20  # classes up to which the whole confusion matrix is legible
 _ROWS = 4  # of a sheet, at most
 _NOTHING = np.full((1, 1, 3), 255, np.uint8)  # where there is no picture
-_MAX_WEIGHTS = 100_000  # of a layer, in its histogram
+_MAX_WEIGHTS = 10_000  # of a layer, in its histogram
 
 
 def is_final(tag: str) -> bool:

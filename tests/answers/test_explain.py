@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from answers.classifier import Classifier
-from answers.explain import grad_cam, overlay
+from answers.explain import _slopes_of_log_odds, grad_cam, overlay
 from model import generate_model
 from network.backend import keras
 from system.errors import UserError
@@ -100,3 +100,11 @@ def test_grad_cam_refuses_a_way_around_the_third_convolution():
     network = Classifier(keras.Model(images, keras.layers.Dense(2)(joined)), config)
     with pytest.raises(UserError, match=r"^model\.py: there is a way around activation_3, so there are no heat maps"):
         grad_cam(network, np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([1]))
+
+
+def test_slopes_of_log_odds_are_one_and_minus_the_softmax_of_the_others():
+    logits = np.log(np.array([[1, 2, 3], [1, 2, 3]], np.float32))
+    found = _slopes_of_log_odds(logits, np.array([0, 2]), "softmax")
+    np.testing.assert_allclose(found, [[1, -2 / 5, -3 / 5], [-1 / 3, -2 / 3, 1]], rtol=1e-6)
+    assert found.dtype == np.float32
+    assert _slopes_of_log_odds(logits, np.array([0, 2]), "sigmoid").tolist() == [[1, 0, 0], [0, 0, 1]]
