@@ -357,8 +357,7 @@ def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) ->
         classifier, evaluation = calibrate(run)
         tensorboard.finish(classifier, evaluation)
         result = evaluate(evaluation)
-    # The best epoch, unless its weights were lost.
-    epoch = classifier.step // epoch_steps(len(run.training), run.config.batch_size)[0]
+    epoch = run.epochs_in(classifier.step)  # the best one, unless its weights were lost
     best = best_epoch(history) + 1
     lost = "" if epoch == best else f", since the weights of epoch {best} are lost"
     never_unknown = run.config.unknown_rate > 0 and np.isinf(classifier.calibration.max_distance)

@@ -61,9 +61,10 @@ from benchmarks.harness.training import config_in
 from benchmarks.harness.workspace import CLASSES, Workspace
 from config import Count, PictureConfig, TrainConfig
 from pictures.folders import picture_files
+from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import preprocess
 from reports.report_files import HTML_REPORT
-from reports.tensorboard import TRAIN, VALIDATION, TensorBoard
+from reports.tensorboard import TensorBoard
 from system.errors import EXIT_SUCCESS
 from system.resources import format_bytes
 from system.script import run_script

@@ -1,1 +1,1 @@
-"""What people see of a run: TensorBoard and `report.html`."""
+"""What people see of a run: the terminal, TensorBoard and `report.html`."""

@@ -1,6 +1,6 @@
 """Charts as lines and ticks in pixels, which the template draws as SVG.
 
-matplotlib was considered: it adds 30 MB, depends on the fonts and the settings of the user, and its pictures cannot
+Matplotlib was considered: it adds 30 MB, depends on the fonts and the settings of the user, and its pictures cannot
 follow the colors of a page that is light or dark.
 """
 

@@ -14,11 +14,11 @@ from answers.evaluation import Evaluation, accuracy_interval
 from config import TrainConfig
 from reports.charts import Chart, epoch_charts, precision_recall_chart, reliability_chart
 from reports.gallery import ImageOf, confusions, probable_label_errors, worst_mistakes
+from reports.sheets import MAX_MATRIX
 from system.command_line import read_comments
 from system.terminal import printable
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_MAX_MATRIX = 20  # classes up to which the whole confusion matrix is shown
 _MAX_ROWS = 20  # of a table of classes; all others are folded
 _MAX_CURVES = 10
 _MAX_REASONS = 20  # why files are not used
@@ -102,7 +102,7 @@ def _heading(contents: dict) -> dict:
 
 
 def _pictures(contents: dict, evaluation: Evaluation, classifier: Classifier, image_of: ImageOf) -> dict:
-    is_small = len(evaluation.class_names) <= _MAX_MATRIX
+    is_small = len(evaluation.class_names) <= MAX_MATRIX
     return {
         "mistakes": worst_mistakes(evaluation, classifier, image_of),
         "number_of_mistakes": len(evaluation.mistakes),
@@ -125,7 +125,7 @@ def _tables(contents: dict, evaluation: Evaluation) -> dict:
         "classes": classes,
         "class_counts": counts,
         "smallest_classes": sorted(counts, key=lambda item: item[1]["train"])[:_MAX_ROWS],
-        "matrix": matrix if len(matrix) <= _MAX_MATRIX else [],
+        "matrix": matrix if len(matrix) <= MAX_MATRIX else [],
         "guessing": max(row["support"] for row in matrix) / contents["report"]["pictures"],
         "setting_groups": _setting_groups(contents["settings"]),
         "changed": any(row["value"] != row["default"] for row in contents["settings"].values()),

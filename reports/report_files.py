@@ -10,7 +10,6 @@ from reports.gallery import ImageOf, duplicates, in_several_classes
 from reports.html import render
 from reports.run import Run
 from system.files import write_atomically
-from training.batches import epoch_steps
 from training.checkpoints import History
 
 HTML_REPORT, JSON_REPORT = "report.html", "report.json"
@@ -32,9 +31,7 @@ def write_run_report(
         OSError: a file cannot be written.
         UserError: a picture of `data/` cannot be read.
     """
-    steps_per_epoch, _ = epoch_steps(len(run.training), run.config.batch_size)
-    epoch = classifier.step // steps_per_epoch
-    contents = run_contents(run, evaluation, history=history, epoch=epoch)
+    contents = run_contents(run, evaluation, history=history, epoch=run.epochs_in(classifier.step))
     page = render(
         contents,
         evaluation,

@@ -11,7 +11,7 @@ from answers.evaluation import Evaluation
 from config import TrainConfig
 from network.model_config import ModelConfig
 from pictures.manifest import Picture, stand_ins
-from training.batches import Samples
+from training.batches import Samples, epoch_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,10 @@ class Run:
             labels=self.validation.labels,
             predictions=predictions,
         )
+
+    def epochs_in(self, steps: int) -> int:
+        """Returns how many epochs a number of training steps is."""
+        return steps // epoch_steps(len(self.training), self.config.batch_size)[0]
 
     def typical_images(self, count: int) -> np.ndarray:
         """Returns at most this many training images, evenly spread: uint8 (count, height, width, color_channels).

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 WIDTH = 350  # pixels: the tab Images shows so many, and leaves out pixel columns of wider pictures, also of letters
 TILE = 84  # pixels, of a picture
 COLUMNS = 4
+MAX_MATRIX = 20  # classes up to which a whole confusion matrix is legible
 _LINE = 14  # height of a line of text
 _GAP = WIDTH // COLUMNS - TILE
 _BACKGROUND, _TEXT = (255, 255, 255), (30, 30, 30)

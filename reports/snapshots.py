@@ -14,14 +14,13 @@ from network.backend import keras, tf
 from pictures.duplicates import same_photos, some_of
 from pictures.manifest import Picture
 from reports.run import Run
-from reports.sheets import COLUMNS, Tile, confusion_image, drawable, drawable_class, sheet
+from reports.sheets import COLUMNS, MAX_MATRIX, Tile, confusion_image, drawable, drawable_class, sheet
 from reports.summaries import UNKNOWN, write_raw, write_scalars
 from system.terminal import printable
 from training.batches import transformed
 
 CONFUSION = "pictures/confusion"  # it is in every snapshot
 _FINAL = "precision and recall"
-_MAX_MATRIX = 20  # classes up to which the whole confusion matrix is legible
 _ROWS = 4  # of a sheet, at most
 _NOTHING = np.full((1, 1, 3), 255, np.uint8)  # where there is no picture
 _MAX_WEIGHTS = 10_000  # of a layer, in its histogram
@@ -94,7 +93,7 @@ def write_snapshot(run: Run, classifier: Classifier, evaluation: Evaluation) -> 
 
 def _write_confusions(run: Run, evaluation: Evaluation) -> None:
     matrix, names = evaluation.confusion_matrix, evaluation.class_names
-    if len(names) <= _MAX_MATRIX:
+    if len(names) <= MAX_MATRIX:
         description = (
             "How many validation pictures of the class of a row are predicted as the class of a column. Blue: correct. "
             "Red: mistakes. A red cell in a row of few pictures needs more pictures of that class."

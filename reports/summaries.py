@@ -10,11 +10,12 @@ from tensorboard.plugins.custom_scalar import summary as custom_scalars
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
 from network.backend import own_settings, tf
-from pictures.manifest import EXCLUDED, SKIPPED, Picture
+from pictures.manifest import EXCLUDED, SKIPPED, TRAIN, VALIDATION, Picture
 from pictures.summary import count_classes, notes, unused_files
 from reports.run import Run
 from reports.run_info import changed_settings, command_of, versions
 from system.terminal import printable
+from training.callbacks import SPEED
 from training.checkpoints import History, best_epoch
 
 with own_settings():  # it imports `tf.keras`, which fails with TF_USE_LEGACY_KERAS
@@ -47,7 +48,7 @@ DESCRIPTIONS = {
     "confusion matrix, and collect more pictures of that class.",
     "recall/best": "Recall of the class that is recognized best.",
     _RATE: "Step size of the optimizer. It is drawn only if it has changed.",
-    "images_per_second": "Training pictures per second. A lower value means that the machine had other work.",
+    SPEED: "Training pictures per second. A lower value means that the machine had other work.",
     UNKNOWN: "Fraction of the validation pictures that would be called unknown. All of them are of known classes, so "
     "it should be near `--unknown_rate`, or below it.",
 }
@@ -67,7 +68,7 @@ def scalars(history: History) -> dict[str, list[tuple[str, float, int]]]:
     if len(set(rates)) > 1:  # a constant one is not worth a chart
         first = 0 if len(set(rates[:-1])) == 1 else step - 1
         train += [(_RATE, rate, epoch + 1) for epoch, rate in enumerate(rates) if epoch >= first]
-    return {"train": train, "validation": validation}
+    return {TRAIN: train, VALIDATION: validation}
 
 
 def write_scalars(points: Sequence[tuple[str, float, int]]) -> None:
@@ -127,12 +128,12 @@ def _trial_name(folder: str) -> str:
 def write_texts(run: Run) -> None:
     """Writes the tab Text: the data, the settings that differ from the defaults, and the versions."""
     tf.summary.text("data", _data_text(run.pictures))
-    changed = [(name, value, default) for name, value, default in changed_settings(run.config)]
+    changed = changed_settings(run.config)
     # Not as a block, which would not be wrapped.
     command = f"Repeat the run with the same pictures:\n\n<code>{_escaped(command_of(run.config))}</code>"
     text = _table(("setting", "value", "default"), changed) if changed else "All settings have their default values."
     tf.summary.text("settings", f"{text}\n\n{command}")
-    tf.summary.text("versions", _table(("what", "version"), [("device", run.device), *versions().items()]))
+    tf.summary.text("versions", _table(("name", "value"), [("device", run.device), *versions().items()]))
 
 
 def _data_text(pictures: Sequence[Picture]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from answers.classifier import Classifier
 from answers.evaluation import Evaluation
 from network.backend import keras, tf
+from pictures.manifest import TRAIN, VALIDATION
 from reports import snapshots, summaries
 from reports.graph import graph_of
 from reports.projector import write_projector
@@ -20,7 +21,6 @@ from system.terminal import printable
 from training.callbacks import SPEED, WeightAveraging
 from training.checkpoints import History, best_epoch
 
-TRAIN, VALIDATION = "train", "validation"  # what TensorBoard calls runs: sub-folders of the checkpoints
 _SNAPSHOT_FRACTION = 0.01  # of the time, which snapshots of best epochs may take
 _TYPICAL_IMAGES = 100  # training images with which a snapshot is calibrated
 

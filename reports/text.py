@@ -24,13 +24,13 @@ def format_run_report(result: dict, *, epoch: int, never_unknown: bool, **limits
         limits: as of `format_report`.
     """
     head = f"On the {plural(result['pictures'], 'validation picture')}, after epoch {epoch}:"
-    whats = [
+    remarks = [
         "The best epoch and the scores were chosen with these pictures,",
         "so expect slightly less accuracy on new ones.",
     ]
     if never_unknown:
-        whats.append("They are too few to recognize unknown ones: no picture will be called unknown.")
-    return "\n\n".join([head, format_report(result, **limits), "\n".join(whats)]) + "\n"
+        remarks.append("They are too few to recognize unknown ones: no picture will be called unknown.")
+    return "\n\n".join([head, format_report(result, **limits), "\n".join(remarks)]) + "\n"
 
 
 def format_report(report: dict, *, max_classes: int | None = None, max_mistakes: int | None = None) -> str:

@@ -16,7 +16,7 @@ from benchmarks.faults.folders import expect_no_partial_files, expect_same_files
 from benchmarks.faults.processes import TENSORBOARD_FAILED, start_script
 from benchmarks.faults.resumed import ReferenceRun, TrainingRun
 from benchmarks.harness.processes import folder_arguments
-from reports.tensorboard import TRAIN, VALIDATION
+from pictures.manifest import TRAIN, VALIDATION
 
 _PAGE = 4096  # bytes
 _PLENTY = 2**28  # bytes: a disk that is large enough

@@ -17,8 +17,8 @@ from benchmarks.faults.processes import ScriptProcess
 from benchmarks.harness.processes import folder_arguments
 from network.checkpoint_file import BEST, checkpoint_paths, read_checkpoint
 from network.model_config import MODEL_CONFIG
+from pictures.manifest import TRAIN, VALIDATION
 from reports.summaries import CURVES
-from reports.tensorboard import TRAIN, VALIDATION
 from system.errors import UserError
 from trainer import REPORT
 from training.checkpoints import latest_checkpoint

@@ -45,3 +45,8 @@ def test_evaluation_has_the_validation_pictures(tmp_path):
     evaluation = run_in(tmp_path, per_class=1).evaluation(predictions([0, 0], classes=2))
     assert evaluation.paths == ["rawdata/ant/validation0.png", "rawdata/bee/validation1.png"]
     assert np.array_equal(evaluation.confusion_matrix, [[1, 0], [1, 0]])
+
+
+def test_epochs_in_steps_of_a_run_with_three_steps_per_epoch(tmp_path):
+    run = run_in(tmp_path, per_class=3, batch_size=2)  # 6 training pictures
+    assert [run.epochs_in(steps) for steps in (0, 2, 3, 6)] == [0, 0, 1, 2]
