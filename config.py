@@ -168,7 +168,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(CheckpointConfig, DeviceConfig, DecodingConfig):
+class PredictConfig(CheckpointConfig, DecodingConfig):
     """What to ask a trained network."""
 
     # Often needed

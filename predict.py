@@ -29,13 +29,12 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.classifier import BATCH_SIZE, Classifier, Predictions, load_classifier, memory_need
+from answers.classifier import DEVICE, Classifier, load_classifier
 from answers.evaluation import Evaluation, evaluate
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
+from answers.predictions import BATCH_SIZE, Predictions
 from config import PredictConfig
-from network.checkpoint_file import network_folder
-from network.device import configure_device, raises_memory_error
-from network.model_config import ModelConfig, read_model_config
+from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_picture
 from pictures.listing import describe_loose_files, is_other_file
@@ -46,7 +45,6 @@ from reports.text import format_report
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
 from system.files import reserved
 from system.pool import imap
-from system.resources import require_memory
 from system.script import run_script
 from system.terminal import output_closed, printable
 
@@ -126,11 +124,10 @@ def read_in_background(
     )
 
 
-def load_network(folder: Path) -> Classifier:
-    """Returns the trained network of a folder of checkpoints. Prints a line if its scores are not calibrated."""
-    require_memory(memory_need(folder), "use a larger machine")
-    classifier = load_classifier(folder)
-    if classifier.calibration is None:
+def load_network(name: Path) -> Classifier:
+    """Returns the trained network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
+    classifier = load_classifier(name)
+    if not classifier.calibrated:
         print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
     return classifier
 
@@ -191,7 +188,7 @@ def write_page(
     contents = folder_contents(
         evaluation, classifier.model_config, command=command, device=device, unreadable=unreadable, notes=notes
     )
-    write_folder_report(file, contents, evaluation, classifier=classifier, image_of=image_of)
+    write_folder_report(file, contents, evaluation, heat_maps=classifier.heat_maps, image_of=image_of)
 
 
 def write_files(writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
@@ -206,12 +203,10 @@ def write_files(writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
     return problems
 
 
-@raises_memory_error()
 def main(config: PredictConfig) -> int:
     check_arguments(config)
-    folder = network_folder(Path(config.model_save_name))
-    model_config = read_model_config(folder)
-    class_names = model_config.class_names
+    classifier = load_network(Path(config.model_save_name))
+    class_names = classifier.model_config.class_names
     true_classes, missing = {}, []
     if config.evaluate:
         paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
@@ -222,11 +217,8 @@ def main(config: PredictConfig) -> int:
     with contextlib.ExitStack() as stack:
         for name in filter(None, (getattr(config, name) for name in _OUTPUTS)):
             stack.enter_context(reserved(Path(name)))
-        pictures = read_in_background(paths, model_config, max_pixels=config.max_pixels)  # while the network is loaded
+        pictures = read_in_background(paths, classifier.model_config, max_pixels=config.max_pixels)
         stack.enter_context(contextlib.closing(pictures))
-        device = configure_device(config.precision)
-        classifier = load_network(folder)
-
         unreadable, rows, answers, others, notes = [], [], [], [], defaultdict(list)
         for answer in itertools.chain(predict(classifier, paths, pictures), not_found):
             if config.json or config.csv:
@@ -261,7 +253,7 @@ def main(config: PredictConfig) -> int:
                 unreadable=unreadable,
                 notes=notes,
                 config=config,
-                device=device,
+                device=DEVICE,
             )
         unwritten = write_files(writers)
     failures = [f"{printable(path)}: {printable(reason)}" for path, reason in unreadable]

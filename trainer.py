@@ -22,14 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.classifier import Classifier, load_classifier
+from answers.conversion import ConvertedNetwork
 from answers.evaluation import Evaluation, evaluate
+from answers.trained_network import load_trained_network
 from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import Checkpoint, is_checkpoint_name, require_own_folder
 from network.device import configure_device, raises_memory_error
 from network.model_config import ModelConfig, changed_settings, require_same
+from network.model_file import MODEL_FILE
 from pictures.folders import find_classes, picture_files
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept
 from pictures.split import fingerprint
@@ -71,7 +73,8 @@ from training.callbacks import (
     TrainingStopped,
     WeightAveraging,
 )
-from training.checkpoints import CheckpointManager, History, best_epoch, latest_checkpoint, reached_limits
+from training.checkpoints import CheckpointManager, latest_checkpoint
+from training.history import History, best_epoch, reached_limits
 from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
 from training.resources import require_resources
@@ -88,7 +91,7 @@ def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
     require_own_folder(folder)
     with locked(folder):
-        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in REPORTS)
+        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in (MODEL_FILE, *REPORTS))
         return train(folder, config)
 
 
@@ -333,42 +336,51 @@ def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int
         print(wrapped(line), flush=True)
     if checkpoints.history:
         with status("calibrating the scores; Ctrl-C leaves it out ..."):
-            classifier, _ = calibrate(run)
-            classifier.save(checkpoints.folder)
+            trained, _ = calibrate(run)
+            trained.save(checkpoints.folder)
     return code
 
 
-def calibrate(run: Run) -> tuple[Classifier, Evaluation]:
-    """Returns the network of the best epoch, calibrated, and its predictions for the validation pictures."""
-    classifier = load_classifier(Path(run.config.model_save_name))
-    predictions = classifier.calibrate(
+def calibrate(run: Run) -> tuple[ConvertedNetwork, Evaluation]:
+    """Returns the network of the best epoch, calibrated and converted, and its predictions for the validation pictures.
+
+    The predictions are those of LiteRT, so what the reports say is what predict.py does.
+
+    Raises:
+        UserError: LiteRT cannot compute the network, or gives other answers than Keras.
+    """
+    network = load_trained_network(Path(run.config.model_save_name))
+    expected = network.calibrate(
         training=run.typical_images(_MAX_CALIBRATION_IMAGES),
         validation=run.validation.images,
         labels=run.validation.labels,
         unknown_rate=run.config.unknown_rate,
     )
-    return classifier, run.evaluation(predictions)
+    converted = ConvertedNetwork(network)
+    predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
+    return converted, run.evaluation(predictions)
 
 
 def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> None:
     """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports."""
     folder = Path(run.config.model_save_name)
     with status("evaluating ..."):
-        classifier, evaluation = calibrate(run)
-        tensorboard.finish(classifier, evaluation)
+        converted, evaluation = calibrate(run)
+        network = converted.network
+        tensorboard.finish(network, evaluation)
         result = evaluate(evaluation)
-    epoch = run.epochs_in(classifier.step)  # the best one, unless its weights were lost
+    epoch = run.epochs_in(network.step)  # the best one, unless its weights were lost
     best = best_epoch(history) + 1
     lost = "" if epoch == best else f", since the weights of epoch {best} are lost"
-    never_unknown = run.config.unknown_rate > 0 and np.isinf(classifier.calibration.max_distance)
+    never_unknown = run.config.unknown_rate > 0 and np.isinf(network.limits.max_distance)
     text = partial(format_run_report, result, epoch=epoch, never_unknown=never_unknown)
     print(f"\n{wrapped(f'{end} Kept: epoch {epoch}{lost}.')}\n")
     print(text(max_classes=_MAX_CLASSES_SHOWN, max_mistakes=_MAX_MISTAKES_SHOWN))
     # After the figures are printed, so that a full disk does not take them away.
-    classifier.save(folder)
+    converted.save(folder)
     write_atomically(folder / REPORT, text().encode())
     with status("writing the report ..."):
-        write_run_report(folder, run, evaluation, classifier=classifier, history=history)
+        write_run_report(folder, run, evaluation, heat_maps=network.heat_maps, epoch=epoch, history=history)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""What validation pictures tell about a network's answers: how reliable they are, and which pictures are unlike them.
+"""Fits what validation pictures tell about a network: how reliable its answers are, and which pictures are unlike them.
 
-Nothing here changes the logits or the predicted class.
+Nothing here changes the logits or the predicted class. How the values are used: outputs.py.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit
+
+from answers.predictions import Limits
 
 _SHRINKAGE = 0.1  # of the covariance towards its diagonal, because there may be few pictures
 _PRIOR_DEVIATION = 0.25  # standard deviation of the prior of the intercept and of the logarithm of the slope, around 0
@@ -21,81 +23,43 @@ class Calibration(NamedTuple):
     slope: float = 1.0  # of the log-odds
     intercept: float = 0.0  # added to them
     max_distance: float = math.inf  # pictures farther from the mean are unknown
-    min_log_odds: float = -math.inf  # pictures whose best log-odds are lower are unknown
+    min_score: float = 0.0  # pictures whose highest score is lower are unknown
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_distance, self.min_score)
 
 
-def log_odds(logits: np.ndarray, *, loss: str) -> np.ndarray:
-    """Returns the logarithm of the odds of each class, according to the network alone: float64 (count, classes).
-
-    With the softmax loss, a logit means something only relative to the others: the odds of a class are its exponential
-    over the sum of the other exponentials. With the sigmoid loss, it is the logarithm of the odds already.
-    """
-    logits = logits.astype(np.float64)
-    if loss == "sigmoid":
-        return logits
-    total = logsumexp(logits, axis=1, keepdims=True)
-    highest = np.arange(logits.shape[1]) == logits.argmax(axis=1)[:, None]
-    others = total + np.log1p(-np.exp(np.where(highest, -np.inf, logits) - total))
-    # For the highest logit the sum of the others may be tiny and would be lost in the subtraction.
-    without_highest = logsumexp(np.where(highest, -np.inf, logits), axis=1, keepdims=True)
-    return logits - np.where(highest, without_highest, others)
-
-
-def scores(odds: np.ndarray, calibration: Calibration | None) -> np.ndarray:
-    """Returns probabilities, 0..1: the sigmoid of slope · odds + intercept or, without calibration, of the odds."""
-    return expit(calibration.slope * odds + calibration.intercept if calibration else odds)
-
-
-def is_unknown(odds: np.ndarray, features: np.ndarray, calibration: Calibration | None) -> np.ndarray:
-    """Returns bool (count,): whether a picture is unlike the training pictures, or no class is likely."""
-    if calibration is None:
-        return np.zeros(len(odds), bool)
-    too_far = distances(features, calibration) > calibration.max_distance
-    return too_far | (odds.max(axis=1) < calibration.min_log_odds)
-
-
-def distances(features: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """Returns the Mahalanobis distance of each picture from the mean of the training pictures: float64 (count,).
-
-    Features are means of relu outputs and never negative; the square root brings them closer to a normal distribution.
-    Other pictures are far from the mean in this space: the idea of Lee et al. 2018 (https://arxiv.org/abs/1807.03888),
-    who measure the distance from the mean of each class.
-    """
-    return np.linalg.norm((np.sqrt(features) - calibration.mean) @ calibration.whitening, axis=1)
-
-
-def fit(
-    *,
-    training_features: np.ndarray,
-    validation_features: np.ndarray,
-    validation_odds: np.ndarray,
-    validation_labels: np.ndarray,
-    unknown_rate: float,
-) -> Calibration:
-    """Returns the calibration of a network.
+def fit(*, training_features: np.ndarray, validation_odds: np.ndarray, validation_labels: np.ndarray) -> Calibration:
+    """Returns the calibration of a network, without limits for unknown pictures.
 
     Args:
         training_features: float (count, features), 0 or more.
-        validation_features: the same, for validation pictures.
-        validation_odds: float (pictures, classes), from `log_odds`.
+        validation_odds: float (pictures, classes), from `outputs.log_odds`.
         validation_labels: int (pictures,).
-        unknown_rate: largest fraction of ordinary pictures that may be called unknown, 0..0.5.
     """
-    slope, intercept = fit_platt_scaling(validation_odds, validation_labels)
+    slope, intercept = fit_platt_scaling(validation_odds.astype(np.float64), validation_labels)
     roots = np.sqrt(training_features.astype(np.float64))
     covariance = np.cov(roots.T, bias=True)
     diagonal = np.diag(np.diag(covariance))
     shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal + 1e-9 * np.eye(len(covariance))
-    calibration = Calibration(
-        slope=slope,
-        intercept=intercept,
-        mean=roots.mean(axis=0),
-        whitening=np.linalg.inv(np.linalg.cholesky(shrunk)).T,
-    )
-    max_distance, max_doubt = rejection_thresholds(
-        distances(validation_features, calibration), -validation_odds.max(axis=1), rate=unknown_rate
-    )
-    return calibration._replace(max_distance=max_distance, min_log_odds=-max_doubt)
+    whitening = np.linalg.inv(np.linalg.cholesky(shrunk)).T
+    return Calibration(mean=roots.mean(axis=0), whitening=whitening, slope=slope, intercept=intercept)
+
+
+def with_limits(
+    calibration: Calibration, *, distances: np.ndarray, scores: np.ndarray, unknown_rate: float
+) -> Calibration:
+    """Returns a calibration with limits for unknown pictures.
+
+    Args:
+        calibration: as from `fit`.
+        distances: float (count,), of validation pictures.
+        scores: float (count, classes), of the same.
+        unknown_rate: largest fraction of ordinary pictures that may be called unknown, 0..0.5.
+    """
+    max_distance, max_doubt = rejection_thresholds(distances, -scores.max(axis=1), rate=unknown_rate)
+    return calibration._replace(max_distance=max_distance, min_score=max(0.0, -max_doubt))
 
 
 def fit_platt_scaling(odds: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -1,163 +1,114 @@
-"""A trained network that predicts: logits, scores, and whether a picture is unlike those that it was trained on."""
+"""A trained network that answers, computed by LiteRT: logits, scores, what is unknown, heat maps. No TensorFlow."""
 
+import sys
+import threading
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 
-from answers import calibration
-from answers.calibration import Calibration
-from model import generate_model, with_features
-from network.backend import keras, tf
-from network.checkpoint_file import (
-    BEST,
-    Checkpoint,
-    checkpoint_path,
-    checkpoint_paths,
-    read_intact,
-    step_of,
-    write_checkpoint,
-)
-from network.model_config import MODEL_CONFIG, ModelConfig, read_model_config
-from network.state import by_path, load_state, state_of
-from system.errors import UserError
+from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
+from network.checkpoint_file import network_folder, stored_checksum, trained_paths
+from network.model_config import read_model_config
+from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
+from network.model_structure import HEAT_MAPS, SIGNATURE
+from system.errors import UserError, describe_os_error
+from system.pool import available_cores
+from system.quiet import quiet_stderr
 from system.terminal import printable
 
-BATCH_SIZE = 64  # limits the memory; changes results by rounding only
-
-
-class Predictions(NamedTuple):
-    """What a network says about some images."""
-
-    predicted: np.ndarray  # int (count,), the index of the class with the highest logit
-    logits: np.ndarray  # float32 (count, classes)
-    scores: np.ndarray  # float64 (count, classes), 0..1, calibrated
-    unknown: np.ndarray  # bool (count,)
+DEVICE = f"LiteRT, {available_cores()} cores, float32"  # that answers
+_LAST_WORDS = "LiteRT was opening a network when this process ended; if its file comes from elsewhere, do not use it"
 
 
 class Classifier:
-    """A network and its calibration, which is None until it is fitted."""
+    """A network in a model file. It may be used by several threads, one of which computes at a time."""
 
-    def __init__(
-        self, model: keras.Model, model_config: ModelConfig, *, step: int = 0, fitted: Calibration | None = None
-    ) -> None:
-        self.model = model
-        self.model_config = model_config
-        self.step = step  # training steps of its weights
-        self.calibration = fitted
-        self._with_features = with_features(model, random_mirror=model_config.random_mirror)
-        self._with_features.jit_compile = False  # compiling takes longer than predicting
-        self.features: int = self._with_features.output_shape[1][-1]  # how many there are
+    def __init__(self, model: ModelFile) -> None:
+        self.model_config = model.model_config
+        self.step = model.step  # training steps of its weights
+        self.calibrated = model.calibrated
+        self.limits = Limits(model.max_distance, model.min_score)
+        self._lock = threading.Lock()
+        with quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
+            self._interpreter = Interpreter(model_content=model.content, num_threads=available_cores())
+            self._signatures = self._interpreter.get_signature_list()
+            self._interpreter.allocate_tensors()
+            self._run = self._interpreter.get_signature_runner(SIGNATURE)
 
     def predict(self, images: np.ndarray) -> Predictions:
         """Returns predictions for uint8 images (count, height, width, color_channels)."""
-        return self._predictions(*self._run(images))
+        return predictions_of(*self.outputs(images), self.limits)
 
-    def _predictions(self, logits: np.ndarray, features: np.ndarray) -> Predictions:
-        odds = calibration.log_odds(logits, loss=self.model_config.loss)
-        return Predictions(
-            predicted=logits.argmax(axis=1),
-            logits=logits,
-            scores=calibration.scores(odds, self.calibration),
-            unknown=calibration.is_unknown(odds, features, self.calibration),
-        )
+    def outputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32."""
+        batches = []
+        for start in range(0, len(images), BATCH_SIZE):
+            with self._lock:
+                found = self._run(images=images[start : start + BATCH_SIZE])
+            batches.append((found["raw"], found["scores"], found["distance"]))
+        logits, scores, distances = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        return logits, scores, distances
 
-    def calibrate(
-        self, *, training: np.ndarray, validation: np.ndarray, labels: np.ndarray, unknown_rate: float
-    ) -> Predictions:
-        """Fits the calibration and returns the predictions for the validation images.
+    def heat_maps(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Returns how much each part of an image speaks for a class: float32 (count, rows, columns), 0..1.
+
+        They are Grad-CAM heat maps (grad_cam.py) with the resolution of the third convolution, 13×13 for images of
+        100×100, and a maximum of 1, or of 0 if nothing speaks for the class.
 
         Args:
-            training: uint8 images (count, height, width, color_channels) that it was trained on.
-            validation: uint8 images that it was not trained on.
-            labels: int (count,), of the validation images.
-            unknown_rate: fraction of such pictures that may be called unknown, 0..0.5.
+            images: uint8 (count, height, width, color_channels).
+            classes: int (count,), the index of the class in question for each image.
+
+        Raises:
+            UserError: `model.py` was edited so that there are none.
         """
-        logits, features = self._run(validation)
-        self.calibration = calibration.fit(
-            training_features=self._run(training)[1],
-            validation_features=features,
-            validation_odds=calibration.log_odds(logits, loss=self.model_config.loss),
-            validation_labels=labels,
-            unknown_rate=unknown_rate,
-        )
-        return self._predictions(logits, features)
-
-    def save(self, folder: Path) -> None:
-        """Writes weights and calibration as the best network in a folder of checkpoints."""
-        tensors = state_of("average", by_path(self.model.weights))
-        if self.calibration:
-            tensors |= {
-                f"calibration/{name}": np.array(value, np.float64) for name, value in self.calibration._asdict().items()
-            }
-        write_checkpoint(checkpoint_path(folder / BEST, self.step), tensors, self.model_config)
-
-    def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns logits (count, classes) and features (count, features)."""
-        batches = [
-            self._with_features.predict_on_batch(images[start : start + BATCH_SIZE])
-            for start in range(0, len(images), BATCH_SIZE)
-        ]
-        logits, features = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return logits, features
+        if HEAT_MAPS not in self._signatures:
+            raise UserError("model.py: there is a way around activation_3, so there are no heat maps; remove it")
+        with self._lock:
+            run = self._interpreter.get_signature_runner(HEAT_MAPS)
+            batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
+            found = [run(images=images[batch], classes=classes[batch].astype(np.int32)) for batch in batches]
+        return np.concatenate([batch[HEAT_MAPS] for batch in found])
 
 
-def memory_need(folder: Path) -> int:
-    """Returns about how many bytes it takes to load the network of a folder: about six times its file, as measured."""
-    return 6 * next((path.stat().st_size for path in _trained_checkpoints(folder)), 0)
+def load_classifier(name: Path) -> Classifier:
+    """Returns the trained network of a folder of checkpoints, or of a model file.
 
-
-def load_classifier(folder: Path) -> Classifier:
-    """Returns the trained network of the best epoch, or of the newest checkpoint if no epoch is finished.
-
-    It is calibrated if the run came to its end or was stopped after its first epoch, but not if it was killed.
+    The model file of a folder is built if there is none, or if it is older than the best weights, as in a run that was
+    killed or still goes on. That takes seconds, since it needs TensorFlow, so it is said and the file is kept.
 
     Raises:
-        UserError: there is no intact checkpoint, or it does not belong to model.json.
+        UserError: there is no trained network, or it is damaged.
     """
-    model_config = read_model_config(folder)
-    trained = _trained_checkpoints(folder)
-    for checkpoint in read_intact(trained):
-        if checkpoint.model_config != model_config:
-            path, other = printable(checkpoint.path), printable(folder / MODEL_CONFIG)
-            raise UserError(
-                f"{path}: belongs to a different network than {other}; bring back the two that belong together"
-            )
+    if name.suffix == ".tflite" and not name.is_dir():
+        return Classifier(read_model_file(name))
+    folder = network_folder(name)
+    path = folder / MODEL_FILE
+    model = _current_model_file(folder)
+    if model is None:
+        print(f"{printable(path)}: is built from the best weights once, with TensorFlow ...", file=sys.stderr)
+        from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
+
+        model = build_model_file(folder)
         try:
-            return _rebuild(checkpoint)
-        except ValueError as error:
-            remedy = "train to a new folder with --model_save_name"
-            raise UserError(f"{printable(checkpoint.path)}: {error}; {remedy}") from None
-    if trained:
-        raise UserError(f"{printable(folder)}: every checkpoint is damaged; train to a new folder")
-    raise UserError(f"{printable(folder)}: training has not saved any weights yet; run trainer.py to its end")
+            write_model_file(path, model)
+        except OSError as error:
+            print(f"{describe_os_error(error)}; it is used without being kept", file=sys.stderr)
+    return Classifier(model)
 
 
-def _trained_checkpoints(folder: Path) -> list[Path]:
-    """Returns the checkpoints to predict with: first that of the best epoch, then the newest ones."""
-    return [path for path in (*checkpoint_paths(folder / BEST), *checkpoint_paths(folder)) if step_of(path)]
-
-
-def _rebuild(checkpoint: Checkpoint) -> Classifier:
-    """Returns the network of a checkpoint. Raises ValueError if its weights do not fit its model config."""
-    # Before memory is allocated for weights that the file does not have: a graph allocates none.
-    with tf.Graph().as_default():
-        shapes = {weight.path: tuple(weight.shape) for weight in generate_model(checkpoint.model_config).weights}
-    if {name: value.shape for name, value in checkpoint.part("average").items()} != shapes:
-        raise ValueError("its weights do not fit this network")
-    model = generate_model(checkpoint.model_config)
-    load_state("average", by_path(model.weights), checkpoint)
-    classifier = Classifier(model, checkpoint.model_config, step=checkpoint.step)
-    if stored := checkpoint.part("calibration"):
-        classifier.calibration = _read_calibration(stored, features=classifier.features)
-    return classifier
-
-
-def _read_calibration(stored: dict[str, np.ndarray], *, features: int) -> Calibration:
-    shapes: dict[str, tuple[int, ...]] = {**dict.fromkeys(Calibration._fields, ()), "mean": (features,)}
-    shapes["whitening"] = (features, features)
-    if {name: (value.shape, value.dtype) for name, value in stored.items()} != {
-        name: (shape, np.dtype(np.float64)) for name, shape in shapes.items()
-    }:
-        raise ValueError("its calibration does not fit this network")
-    return Calibration(**{name: value if value.ndim else float(value) for name, value in stored.items()})
+def _current_model_file(folder: Path) -> ModelFile | None:
+    """Returns the model file of a folder if it is intact and belongs to the best weights."""
+    path, weights = folder / MODEL_FILE, trained_paths(folder)
+    if not path.exists():
+        return None
+    if not weights:
+        return read_model_file(path)
+    try:
+        model = read_model_file(path)
+    except UserError as error:
+        print(f"{error}", file=sys.stderr)
+        return None
+    is_current = model.source == stored_checksum(weights[0]) and model.model_config == read_model_config(folder)
+    return model if is_current else None

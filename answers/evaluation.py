@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 
-from answers.classifier import Predictions
 from answers.curves import (
     PrecisionRecall,
     ReliabilityBin,
@@ -17,6 +16,7 @@ from answers.curves import (
     precision_recall_curve,
     reliability_bins,
 )
+from answers.predictions import Predictions
 
 _MAX_MISTAKES = 10  # that are listed
 

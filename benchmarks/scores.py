@@ -19,8 +19,8 @@ from scipy.special import expit
 
 import trainer
 from answers.calibration import log_odds
-from answers.classifier import load_classifier
 from answers.curves import expected_calibration_error
+from answers.trained_network import load_trained_network
 from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
 from benchmarks.harness.processes import in_new_process
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
@@ -85,7 +85,7 @@ def measure(config: ScoresConfig, loss: str, seed: int) -> Result:
             kinds["unrelated"] = load_classes(Path(config.unrelated)).images
         train_config = config_in(work, work / REST, loss=loss, seed=seed, epochs=config.epochs)
         trainer.main(train_config)
-        classifier = load_classifier(Path(train_config.model_save_name))
+        classifier = load_trained_network(Path(train_config.model_save_name))
         predictions = {kind: classifier.predict(images) for kind, images in kinds.items()}
 
         predicted, logits, scores, _ = predictions["held out"]

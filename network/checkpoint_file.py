@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from network.model_config import MODEL_CONFIG, ModelConfig, other_version
+from network.model_config import MODEL_CONFIG, ModelConfig, other_version, read_model_config
 from system.errors import UserError
 from system.files import write_atomically
 from system.terminal import printable
@@ -32,6 +32,7 @@ class Checkpoint(NamedTuple):
 
     path: Path
     step: int  # training steps so far
+    checksum: str  # in hexadecimal digits
     model_config: ModelConfig
     tensors: dict[str, np.ndarray]  # by <part>/<path of the variable>, such as average/conv_1/kernel
 
@@ -83,8 +84,8 @@ def checkpoint_paths(folder: Path) -> list[Path]:
     return sorted(found, key=step_of, reverse=True)
 
 
-def write_checkpoint(path: Path, tensors: dict[str, np.ndarray], model_config: ModelConfig) -> None:
-    """Writes a checkpoint. After a crash or a power cut there is a complete file or none."""
+def write_checkpoint(path: Path, tensors: dict[str, np.ndarray], model_config: ModelConfig) -> str:
+    """Writes a checkpoint and returns its checksum. After a crash or a power cut there is a complete file or none."""
     metadata = {
         "step": np.array(step_of(path)),
         "model_config": np.frombuffer(model_config.to_json(), np.uint8),
@@ -92,6 +93,7 @@ def write_checkpoint(path: Path, tensors: dict[str, np.ndarray], model_config: M
     tensors = {**tensors, **metadata}
     tensors["checksum"] = _checksum(tensors)
     write_atomically(path, _serialize(tensors))
+    return tensors["checksum"].tobytes().hex()
 
 
 def _serialize(tensors: dict[str, np.ndarray]) -> bytes:
@@ -129,14 +131,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), os.fspath(path)) from None
     except (SafetensorError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"it is incomplete or not a checkpoint: {error}") from None
-    if not np.array_equal(tensors.pop("checksum", np.zeros(0)), _checksum(tensors)):
+    checksum = tensors.pop("checksum", np.zeros(0))
+    if not np.array_equal(checksum, _checksum(tensors)):
         raise ValueError("its checksum does not match its content")
     if "model_config" not in tensors:
         raise other_version(path)
     model_config = ModelConfig.from_json(tensors.pop("model_config").tobytes(), path=path)
     if not np.array_equal(tensors.pop("step", np.zeros(0)), step_of(path)):
         raise ValueError("its name is not the one that it was saved under")
-    return Checkpoint(path, step_of(path), model_config, tensors)
+    return Checkpoint(path, step_of(path), checksum.tobytes().hex(), model_config, tensors)
 
 
 def read_intact(paths: Iterable[Path]) -> Iterator[Checkpoint]:
@@ -146,6 +149,40 @@ def read_intact(paths: Iterable[Path]) -> Iterator[Checkpoint]:
             yield read_checkpoint(path)
         except ValueError as error:
             print(f"{printable(path)}: damaged ({printable(str(error))}), skipped", file=sys.stderr)
+
+
+def trained_paths(folder: Path) -> list[Path]:
+    """Returns the checkpoints to predict with: first that of the best epoch, then the newest ones."""
+    return [path for path in (*checkpoint_paths(folder / BEST), *checkpoint_paths(folder)) if step_of(path)]
+
+
+def read_best(folder: Path) -> Checkpoint:
+    """Returns the checkpoint to predict with: that of the best epoch, or the newest if no epoch is finished.
+
+    Raises:
+        UserError: there is no intact checkpoint, or it does not belong to model.json.
+    """
+    model_config = read_model_config(folder)
+    paths = trained_paths(folder)
+    for checkpoint in read_intact(paths):
+        if checkpoint.model_config != model_config:
+            path, other = printable(checkpoint.path), printable(folder / MODEL_CONFIG)
+            raise UserError(
+                f"{path}: belongs to a different network than {other}; bring back the two that belong together"
+            )
+        return checkpoint
+    if paths:
+        raise UserError(f"{printable(folder)}: every checkpoint is damaged; train to a new folder")
+    raise UserError(f"{printable(folder)}: training has not saved any weights yet; run trainer.py to its end")
+
+
+def stored_checksum(path: Path) -> str:
+    """Returns the checksum in a checkpoint, in hexadecimal digits, or "" if it cannot be read; the rest is not read."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return file.get_tensor("checksum").tobytes().hex()
+    except (SafetensorError, OSError, ValueError):
+        return ""
 
 
 def _checksum(tensors: dict[str, np.ndarray]) -> np.ndarray:

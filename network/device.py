@@ -48,6 +48,21 @@ def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:
 
 
 @contextlib.contextmanager
+def in_float32() -> Iterator[None]:
+    """Lets networks that are built in the block compute in float32, as LiteRT does, whatever the precision of the run.
+
+    From then on, GPUs compute float32 with all of its bits, and not with the 10 bits of TF32.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
 def raises_memory_error() -> Iterator[None]:
     """Turns TensorFlow's error about too little memory, of the processor or a GPU, into Python's MemoryError."""
     try:

@@ -12,7 +12,8 @@ from network.backend import keras
 from reports.report_files import HTML_REPORT
 from system.progress import format_seconds, live_bar
 from system.terminal import can_redraw, plural, print_entry, print_marked, printable, wrapped
-from training.checkpoints import CheckpointManager, History, best_epoch, epochs_without_progress, reached_limits
+from training.checkpoints import CheckpointManager
+from training.history import History, best_epoch, epochs_without_progress, reached_limits
 
 _HEAD = (
     f"{'epoch':>6}{'training':>12}{'validation':>18}",

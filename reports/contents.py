@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from answers.evaluation import Evaluation, evaluate
 from answers.label_errors import label_errors
@@ -10,10 +10,12 @@ from config import TrainConfig
 from pictures.duplicates import mixed_groups, same_photos
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture
 from pictures.summary import count_classes, notes, unused_files
-from reports.run import Run
 from reports.run_info import command_of, versions
 from system.validation import Validated
-from training.checkpoints import History, best_epoch
+from training.history import History, best_epoch
+
+if TYPE_CHECKING:  # loading it would load TensorFlow, which the page about a folder does not need
+    from reports.run import Run
 
 VERSION = 1  # of the JSON format
 _MAX_PATHS = 10  # that are named for one reason
@@ -39,7 +41,7 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
     }
 
 
-def run_contents(run: Run, evaluation: Evaluation, *, history: History, epoch: int) -> dict:
+def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch: int) -> dict:
     """Returns what is said about a training run, ready for JSON.
 
     Args:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from PIL import Image
 
-from answers.classifier import Classifier
 from answers.evaluation import Evaluation, largest_confusions
-from answers.explain import grad_cam, overlay
+from answers.explain import HeatMaps, overlay
 from answers.label_errors import label_errors
 from pictures.duplicates import mixed_groups, same_photos, some_of
 from pictures.manifest import Picture
@@ -41,7 +40,7 @@ def _uri(image: np.ndarray | None) -> str:
     return "" if image is None else data_uri(image, _SMALL)
 
 
-def worst_mistakes(evaluation: Evaluation, classifier: Classifier, image_of: ImageOf) -> list[dict]:
+def worst_mistakes(evaluation: Evaluation, heat_maps: HeatMaps, image_of: ImageOf) -> list[dict]:
     """Returns the mistakes with the highest scores, with what speaks for the predicted class and for the true one."""
     found = [(int(index), image_of(int(index))) for index in evaluation.mistakes[:MAX_MISTAKES]]
     shown = {index: image for index, image in found if image is not None}
@@ -49,7 +48,7 @@ def worst_mistakes(evaluation: Evaluation, classifier: Classifier, image_of: Ima
     if shown:
         images, indices = np.stack(list(shown.values())), np.array(list(shown))
         classes = evaluation.predictions.predicted[indices], evaluation.labels[indices]
-        pairs = zip(*(grad_cam(classifier, images, part) for part in classes), strict=True)
+        pairs = zip(*(heat_maps(images, part) for part in classes), strict=True)
         maps = dict(zip(shown, pairs, strict=True))
     return [
         {

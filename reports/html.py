@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from answers.classifier import Classifier
 from answers.evaluation import Evaluation, accuracy_interval
+from answers.explain import HeatMaps
 from config import TrainConfig
 from reports.charts import Chart, epoch_charts, precision_recall_chart, reliability_chart
 from reports.gallery import ImageOf, confusions, probable_label_errors, worst_mistakes
@@ -37,14 +37,14 @@ _SECTIONS = {
 
 
 def render(
-    contents: dict, evaluation: Evaluation, classifier: Classifier, image_of: ImageOf, **galleries: list[dict]
+    contents: dict, evaluation: Evaluation, heat_maps: HeatMaps, image_of: ImageOf, **galleries: list[dict]
 ) -> str:
     """Returns a report as HTML.
 
     Args:
         contents: as from `contents.run_contents` or `contents.folder_contents`.
         evaluation: what they are about.
-        classifier: the network, for the heat maps.
+        heat_maps: of the network.
         image_of: returns the image of an evaluated picture.
         galleries: `duplicates` and `mixed`, as from `gallery.duplicates` and `gallery.in_several_classes`.
     """
@@ -55,7 +55,7 @@ def render(
         **contents,
         **galleries,
         **_heading(contents),
-        **_pictures(contents, evaluation, classifier, image_of),
+        **_pictures(contents, evaluation, heat_maps, image_of),
         **_tables(contents, evaluation),
         **_charts(contents, evaluation),
         "style": Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
@@ -101,10 +101,10 @@ def _heading(contents: dict) -> dict:
     return {"title": title, "subtitle": subtitle, "kind": "validation" if history else "evaluated"}
 
 
-def _pictures(contents: dict, evaluation: Evaluation, classifier: Classifier, image_of: ImageOf) -> dict:
+def _pictures(contents: dict, evaluation: Evaluation, heat_maps: HeatMaps, image_of: ImageOf) -> dict:
     is_small = len(evaluation.class_names) <= MAX_MATRIX
     return {
-        "mistakes": worst_mistakes(evaluation, classifier, image_of),
+        "mistakes": worst_mistakes(evaluation, heat_maps, image_of),
         "number_of_mistakes": len(evaluation.mistakes),
         "label_errors": probable_label_errors(evaluation, image_of),
         "number_of_label_errors": len(contents["probable_label_errors"]),

@@ -6,8 +6,9 @@ import numpy as np
 from PIL import Image
 from tensorboard.plugins import projector
 
-from answers.classifier import BATCH_SIZE, Classifier
 from answers.evaluation import Evaluation
+from answers.predictions import BATCH_SIZE
+from answers.trained_network import TrainedNetwork
 from network.backend import keras
 from reports.run import Run
 from reports.sheets import thumbnails
@@ -18,7 +19,7 @@ _MAX_PICTURES = 2000
 _SIDE = 64  # pixels of a thumbnail; the picture of all of them has at most 2,880
 
 
-def write_projector(folder: Path, run: Run, classifier: Classifier, evaluation: Evaluation) -> None:
+def write_projector(folder: Path, run: Run, network: TrainedNetwork, evaluation: Evaluation) -> None:
     """Writes the features of at most 2,000 validation pictures, with thumbnails, classes, predictions and file names.
 
     TensorBoard finds them in the folder of a run, and only beside its event files.
@@ -33,7 +34,7 @@ def write_projector(folder: Path, run: Run, classifier: Classifier, evaluation: 
         rows.append((names[evaluation.labels[i]], names[predicted[i]], correct, evaluation.paths[i]))
     table = "\n".join("\t".join(map(printable, row)) for row in rows)
     write_atomically(folder / "pictures.tsv", table.encode())
-    lines = ("\t".join(f"{value:.4g}" for value in row) for row in _features(classifier, images))
+    lines = ("\t".join(f"{value:.4g}" for value in row) for row in _features(network, images))
     write_atomically(folder / "features.tsv", "\n".join(lines).encode())
     Image.fromarray(thumbnails(images, side=_SIDE)).save(folder / "thumbnails.jpg", quality=85)
     config = projector.ProjectorConfig()
@@ -45,12 +46,12 @@ def write_projector(folder: Path, run: Run, classifier: Classifier, evaluation: 
     projector.visualize_embeddings(str(folder), config)
 
 
-def _features(classifier: Classifier, images: np.ndarray) -> np.ndarray:
+def _features(network: TrainedNetwork, images: np.ndarray) -> np.ndarray:
     """Returns the values behind the first fully connected layer: float (count, 1024), 0 or more."""
-    model = classifier.model
+    model = network.model
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
     until_first = keras.Model(model.input, first.output)
-    views = 2 if classifier.model_config.random_mirror else 1
+    views = 2 if network.model_config.random_mirror else 1
     batches = []
     for start in range(0, len(images), BATCH_SIZE):
         values = np.maximum(until_first(images[start : start + BATCH_SIZE], training=False), 0)

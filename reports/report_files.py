@@ -2,21 +2,24 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from answers.classifier import Classifier
 from answers.evaluation import Evaluation
+from answers.explain import HeatMaps
 from reports.contents import run_contents
 from reports.gallery import ImageOf, duplicates, in_several_classes
 from reports.html import render
-from reports.run import Run
 from system.files import write_atomically
-from training.checkpoints import History
+from training.history import History
+
+if TYPE_CHECKING:  # loading it would load TensorFlow, which the page about a folder does not need
+    from reports.run import Run
 
 HTML_REPORT, JSON_REPORT = "report.html", "report.json"
 
 
 def write_run_report(
-    folder: Path, run: Run, evaluation: Evaluation, *, classifier: Classifier, history: History
+    folder: Path, run: "Run", evaluation: Evaluation, *, heat_maps: HeatMaps, epoch: int, history: History
 ) -> None:
     """Writes `report.json` and `report.html` of a training run. Equal runs give equal files.
 
@@ -24,18 +27,19 @@ def write_run_report(
         folder: of the checkpoints.
         run: its settings and its pictures; only the images of those that are shown are used.
         evaluation: the predictions for the validation pictures.
-        classifier: the trained network.
-        history: the metrics of its epochs.
+        heat_maps: of the trained network.
+        epoch: the one whose weights were kept, from 1.
+        history: the metrics of all epochs.
 
     Raises:
         OSError: a file cannot be written.
         UserError: a picture of `data/` cannot be read.
     """
-    contents = run_contents(run, evaluation, history=history, epoch=run.epochs_in(classifier.step))
+    contents = run_contents(run, evaluation, history=history, epoch=epoch)
     page = render(
         contents,
         evaluation,
-        classifier,
+        heat_maps,
         image_of=run.validation_image,
         duplicates=duplicates(run.pictures, run.image_of),
         mixed=in_several_classes(run.pictures, run.image_of),
@@ -45,7 +49,7 @@ def write_run_report(
 
 
 def write_folder_report(
-    path: Path, contents: dict, evaluation: Evaluation, *, classifier: Classifier, image_of: ImageOf
+    path: Path, contents: dict, evaluation: Evaluation, *, heat_maps: HeatMaps, image_of: ImageOf
 ) -> None:
     """Writes the page about a folder of pictures that a network was asked about. See `contents.folder_contents`."""
-    write_atomically(path, render(contents, evaluation, classifier, image_of).encode())
+    write_atomically(path, render(contents, evaluation, heat_maps, image_of).encode())

@@ -6,8 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from answers.classifier import Predictions
 from answers.evaluation import Evaluation
+from answers.predictions import Predictions
 from config import TrainConfig
 from network.model_config import ModelConfig
 from pictures.manifest import Picture, stand_ins

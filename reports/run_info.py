@@ -2,18 +2,21 @@
 
 import platform
 import shlex
+import sys
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
-import PIL
-
-from network.backend import keras, tf
 from system.validation import Validated
 
-# Not their packages, which have other names elsewhere: opencv-python, tensorflow-cpu.
-_LIBRARIES = {"tensorflow": tf, "keras": keras, "numpy": np, "pillow": PIL, "opencv": cv2}
+# The modules of libraries. Not their packages, which have other names elsewhere: opencv-python, tensorflow-cpu.
+_LIBRARIES = {
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "litert": "ai_edge_litert",
+    "numpy": "numpy",
+    "pillow": "PIL",
+    "opencv": "cv2",
+}
 
 
 class Setting(NamedTuple):
@@ -40,5 +43,6 @@ def command_of(config: Validated, script: str = "trainer.py") -> str:
 
 
 def versions() -> dict[str, str]:
-    """Returns the version of Python and of each library that has a part in the result."""
-    return {"python": platform.python_version(), **{name: library.__version__ for name, library in _LIBRARIES.items()}}
+    """Returns the version of Python and of each library that has a part in the result: of those that are loaded."""
+    loaded = {name: sys.modules[module] for name, module in _LIBRARIES.items() if module in sys.modules}
+    return {"python": platform.python_version(), **{name: library.__version__ for name, library in loaded.items()}}

@@ -6,10 +6,10 @@ from pathlib import PurePath
 import numpy as np
 from tensorboard.plugins.pr_curve import summary as pr_curves
 
-from answers.classifier import Classifier
 from answers.evaluation import Evaluation, largest_confusions
-from answers.explain import grad_cam, overlay
+from answers.explain import overlay
 from answers.label_errors import label_errors
+from answers.trained_network import TrainedNetwork
 from network.backend import keras, tf
 from pictures.duplicates import same_photos, some_of
 from pictures.manifest import Picture
@@ -67,12 +67,12 @@ def write_data_sheets(run: Run) -> None:
 # ---- of a network ----
 
 
-def write_snapshot(run: Run, classifier: Classifier, evaluation: Evaluation) -> None:
+def write_snapshot(run: Run, network: TrainedNetwork, evaluation: Evaluation) -> None:
     """Writes what a network gets right and wrong on the validation pictures, and its weights."""
-    if classifier.calibration:
+    if network.calibration:
         write_scalars([(UNKNOWN, float(evaluation.predictions.unknown.mean()), tf.summary.experimental.get_step())])
     _write_confusions(run, evaluation)
-    _write_mistakes(run, classifier, evaluation)
+    _write_mistakes(run, network, evaluation)
     _write_label_errors(run, evaluation)
     tf.summary.histogram(
         "scores of the true class",
@@ -80,7 +80,7 @@ def write_snapshot(run: Run, classifier: Classifier, evaluation: Evaluation) -> 
         buckets=20,
         description="The score of the true class of each validation picture. The more of them are near 1, the better.",
     )
-    for layer in classifier.model.layers:
+    for layer in network.model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
             weights = layer.kernel.numpy().ravel()
             tf.summary.histogram(
@@ -116,12 +116,12 @@ def _write_confusions(run: Run, evaluation: Evaluation) -> None:
     )
 
 
-def _write_mistakes(run: Run, classifier: Classifier, evaluation: Evaluation) -> None:
+def _write_mistakes(run: Run, network: TrainedNetwork, evaluation: Evaluation) -> None:
     worst = evaluation.mistakes[: _ROWS * COLUMNS // 2]
     tiles = []
     if len(worst):
         images = run.validation.images[worst]
-        heat_maps = grad_cam(classifier, images, evaluation.predictions.predicted[worst])
+        heat_maps = network.heat_maps(images, evaluation.predictions.predicted[worst])
         for index, image, heat_map in zip(worst, images, heat_maps, strict=True):
             true, wrong = (
                 drawable_class(classes[index], evaluation.class_names)

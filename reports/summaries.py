@@ -16,7 +16,7 @@ from reports.run import Run
 from reports.run_info import changed_settings, command_of, versions
 from system.terminal import printable
 from training.callbacks import SPEED
-from training.checkpoints import History, best_epoch
+from training.history import History, best_epoch
 
 with own_settings():  # it imports `tf.keras`, which fails with TF_USE_LEGACY_KERAS
     from tensorboard.plugins.hparams import api as hparams

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from answers.classifier import Classifier
 from answers.evaluation import Evaluation
+from answers.trained_network import TrainedNetwork
 from network.backend import keras, tf
 from pictures.manifest import TRAIN, VALIDATION
 from reports import snapshots, summaries
@@ -19,7 +19,7 @@ from reports.run import Run
 from system.progress import status
 from system.terminal import printable
 from training.callbacks import SPEED, WeightAveraging
-from training.checkpoints import History, best_epoch
+from training.history import History, best_epoch
 
 _SNAPSHOT_FRACTION = 0.01  # of the time, which snapshots of best epochs may take
 _TYPICAL_IMAGES = 100  # training images with which a snapshot is calibrated
@@ -44,7 +44,7 @@ class TensorBoard(keras.callbacks.Callback):
         self._folder = Path(run.config.model_save_name)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
         self._active = run.config.tensorboard
-        self._classifier: Classifier | None = None  # of the model that is trained
+        self._network: TrainedNetwork | None = None  # of the model that is trained
         self._start_time = time.perf_counter()
         self._snapshot_seconds = 0.0
         self._snapshot_step = self._final_step = 0  # of the newest that are in the files
@@ -65,9 +65,9 @@ class TensorBoard(keras.callbacks.Callback):
                 self._best_effort(self._add_snapshot, epoch + 1)
             self._snapshot_seconds += time.perf_counter() - start
 
-    def finish(self, classifier: Classifier, evaluation: Evaluation) -> None:
+    def finish(self, network: TrainedNetwork, evaluation: Evaluation) -> None:
         """Adds what is known at the end of the run, of the network of the best epoch, and closes the files."""
-        self._best_effort(self._finish, classifier, evaluation)
+        self._best_effort(self._finish, network, evaluation)
         self.close()
 
     def close(self) -> None:
@@ -170,34 +170,34 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _add_snapshot(self, step: int) -> None:
         run = self._run
-        self._classifier = self._classifier or Classifier(self.model, run.model_config)
+        self._network = self._network or TrainedNetwork(self.model, run.model_config)
         with self._averaging.averaged():
             if self._history:
-                predictions = self._classifier.calibrate(
+                predictions = self._network.calibrate(
                     training=run.typical_images(_TYPICAL_IMAGES),
                     validation=run.validation.images,
                     labels=run.validation.labels,
                     unknown_rate=run.config.unknown_rate,
                 )
             else:  # too early to say which pictures are unknown, and it would take half of the time
-                predictions = self._classifier.predict(run.validation.images)
-            self._write_snapshot(self._classifier, run.evaluation(predictions), step)
+                predictions = self._network.predict(run.validation.images)
+            self._write_snapshot(self._network, run.evaluation(predictions), step)
 
-    def _write_snapshot(self, classifier: Classifier, evaluation: Evaluation, step: int) -> None:
+    def _write_snapshot(self, network: TrainedNetwork, evaluation: Evaluation, step: int) -> None:
         with self._writers[VALIDATION].as_default(step=step):
-            snapshots.write_snapshot(self._run, classifier, evaluation)
+            snapshots.write_snapshot(self._run, network, evaluation)
         self._snapshot_step = step
         self._flush()
 
-    def _finish(self, classifier: Classifier, evaluation: Evaluation) -> None:
+    def _finish(self, network: TrainedNetwork, evaluation: Evaluation) -> None:
         self._start_again_if_deleted()
         step = len(self._history)
         if step > self._snapshot_step:
-            self._write_snapshot(classifier, evaluation, step)
+            self._write_snapshot(network, evaluation, step)
         if step == self._final_step:  # of a run that was finished before
             return
         # First what is not in the event files, in which the curves say that the end is complete.
-        write_projector(self._folder / VALIDATION, self._run, classifier, evaluation)
+        write_projector(self._folder / VALIDATION, self._run, network, evaluation)
         with self._writers[VALIDATION].as_default(step=step):
             snapshots.write_final(evaluation)
         self._flush()

@@ -82,13 +82,13 @@ def close_idle_workers() -> None:
     _idle.clear()
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
     """Returns how many cores this process may use, which can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _results(function, items, on_failure, description, chunksize, timeout) -> Iterator[Any]:
-    cores = _available_cores()
+    cores = available_cores()
     chunksize = min(chunksize, len(items) // (8 * cores) + 1)  # so that a few items are spread over all cores
     starts = iter(range(0, len(items), chunksize))
     job = _Job(pickle.dumps((os.getcwd(), timeout, function)), on_failure, timeout)  # noqa: PTH109 - a plain string

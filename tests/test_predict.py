@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import predict
-from answers.classifier import Classifier, load_classifier
+from answers.trained_network import load_trained_network
 from config import PredictConfig, TrainConfig
 from network.backend import tf
 from network.checkpoint_file import network_folder, read_checkpoint, write_checkpoint
@@ -50,7 +50,7 @@ def test_output_has_path_class_and_the_score_of_every_class(ask):
 def test_output_has_the_logits_or_calibrated_scores_of_the_network(trained, ask):
     """With two classes and the softmax loss, the log-odds of each are its logit minus the other one."""
     name = picture("one.png")
-    classifier = load_classifier(trained)
+    classifier = load_trained_network(trained)
     (ant, bee), *_ = classifier.model.predict_on_batch(pixels_of(name, classifier.model_config)[None])
     slope, intercept = classifier.calibration.slope, classifier.calibration.intercept
     assert slope != 1
@@ -140,7 +140,7 @@ def test_name_that_looks_like_a_pattern_is_a_name_if_the_file_exists(ask):
 def test_predict_in_batches_equals_predicting_one_by_one(trained, tmp_path):
     paths = [Path(picture(tmp_path / f"{number}.png", label=number % 2, seed=number)) for number in range(130)]
     paths[64].write_bytes(b"")
-    classifier = load_classifier(trained)
+    classifier = load_trained_network(trained)
     images = read_in_background(dict.fromkeys(paths), classifier.model_config, max_pixels=10**6)
     answers = list(predict.predict(classifier, paths, images))
     assert [answer.path for answer in answers] == paths
@@ -261,7 +261,7 @@ def test_picture_that_is_named_in_two_ways_is_shown_once(ask):
 def test_best_epoch_is_used(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "best")
-    best, newest = (load_classifier(folder).model for folder in (trained, tmp_path / "copy"))
+    best, newest = (load_trained_network(folder).model for folder in (trained, tmp_path / "copy"))
     kept = [path.name for path in (trained / "best").glob("ckpt-*")]
     assert len(kept) == 1
     same = all(np.array_equal(one, two) for one, two in zip(best.get_weights(), newest.get_weights(), strict=True))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import predict
-from answers.classifier import load_classifier
 from answers.evaluation import evaluate
+from answers.trained_network import load_trained_network
 from config import PredictConfig
 from reports.text import format_report
 from system.errors import UserError
@@ -229,7 +229,7 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
     content = json.loads(Path("deep/all.json").read_text())
     assert list(content) == ["version", "predictions"]
     assert content["version"] == 3
-    classifier = load_classifier(trained)
+    classifier = load_trained_network(trained)
     predictions = classifier.predict(np.stack([pixels_of(name, classifier.model_config) for name in (good, other)]))
     first, failed, second, missing = content["predictions"]
     for row, name, line, logits, scores in zip(

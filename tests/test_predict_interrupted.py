@@ -107,7 +107,7 @@ def test_file_that_cannot_be_written_is_noticed_before_the_work(option, trained,
     def too_early(_folder):
         raise AssertionError("the network was loaded")
 
-    monkeypatch.setattr(predict, "load_classifier", too_early)
+    monkeypatch.setattr(predict, "load_trained_network", too_early)
     arguments = {"json": "all.json", "csv": "all.csv", option: "file/all"}
     options = [f"--{key}={value}" for key, value in arguments.items()]
     code = run_here("predict.py", predict.main, PredictConfig, name, "--model_save_name", trained, *options)

@@ -17,7 +17,7 @@ import pytest
 import model
 import predict
 import trainer
-from answers.classifier import load_classifier
+from answers.trained_network import load_trained_network
 from config import ImageConfig, PredictConfig, TrainConfig
 from network.backend import keras, tf
 from network.model_config import read_model_config
@@ -206,7 +206,7 @@ def test_patience_counts_through_a_stop_in_the_middle_of_an_epoch(rawdata, setti
 
 def losses(samples: Samples, config: TrainConfig) -> list[np.ndarray]:
     """Returns the losses of single pictures with the best weights of a run: those of ants, and those of bees."""
-    classifier = load_classifier(Path(config.model_save_name))
+    classifier = load_trained_network(Path(config.model_save_name))
     assert classifier.model_config.class_names == ["ant", "bee"]
     logits = classifier.predict(samples.images).logits.astype(np.float64)
     own, other = logits[np.arange(len(logits)), samples.labels], logits[np.arange(len(logits)), 1 - samples.labels]
@@ -265,7 +265,7 @@ def test_sigmoid_cross_entropy_is_summed_over_the_classes():
 
 def accuracy_on_new_pictures(folder: str | Path) -> float:
     """Returns the fraction of 40 pictures that is predicted correctly."""
-    classifier = load_classifier(Path(folder))
+    classifier = load_trained_network(Path(folder))
     with tempfile.TemporaryDirectory() as new:
         images = [
             pixels_of(
@@ -301,7 +301,7 @@ def test_average_weights_switched_off_keeps_the_newest(rawdata, settings_for):
     newest, average = latest.part("weights"), latest.part("average")
     assert len(average) == 22
     assert max(np.abs(newest[name] - average[name]).max() for name in average) < 1e-6
-    for weight in load_classifier(Path(config.model_save_name)).model.weights:
+    for weight in load_trained_network(Path(config.model_save_name)).model.weights:
         np.testing.assert_array_equal(weight.numpy(), average[weight.path])
 
 
@@ -311,7 +311,7 @@ def test_unknown_rate_can_be_changed_after_a_run(finished, tmp_path):
     # 4 validation pictures are too few for a rate of 0.05, but enough for 0.5.
     for rate, finite in ((0.05, False), (0.5, True), (0, False)):
         assert trainer.main(dataclasses.replace(config, unknown_rate=rate)) == 0
-        calibration = load_classifier(Path(config.model_save_name)).calibration
+        calibration = load_trained_network(Path(config.model_save_name)).calibration
         assert [math.isfinite(calibration.max_distance), math.isfinite(calibration.min_log_odds)] == [finite] * 2
         assert calibration.slope != 1
     assert len(history(config.model_save_name)) == 2
@@ -392,12 +392,12 @@ def test_edited_network_is_trained_resumed_and_used(rawdata, settings_for, monke
         assert trainer.main(dataclasses.replace(config, epochs=2)) == 0
         assert "continuing after epoch 1, " in capsys.readouterr().out
         assert len(history(config.model_save_name)) == 2
-        kernel = load_classifier(Path(config.model_save_name)).model.get_layer("fully_connected_1").kernel
+        kernel = load_trained_network(Path(config.model_save_name)).model.get_layer("fully_connected_1").kernel
         assert kernel.shape == (256, 8)
         predict.main(PredictConfig(images=(str(rawdata),), model_save_name=config.model_save_name))
         assert len(capsys.readouterr().out.splitlines()) == 20
     with pytest.raises(UserError, match="its weights do not fit this network"):
-        load_classifier(Path(config.model_save_name))
+        load_trained_network(Path(config.model_save_name))
     with pytest.raises(UserError, match="cannot continue from it: its weights do not fit this network"):
         trainer.main(config)
 

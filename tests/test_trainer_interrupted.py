@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import trainer
-from answers.classifier import Classifier, load_classifier
+from answers.trained_network import load_trained_network
 from config import TrainConfig
 from reports import report_files
 from tests.helpers.pictures import write_picture
@@ -142,8 +142,8 @@ def test_ctrl_c_after_the_last_step_saves(config, monkeypatch, capsys):
     ("owner", "name"),
     [
         (trainer, "calibrate"),
-        (Classifier, "calibrate"),
-        (Classifier, "save"),
+        (TrainedNetwork, "calibrate"),
+        (TrainedNetwork, "save"),
         (trainer, "report"),
         (trainer, "evaluate"),
         (trainer, "write_run_report"),
@@ -155,14 +155,14 @@ def test_ctrl_c_after_the_training_loses_nothing(owner, name, at_its_end, monkey
         with pytest.raises(KeyboardInterrupt):
             trainer.main(at_its_end)
     assert latest_step(at_its_end.model_save_name) == 2 * STEPS
-    assert load_classifier(Path(at_its_end.model_save_name)).step in (STEPS, 2 * STEPS)
+    assert load_trained_network(Path(at_its_end.model_save_name)).step in (STEPS, 2 * STEPS)
     assert finishes(at_its_end, capsys)
 
 
 def test_second_ctrl_c_while_calibrating_acts_at_once(config, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         stop_at(patch, STEPS + 9, lambda: signal.raise_signal(signal.SIGINT))
-        raise_signal_in(patch, Classifier, "calibrate")
+        raise_signal_in(patch, TrainedNetwork, "calibrate")
         with pytest.raises(KeyboardInterrupt):
             trainer.main(config)
     assert capsys.readouterr().out.endswith(STOPPED.format(STEPS + 9))
@@ -244,7 +244,7 @@ def test_full_disk_at_the_report_does_not_take_the_figures(full, at_its_end, mon
 
     with monkeypatch.context() as patch:
         if full == "ckpt":
-            patch.setattr(Classifier, "save", no_room)
+            patch.setattr(TrainedNetwork, "save", no_room)
         else:
             patch.setattr(trainer if full == "report.txt" else report_files, "write_atomically", no_room)
         options = {

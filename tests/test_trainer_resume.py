@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import trainer
-from answers.classifier import load_classifier
+from answers.trained_network import load_trained_network
 from config import TrainConfig
 from network.checkpoint_file import Checkpoint
 from network.model_config import read_model_config
@@ -28,7 +28,8 @@ from tests.helpers.processes import kill_script, running, wait_until
 from tests.helpers.runs import BY_STEPS, STEPS, files, history, latest_step, run_here, scalars, stop_at, tensors
 from training.batches import batch_indices
 from training.callbacks import SaveCheckpoints, Throughput
-from training.checkpoints import best_epoch, latest_checkpoint
+from training.checkpoints import latest_checkpoint
+from training.history import best_epoch
 
 
 def assert_same_to_the_bit(folder: str, other: str) -> None:
@@ -47,7 +48,7 @@ def run_in(folder: Path, config: TrainConfig, **changes) -> TrainConfig:
 
 def best(config: TrainConfig) -> list[np.ndarray]:
     """Returns the weights of the best epoch, and their calibration."""
-    classifier = load_classifier(Path(config.model_save_name))
+    classifier = load_trained_network(Path(config.model_save_name))
     return [*classifier.model.get_weights(), *classifier.calibration]
 
 
@@ -128,7 +129,7 @@ def test_run_stopped_by_a_signal_equals_an_uninterrupted_one(whole_run, tmp_path
         assert trainer.main(config) == 143
     assert f"stopped and saved after step {step}" in capsys.readouterr().out
     assert latest_step(config.model_save_name) == step
-    stopped = load_classifier(Path(config.model_save_name))
+    stopped = load_trained_network(Path(config.model_save_name))
     assert (stopped.calibration is not None) == (step > STEPS)  # it is calibrated if an epoch has ended
     assert trainer.main(config) == 0
     out = capsys.readouterr().out
@@ -206,7 +207,7 @@ def test_checkpoint_is_freed_once_it_is_restored(whole_run, tmp_path, monkeypatc
     monkeypatch.setattr(trainer, "fit", watched)
     assert trainer.main(config) == 0
     assert found == [[]]
-    classifier = load_classifier(tmp_path / "copy")
+    classifier = load_trained_network(tmp_path / "copy")
     assert in_memory(tmp_path) == []
     latest = latest_checkpoint(tmp_path / "copy")
     (kept,) = in_memory(tmp_path)  # so it would have been found
@@ -489,7 +490,7 @@ def test_report_after_lost_best_weights_is_about_the_newest_ones(whole_run, tmp_
     best = 1 + best_epoch(history(config.model_save_name))
     lost = "" if best == 4 else f", since the weights of epoch {best} are lost"
     assert f"Kept: epoch 4{lost}.\n" in out
-    assert load_classifier(tmp_path / "copy").calibration is not None
+    assert load_trained_network(tmp_path / "copy").calibration is not None
 
 
 def test_weights_not_finite_after_the_last_step_of_an_epoch_are_not_saved(whole_run, tmp_path, monkeypatch):
@@ -508,4 +509,4 @@ def test_weights_not_finite_after_the_last_step_of_an_epoch_are_not_saved(whole_
     monkeypatch.undo()
     assert latest_step(str(folder)) == 4 * STEPS + 9
     trainer.main(run_in(folder, whole_run, epochs=5))
-    assert all(np.isfinite(weights).all() for weights in load_classifier(folder).model.get_weights())
+    assert all(np.isfinite(weights).all() for weights in load_trained_network(folder).model.get_weights())

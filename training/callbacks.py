@@ -10,7 +10,8 @@ from config import TrainConfig
 from network.backend import keras, tf
 from system.errors import EXIT_OUTPUT_CLOSED, UserError
 from system.terminal import output_closed
-from training.checkpoints import METRICS, CheckpointManager, History, reached_limits
+from training.checkpoints import CheckpointManager
+from training.history import METRICS, History, reached_limits
 
 SPEED = "images_per_second"  # in the logs of an epoch, not in the history: the same run takes another time elsewhere
 _SIGPIPE = EXIT_OUTPUT_CLOSED - 128

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from answers.classifier import load_classifier
+from answers.trained_network import load_trained_network
 from benchmarks.faults.campaign import Experiment, Row, expect, format_tried
 from benchmarks.faults.resumed import ReferenceRun, newest_checkpoint
 from network.checkpoint_file import BEST, read_checkpoint
@@ -74,7 +74,7 @@ def model_config_damage(experiment: Experiment, reference: ReferenceRun) -> Iter
             for damage in damages:
                 counts["all"] += 1
                 try:
-                    found = load_classifier(folder).model_config
+                    found = load_trained_network(folder).model_config
                     counts["harmless"] += 1
                     expect(found == expected, f"{damage}: read as {found}")
                 except UserError:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import trainer
-from answers.classifier import load_classifier
+from answers.trained_network import load_trained_network
 from config import TrainConfig
-from training.checkpoints import history_of, latest_checkpoint
+from training.checkpoints import latest_checkpoint
+from training.history import history_of
 
 
 class TrainingResult(NamedTuple):
@@ -37,4 +38,4 @@ def train_ours(config: TrainConfig) -> TrainingResult:
     checkpoint = latest_checkpoint(folder)
     assert checkpoint
     accuracies = [metrics["val_accuracy"] for metrics in history_of(checkpoint)]
-    return TrainingResult(accuracies, seconds, load_classifier(folder).model.count_params())
+    return TrainingResult(accuracies, seconds, load_trained_network(folder).model.count_params())

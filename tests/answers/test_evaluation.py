@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from answers.classifier import Predictions
 from answers.evaluation import (
     Evaluation,
     accuracy_interval,
@@ -14,6 +13,7 @@ from answers.evaluation import (
     evaluate,
     largest_confusions,
 )
+from answers.predictions import Predictions
 from tests.helpers.evaluations import FIVE, report_on
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from answers.classifier import Predictions
 from answers.evaluation import Evaluation
 from answers.label_errors import label_errors
+from answers.predictions import Predictions
 
 
 def found(*pictures: tuple[int, tuple[float, ...]]) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 import safetensors.numpy
 
 from answers.calibration import Calibration
-from answers.classifier import Classifier, load_classifier
+from answers.trained_network import TrainedNetwork, load_trained_network
 from model import generate_model
 from network.backend import keras
 from network.checkpoint_file import _checksum
@@ -94,9 +94,9 @@ def save_epochs(model: keras.Model, checkpoints: CheckpointManager, *accuracies:
         checkpoints.save()
 
 
-def epoch_of(network: keras.Model | Classifier) -> int:
+def epoch_of(network: keras.Model | TrainedNetwork) -> int:
     """Returns the number that `add_epoch` has set."""
-    model = network.model if isinstance(network, Classifier) else network
+    model = network.model if isinstance(network, TrainedNetwork) else network
     return int(model.get_layer("logits").bias.numpy()[0])
 
 
@@ -133,13 +133,13 @@ def flip_a_bit(path: Path) -> None:
 
 def calibrate_best(folder: Path) -> None:
     """Gives the best network a calibration whose values are 1.5, 2.5, … 6.5."""
-    classifier = load_classifier(folder)
+    classifier = load_trained_network(folder)
     classifier.calibration = Calibration(
         mean=np.full(classifier.features, 1.5),
         whitening=np.full((classifier.features, classifier.features), 2.5),
         slope=3.5,
         intercept=4.5,
         max_distance=5.5,
-        min_log_odds=6.5,
+        min_score=6.5,
     )
     classifier.save(folder)

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from answers.classifier import Predictions
 from answers.evaluation import Evaluation, evaluate
+from answers.predictions import Predictions
 
 Answer = tuple[str, str, Sequence[float]]  # path, true class, scores
 

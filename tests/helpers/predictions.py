@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.classifier import load_classifier
+from answers.trained_network import load_trained_network
 from network.model_config import ModelConfig
 from pictures.folders import read_image
 from tests.helpers.pictures import write_picture
@@ -23,7 +23,7 @@ def pixels_of(name: str | Path, model_config: ModelConfig) -> np.ndarray:
 def with_max_distance(trained: Path, folder: Path, max_distance: float) -> Path:
     """Copies a folder of checkpoints; its network calls pictures farther from the training pictures unknown."""
     shutil.copytree(trained, folder)
-    classifier = load_classifier(folder)
+    classifier = load_trained_network(folder)
     classifier.calibration = classifier.calibration._replace(max_distance=float(max_distance))
     classifier.save(folder)
     return folder

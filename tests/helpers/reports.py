@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.classifier import Classifier, Predictions
 from answers.evaluation import Evaluation
+from answers.predictions import Predictions
 from config import TrainConfig
 from model import generate_model
 from pictures.manifest import KEPT, TRAIN, VALIDATION, Picture
@@ -62,14 +62,14 @@ def run_in(
     )
 
 
-def classifier_of(run: Run) -> Classifier:
-    return Classifier(generate_model(run.model_config), run.model_config)
+def classifier_of(run: Run) -> TrainedNetwork:
+    return TrainedNetwork(generate_model(run.model_config), run.model_config)
 
 
-def classifier_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> Classifier:
+def classifier_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> TrainedNetwork:
     """Returns a network for images of 16×16 pixels that was never trained."""
     config = model_config(class_names=list(class_names), **changes)
-    return Classifier(generate_model(config), config)
+    return TrainedNetwork(generate_model(config), config)
 
 
 def predictions(labels: list[int], *, classes: int, scores: list[float] | None = None) -> Predictions:

@@ -10,7 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from network.backend import tf
 from system.script import run_script
 from training.callbacks import SaveCheckpoints
-from training.checkpoints import history_of, latest_checkpoint
+from training.checkpoints import latest_checkpoint
+from training.history import history_of
 
 # 18 training pictures and one step for each: an epoch is two executions of 9 steps, so it has a middle to stop in.
 STEPS = 18

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from answers.classifier import load_classifier
+from answers.trained_network import load_trained_network
 from config import TrainConfig
 from network.backend import keras
 from tests.helpers.checkpoints import (
@@ -24,7 +24,8 @@ from tests.helpers.checkpoints import (
     truncate,
 )
 from tests.helpers.kill import killed
-from training.checkpoints import CheckpointManager, best_epoch, history_of, latest_checkpoint, reached_limits
+from training.checkpoints import CheckpointManager, latest_checkpoint
+from training.history import best_epoch, history_of, reached_limits
 
 
 def test_best_epoch_has_the_highest_accuracy_then_the_smallest_loss():
@@ -112,12 +113,12 @@ def test_save_keeps_the_best_epoch_however_old_it_is(tmp_path):
     save_epochs(*new_run(tmp_path, max_to_keep=2), 0.1, 0.9, 0.5, 0.5, 0.5)
     assert steps(tmp_path) == [40, 50]
     assert len(steps(tmp_path / "best")) == 1
-    assert epoch_of(load_classifier(tmp_path)) == 2
+    assert epoch_of(load_trained_network(tmp_path)) == 2
 
 
 def test_save_replaces_the_best_epoch_by_a_better_one_not_by_an_equal(tmp_path):
     save_epochs(*new_run(tmp_path, max_to_keep=1), 0.5, 0.6, 0.6)
-    assert epoch_of(load_classifier(tmp_path)) == 2
+    assert epoch_of(load_trained_network(tmp_path)) == 2
     assert steps(tmp_path / "best") == [20]
 
 
@@ -126,7 +127,7 @@ def test_save_keeps_a_best_epoch_between_two_saves(tmp_path):
     for accuracy in (0.5, 0.9, 0.6):
         add_epoch(model, checkpoints, accuracy)
     checkpoints.save()
-    assert epoch_of(load_classifier(tmp_path)) == 2
+    assert epoch_of(load_trained_network(tmp_path)) == 2
     assert steps(tmp_path / "best") == [20]
 
 
@@ -137,7 +138,7 @@ def test_best_checkpoint_has_the_averaged_weights_not_the_newest(tmp_path):
         average.assign(average + 0.25)
     checkpoints.add_epoch(metrics(0.9))
     checkpoints.save()
-    found = load_classifier(tmp_path).model.get_weights()
+    found = load_trained_network(tmp_path).model.get_weights()
     for one, average, last in zip(found, checkpoints.average, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, average)
         assert not np.array_equal(one, last)
@@ -155,7 +156,7 @@ def test_restore_deletes_best_epochs_after_its_own_step(tmp_path):
     model, checkpoints = resumed(tmp_path)
     assert steps(tmp_path / "best") == [10, 20]
     save_epochs(model, checkpoints, 0.1)  # the third epoch is different this time
-    assert epoch_of(load_classifier(tmp_path)) == 2
+    assert epoch_of(load_trained_network(tmp_path)) == 2
 
 
 def test_save_deletes_a_damaged_checkpoint_once_an_intact_one_exists(tmp_path):
@@ -192,13 +193,13 @@ def test_calibration_is_kept_until_an_epoch_is_better(tmp_path):
     save_epochs(model, checkpoints, 0.9)
     calibrate_best(tmp_path)
     save_epochs(model, checkpoints, 0.5, 0.9)
-    assert load_classifier(tmp_path).calibration.slope == 3.5
+    assert load_trained_network(tmp_path).calibration.slope == 3.5
     save_epochs(model, checkpoints, 0.95)
-    better = load_classifier(tmp_path)
+    better = load_trained_network(tmp_path)
     assert epoch_of(better) == 4
     assert better.calibration is None
     calibrate_best(tmp_path)
-    assert load_classifier(tmp_path).calibration.slope == 3.5
+    assert load_trained_network(tmp_path).calibration.slope == 3.5
 
 
 def test_restore_brings_everything_back_to_the_bit(tmp_path):
@@ -234,7 +235,7 @@ def test_save_after_a_resumption_remembers_changed_settings(tmp_path):
         checkpoints.save()
         assert latest_checkpoint(tmp_path).model_config.learning_rate == 0.01
         assert steps(tmp_path) == [10]
-    assert epoch_of(load_classifier(tmp_path)) == 1
+    assert epoch_of(load_trained_network(tmp_path)) == 1
 
 
 def test_save_after_a_resumption_with_equal_settings_writes_nothing(tmp_path):
@@ -255,12 +256,12 @@ def test_save_killed_at_any_change_keeps_the_best_weights_of_its_history(tmp_pat
         with killed(folder, after=changes) as kill:
             checkpoints.save()
         model, checkpoints = resumed(folder, max_to_keep=1)
-        assert epoch_of(load_classifier(folder)) == 1 + best_epoch(checkpoints.history)
+        assert epoch_of(load_trained_network(folder)) == 1 + best_epoch(checkpoints.history)
         if not kill.happened:
             break
         for accuracy in (0.9, 0.6)[len(checkpoints.history) - 1 :]:
             save_epochs(model, checkpoints, accuracy)
-        assert epoch_of(load_classifier(folder)) == 2
+        assert epoch_of(load_trained_network(folder)) == 2
         assert (steps(folder), steps(folder / "best")) == ([30], [20])
     assert 5 <= changes < 99
 
@@ -281,6 +282,6 @@ def test_resumed_run_keeps_the_best_weights_until_an_epoch_is_better(tmp_path):
     save_epochs(*new_run(tmp_path), 0.9)
     model, checkpoints = resumed(tmp_path)
     save_epochs(model, checkpoints, 0.5)
-    assert epoch_of(load_classifier(tmp_path)) == 1
+    assert epoch_of(load_trained_network(tmp_path)) == 1
     save_epochs(model, checkpoints, 1.0)
-    assert epoch_of(load_classifier(tmp_path)) == 3
+    assert epoch_of(load_trained_network(tmp_path)) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from answers.classifier import load_classifier
+from answers.trained_network import load_trained_network
 from network.checkpoint_file import write_checkpoint
 from network.model_config import VERSION, read_model_config
 from system.errors import UserError
@@ -23,7 +23,8 @@ from tests.helpers.checkpoints import (
     save_epochs,
     truncate,
 )
-from training.checkpoints import METRICS, latest_checkpoint
+from training.checkpoints import latest_checkpoint
+from training.history import METRICS
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, Path.unlink], ids=["truncated", "flipped bit", "missing"])
@@ -123,7 +124,7 @@ def test_restore_without_best_weights_says_that_the_newest_are_used(tmp_path, ca
     shutil.rmtree(tmp_path / "best")
     resumed(tmp_path)
     assert "best: the weights of the best epoch are gone; the newest ones are used" in capsys.readouterr().err
-    assert epoch_of(load_classifier(tmp_path)) == 2
+    assert epoch_of(load_trained_network(tmp_path)) == 2
 
 
 def test_folder_contains_nothing_that_could_be_executed(tmp_path):

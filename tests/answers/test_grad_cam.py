@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from answers.classifier import Classifier
 from answers.explain import _slopes_of_log_odds, grad_cam, overlay
 from model import generate_model
 from network.backend import keras
@@ -13,7 +12,7 @@ from tests.helpers.checkpoints import model_config
 SIDE = 32  # pixels; the third convolution has 4×4 values
 
 
-def classifier(**changes) -> Classifier:
+def classifier(**changes) -> TrainedNetwork:
     """Returns a network that rates class 1 by the mean of the first feature, and class 0 always as 0."""
     config = model_config(height=SIDE, width=SIDE, batch_normalization=False, dropout=0, random_mirror=False, **changes)
     model = generate_model(config)
@@ -28,7 +27,7 @@ def classifier(**changes) -> Classifier:
     for name in ("conv_1", "conv_2", "conv_3"):
         kernel, bias = model.get_layer(name).get_weights()
         model.get_layer(name).set_weights([np.full_like(kernel, 1 / kernel[..., 0].size), bias])
-    return Classifier(model, config)
+    return TrainedNetwork(model, config)
 
 
 def bright(row: int, column: int) -> np.ndarray:
@@ -65,7 +64,7 @@ def test_grad_cam_averages_both_mirror_views():
     config = model_config(
         height=SIDE, width=SIDE, batch_normalization=False, dropout=0, random_mirror=True, scale_input=False
     )
-    network = Classifier(generate_model(config), config)
+    network = TrainedNetwork(generate_model(config), config)
     images = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
     classes = np.array([0, 1, 0])
     maps, mirrored = grad_cam(network, images, classes), grad_cam(network, images[:, :, ::-1], classes)
@@ -97,7 +96,7 @@ def test_grad_cam_refuses_a_way_around_the_third_convolution():
     third = keras.layers.ReLU(name="activation_3")(keras.layers.Conv2D(4, 3)(x))
     joined = keras.layers.Concatenate()([keras.layers.Flatten()(third), keras.layers.Flatten()(x)])
     config = model_config(height=SIDE, width=SIDE, random_mirror=False)
-    network = Classifier(keras.Model(images, keras.layers.Dense(2)(joined)), config)
+    network = TrainedNetwork(keras.Model(images, keras.layers.Dense(2)(joined)), config)
     with pytest.raises(UserError, match=r"^model\.py: there is a way around activation_3, so there are no heat maps"):
         grad_cam(network, np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([1]))
 

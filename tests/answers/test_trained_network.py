@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from answers import classifier as classifier_module
-from answers.classifier import Classifier, Predictions, load_classifier
+from answers import trained_network as trained_network_module
+from answers.predictions import Predictions
+from answers.trained_network import load_trained_network
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import read_checkpoint, write_checkpoint
@@ -26,17 +27,17 @@ from tests.helpers.checkpoints import (
 )
 
 
-def new_classifier(*, classes: int = 2, **changes) -> Classifier:
+def new_classifier(*, classes: int = 2, **changes) -> TrainedNetwork:
     """Returns a network with random weights, not calibrated."""
     keras.utils.set_random_seed(1)
     config = model_config(**{"random_mirror": False, "class_names": ["ant", "bee", "wasp"][:classes], **changes})
-    return Classifier(generate_model(config), config)
+    return TrainedNetwork(generate_model(config), config)
 
 
 shared_classifier = functools.cache(new_classifier)
 
 
-def classifier(**changes) -> Classifier:
+def classifier(**changes) -> TrainedNetwork:
     """Returns the same, for tests that do not change the weights."""
     network = shared_classifier(**changes)
     network.calibration = None
@@ -56,7 +57,7 @@ def plain(*levels: int) -> np.ndarray:
 UNUSUAL = plain(128, 255)
 
 
-def calibrate(classifier: Classifier, *, unknown_rate: float = 0.05, validation: int = 40) -> None:
+def calibrate(classifier: TrainedNetwork, *, unknown_rate: float = 0.05, validation: int = 40) -> None:
     """Calibrates with dark noise; the true class is the predicted one, except for every third image."""
     images = noise(validation, seed=2)
     labels = classifier.predict(images).logits.argmax(axis=1)
@@ -236,13 +237,13 @@ def test_load_classifier_restores_weights_and_calibration_to_the_bit(tmp_path):
     images = np.concatenate([noise(20, seed=3), UNUSUAL])
     network.save(tmp_path)
     (tmp_path / "model.json").write_bytes(network.model_config.to_json())
-    restored = load_classifier(tmp_path)
+    restored = load_trained_network(tmp_path)
     assert (restored.model_config, restored.step, restored.calibration) == (network.model_config, 7, None)
     assert_same(restored.predict(images), network.predict(images))
 
     calibrate(network)
     network.save(tmp_path)
-    restored = load_classifier(tmp_path)
+    restored = load_trained_network(tmp_path)
     for name, value in network.calibration._asdict().items():
         np.testing.assert_array_equal(getattr(restored.calibration, name), value)
     assert_same(restored.predict(images), network.predict(images))
@@ -251,9 +252,9 @@ def test_load_classifier_restores_weights_and_calibration_to_the_bit(tmp_path):
 
 def test_load_classifier_returns_the_best_network_with_its_calibration(tmp_path):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
-    assert load_classifier(tmp_path).calibration is None
+    assert load_trained_network(tmp_path).calibration is None
     calibrate_best(tmp_path)
-    restored = load_classifier(tmp_path)
+    restored = load_trained_network(tmp_path)
     assert (epoch_of(restored), restored.step) == (1, 10)
     assert restored.calibration[2:] == (3.5, 4.5, 5.5, 6.5)
     np.testing.assert_array_equal(restored.calibration.mean, np.full(64, 1.5))
@@ -264,7 +265,7 @@ def test_load_classifier_skips_a_damaged_best_checkpoint(tmp_path, capsys):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
     calibrate_best(tmp_path)
     truncate(checkpoint_file(tmp_path / "best", 10))
-    restored = load_classifier(tmp_path)
+    restored = load_trained_network(tmp_path)
     assert (epoch_of(restored), restored.calibration) == (2, None)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{tmp_path / 'best' / 'ckpt-10.safetensors'}: damaged (")
@@ -276,7 +277,7 @@ def test_load_classifier_before_the_end_of_an_epoch_uses_the_average(tmp_path):
     checkpoints.average[-1].assign([6, -6])
     model.optimizer.iterations.assign(5)
     checkpoints.save()
-    restored = load_classifier(tmp_path)
+    restored = load_trained_network(tmp_path)
     assert (epoch_of(restored), restored.calibration) == (6, None)
 
 
@@ -284,7 +285,7 @@ def test_load_classifier_before_the_first_step_is_refused(tmp_path):
     _, checkpoints = new_run(tmp_path)
     checkpoints.save()
     with pytest.raises(UserError, match="not saved any weights yet"):
-        load_classifier(tmp_path)
+        load_trained_network(tmp_path)
 
 
 def test_load_classifier_refuses_a_folder_of_damaged_checkpoints(tmp_path):
@@ -292,14 +293,14 @@ def test_load_classifier_refuses_a_folder_of_damaged_checkpoints(tmp_path):
     for path in tmp_path.rglob("ckpt-*"):
         truncate(path)
     with pytest.raises(UserError, match=f"^{tmp_path}: every checkpoint is damaged; train to a new folder$"):
-        load_classifier(tmp_path)
+        load_trained_network(tmp_path)
 
 
 def test_load_classifier_refuses_the_model_config_of_a_different_network(tmp_path):
     save_epochs(*new_run(tmp_path), 0.1)
     (tmp_path / "model.json").write_bytes(model_config(class_names=["cat", "dog"]).to_json())
     with pytest.raises(UserError, match="belongs to a different network than .*model.json; bring back the two"):
-        load_classifier(tmp_path)
+        load_trained_network(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +339,7 @@ def forge(calibrated: Path, folder: Path, config: ModelConfig = MODEL_CONFIG, **
 def test_load_classifier_refuses_tensors_that_do_not_fit(calibrated, tmp_path, name, value, reason):
     path = forge(calibrated, tmp_path, **{name: value})
     with pytest.raises(UserError) as refused:
-        load_classifier(tmp_path)
+        load_trained_network(tmp_path)
     remedy = "train to a new folder with --model_save_name"
     assert str(refused.value) == f"{path}: its {reason} not fit this network; {remedy}"
 
@@ -350,14 +351,14 @@ def test_load_classifier_allocates_no_more_than_a_forged_file_is_long(calibrated
         assert not tf.executing_eagerly()
         return generate_model(config)
 
-    monkeypatch.setattr(classifier_module, "generate_model", generate_without_allocating)
+    monkeypatch.setattr(trained_network_module, "generate_model", generate_without_allocating)
     with pytest.raises(UserError, match="its weights do not fit this network"):
-        load_classifier(tmp_path)
+        load_trained_network(tmp_path)
 
 
 def test_load_classifier_needs_nothing_but_model_config_and_best(calibrated, tmp_path):
     shutil.copytree(calibrated / "best", tmp_path / "best")
     with pytest.raises(UserError, match="no trained network here"):
-        load_classifier(tmp_path)
+        load_trained_network(tmp_path)
     shutil.copy(calibrated / "model.json", tmp_path)
-    assert epoch_of(load_classifier(tmp_path)) == 1
+    assert epoch_of(load_trained_network(tmp_path)) == 1

@@ -1,0 +1,135 @@
+"""From a trained network in Keras to `model.tflite`, which LiteRT runs. Needs TensorFlow.
+
+The converter takes most of its time to copy the weights. Given a module that owns the variables, it reads them where
+they are; given a frozen function, it copies them four times and takes three times as long.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from answers.classifier import Classifier
+from answers.predictions import Predictions, predictions_of
+from answers.trained_network import TrainedNetwork, load_trained_network
+from network.backend import tf
+from network.model_file import MODEL_FILE, ModelFile, pack_model_file, write_model_file
+from network.model_structure import HEAT_MAPS, SIGNATURE
+from system.errors import UserError
+from system.quiet import quiet_stderr
+from system.terminal import printable
+
+MAX_DIFFERENCE = 1e-4  # of raw magnitudes, between LiteRT and Keras
+_TRIED = 16  # images of noise with which a network is tried if there are no pictures
+_LAST_WORDS = "the network was being converted for LiteRT when this process ended; its memory may not be enough"
+
+
+class ServingModule(tf.Module):
+    """A trained network as functions whose names and arguments are the signatures of its files."""
+
+    def __init__(self, network: TrainedNetwork) -> None:
+        super().__init__()
+        self._variables = [weight.value for weight in network.model.weights]
+        images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+        classes = tf.TensorSpec((None,), tf.int32, name="classes")
+        serve = tf.function(network.outputs, input_signature=[images], autograph=False)
+        self.functions = {SIGNATURE: serve.get_concrete_function()}
+        try:
+            grad_cam = network.grad_cam
+        except UserError:  # model.py was edited, and all else works
+            return
+        explain = tf.function(
+            lambda images, classes: {HEAT_MAPS: grad_cam(images, classes)},
+            input_signature=[images, classes],
+            autograph=False,
+        )
+        self.functions[HEAT_MAPS] = explain.get_concrete_function()
+
+
+def convert(network: TrainedNetwork) -> bytes:
+    """Returns a network as a FlatBuffer with the signatures of model_structure.py.
+
+    Raises:
+        UserError: `model.py` was edited, and LiteRT cannot compute one of its layers.
+    """
+    module = ServingModule(network)
+    with tempfile.TemporaryDirectory() as folder, quiet_stderr(_LAST_WORDS):
+        tf.saved_model.save(module, folder, signatures=module.functions)
+        converted = _try_to_convert(folder, [*module.functions])
+        if isinstance(converted, str):  # without heat maps, in case it is because of them
+            converted = _try_to_convert(folder, [SIGNATURE])
+    if isinstance(converted, str):
+        raise UserError(f"model.py: LiteRT cannot compute one of its layers ({converted}); use another layer")
+    return converted
+
+
+def _try_to_convert(folder: str, signatures: list[str]) -> bytes | str:
+    """Returns a FlatBuffer, or the reason why there is none."""
+    try:
+        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=signatures).convert()
+    except Exception as error:  # of several kinds, as the converter is a program of its own
+        return printable(str(error).strip().partition("\n")[0])[:200]
+
+
+class ConvertedNetwork:
+    """A trained network together with its form for LiteRT."""
+
+    def __init__(self, network: TrainedNetwork) -> None:
+        """Raises UserError if LiteRT cannot compute the network."""
+        self.network = network
+        self._flatbuffer = convert(network)
+
+    @property
+    def model_file(self) -> ModelFile:
+        network = self.network
+        return pack_model_file(
+            self._flatbuffer,
+            model_config=network.model_config,
+            step=network.step,
+            source=network.source,
+            calibrated=network.calibration is not None,
+            **network.limits._asdict(),
+        )
+
+    def check(self, images: np.ndarray, expected: Predictions, *, unknown_rate: float | None = None) -> Predictions:
+        """Returns the predictions of LiteRT.
+
+        Args:
+            images: uint8 (count, height, width, color_channels).
+            expected: the predictions of Keras for them.
+            unknown_rate: fraction of such pictures that may be called unknown. If it is given, the limits for unknown
+                pictures are set from the outputs of LiteRT, whose last digits differ from those of Keras.
+
+        Raises:
+            UserError: the raw magnitudes differ by more than 0.0001, or by more than one in ten thousand of the largest
+                one if that is more. So the predicted class is the same, unless two classes are equally likely.
+        """
+        classifier = Classifier(self.model_file)
+        logits, scores, distances = classifier.outputs(images)
+        difference = float(np.abs(logits - expected.logits).max())
+        if not difference <= MAX_DIFFERENCE * max(1.0, float(np.abs(expected.logits).max())):
+            raise UserError(
+                f"LiteRT gives other raw magnitudes than Keras (difference {difference:.2g}), so its file is not kept; "
+                "if you have edited model.py, use other layers"
+            )
+        if unknown_rate is not None:
+            self.network.set_limits(distances, scores, unknown_rate=unknown_rate)
+        return predictions_of(logits, scores, distances, self.network.limits)
+
+    def save(self, folder: Path) -> None:
+        """Writes the checkpoint and the model file of the best network in a folder of checkpoints."""
+        self.network.save(folder)
+        write_model_file(folder / MODEL_FILE, self.model_file)
+
+
+def build_model_file(folder: Path) -> ModelFile:
+    """Returns the model file of the best network in a folder of checkpoints, which is loaded and converted.
+
+    Raises:
+        UserError: there is no intact checkpoint, or LiteRT cannot compute the network.
+    """
+    network = load_trained_network(folder)
+    images = np.random.default_rng(0).integers(0, 256, (_TRIED, *network.model_config.shape), np.uint8)
+    converted = ConvertedNetwork(network)
+    converted.check(images, network.predict(images))
+    return converted.model_file

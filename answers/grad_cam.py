@@ -1,0 +1,107 @@
+"""Heat maps of the third convolution with TensorFlow: while a network is trained, and to be converted.
+
+Libraries for Grad-CAM and Keras 3 are missing or dormant, and the method is ten lines.
+"""
+
+from itertools import takewhile
+
+from network.backend import keras, tf
+from network.layers import ByteDropout
+from system.errors import UserError
+
+_NEVER = -1e30  # a logit that no class has, since its exponential is 0
+
+
+class _ReLU(keras.layers.Layer):
+    """Keras's ReLU with a gradient of plain operators, since LiteRT has none for it."""
+
+    def call(self, inputs):
+        @tf.custom_gradient
+        def relu(values):
+            return tf.nn.relu(values), lambda upstream: upstream * tf.cast(values > 0, upstream.dtype)
+
+        return relu(inputs)
+
+
+class GradCam:
+    """Computes how much each part of an image speaks for a class.
+
+    Algorithm: Grad-CAM (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391), with the log-odds of the class as
+    its score, since with the softmax loss a logit means something only relative to the others.
+    """
+
+    def __init__(self, model: keras.Model, *, loss: str, random_mirror: bool) -> None:
+        """Raises UserError if something behind `activation_3` does not depend on it alone."""
+        self._loss, self._random_mirror = loss, random_mirror
+        third = model.get_layer("activation_3").output
+        self._dense = _fully_connected_to_third(model)
+        # Cut in two, so that no gradient of any weight is computed.
+        middle = self._dense.output if self._dense else third
+        try:
+            keras.Model(third, model.output)
+            self._first, second = keras.Model(model.input, [third, middle]), keras.Model(middle, model.output)
+        except ValueError:
+            raise UserError(
+                "model.py: there is a way around activation_3, so there are no heat maps; remove it"
+            ) from None
+        self._second = keras.models.clone_model(
+            second,
+            clone_function=lambda layer: (
+                _ReLU(dtype=layer.dtype_policy) if isinstance(layer, keras.layers.ReLU) else layer
+            ),
+        )
+
+    def __call__(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        """Returns heat maps: float32 (batch, rows, columns), 0..1.
+
+        They have the resolution of the third convolution, and a maximum of 1, or of 0 if nothing speaks for the class.
+        They are averaged over the image and its mirror image if the network is.
+
+        Args:
+            images: uint8 (batch, height, width, color_channels).
+            classes: int32 (batch,), the index of the class in question for each image.
+        """
+        features, middle = self._first(images, training=False)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(middle)
+            logits = self._second(middle, training=False)
+        slopes = tape.gradient(logits, middle, slopes_of_log_odds(logits, classes, loss=self._loss))
+        weights = self._mean_slopes(tf.cast(slopes, tf.float32), channels=features.shape[3])
+        maps = tf.nn.relu(tf.reduce_sum(weights[:, None, None, :] * tf.cast(features, tf.float32), axis=3))
+        if self._random_mirror:
+            original, mirrored = tf.split(maps, 2)
+            maps = (original + tf.reverse(mirrored, axis=[2])) / 2
+        return maps / tf.maximum(tf.reduce_max(maps, axis=(1, 2), keepdims=True), 1e-30)
+
+    def _mean_slopes(self, slopes: tf.Tensor, *, channels: int) -> tf.Tensor:
+        """Returns the mean slope over the places of each feature of the third convolution: (batch, channels)."""
+        if self._dense is None:
+            return tf.reduce_mean(slopes, axis=(1, 2))
+        # The mean of products is the product with the mean, which is small: no second copy of the weights is needed.
+        with tf.init_scope():  # its value now, also in a graph
+            kernel = tf.reshape(self._dense.kernel, (-1, channels, self._dense.units))
+            mean = tf.reduce_mean(kernel, axis=0).numpy()
+        return tf.matmul(slopes, tf.constant(mean), transpose_b=True)
+
+
+def _fully_connected_to_third(model: keras.Model) -> keras.layers.Dense | None:
+    """Returns the layer that is fully connected to `activation_3`; None in a network that was edited otherwise."""
+    layers = model.layers
+    after = layers[layers.index(model.get_layer("activation_3")) + 1 :]
+    passive = list(takewhile(lambda layer: isinstance(layer, keras.layers.Flatten | ByteDropout), after))
+    is_flattened = any(isinstance(layer, keras.layers.Flatten) for layer in passive)
+    for layer in after[len(passive) : len(passive) + 1]:
+        is_linear = isinstance(layer, keras.layers.Dense) and layer.activation is keras.activations.linear
+        return layer if is_flattened and is_linear else None
+    return None
+
+
+def slopes_of_log_odds(logits: tf.Tensor, classes: tf.Tensor, *, loss: str) -> tf.Tensor:
+    """Returns the gradient of the log-odds of one class for each image: float32 (batch, classes).
+
+    With the softmax loss they are its logit minus the logarithm of the sum of the exponentials of the others, as in
+    `outputs.log_odds`; the gradient of that logarithm is the softmax of the others.
+    """
+    is_class = classes[:, None] == tf.range(tf.shape(logits)[1])
+    one_hot = tf.cast(is_class, tf.float32)
+    return one_hot if loss == "sigmoid" else one_hot - tf.nn.softmax(tf.where(is_class, _NEVER, logits))

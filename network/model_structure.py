@@ -1,0 +1,93 @@
+"""Checks the structure of a network for LiteRT, before LiteRT opens it, so that it reads nothing outside the file.
+
+LiteRT verifies little itself. The parser is the one of its package, which FlatBuffers has generated.
+"""
+
+import math
+from collections.abc import Iterator
+
+from ai_edge_litert import schema_py_generated as schema
+
+SIGNATURE = "serving_default"  # images → raw, scores, distance
+HEAT_MAPS = "heat_maps"  # images, classes → heat_maps
+OUTPUTS = {SIGNATURE: {"raw", "scores", "distance"}, HEAT_MAPS: {"heat_maps"}}
+
+# The type of a tensor, with its bytes for each value.
+_ITEM_SIZES = {
+    schema.TensorType.FLOAT32: 4,
+    schema.TensorType.FLOAT16: 2,
+    schema.TensorType.INT32: 4,
+    schema.TensorType.INT64: 8,
+    schema.TensorType.UINT8: 1,
+    schema.TensorType.BOOL: 1,
+}
+# Operators that do more than to compute values from values.
+_REFUSED = {
+    getattr(schema.BuiltinOperator, name)
+    for name in ("CUSTOM", "DELEGATE", "CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE")
+}
+
+
+def check_structure(content: bytes, *, shape: tuple[int, int, int]) -> None:
+    """Raises ValueError, or another error of the parser, if this cannot be a network of this toolkit.
+
+    Args:
+        content: of a model file.
+        shape: of an image: (height, width, color_channels).
+    """
+    if not schema.Model.ModelBufferHasIdentifier(content, 0):
+        raise ValueError("it is not a TFLite file")
+    model = schema.Model.GetRootAs(content, 0)
+    for i in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(i)
+        if code.CustomCode() or max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) in _REFUSED:
+            raise ValueError("it has operators that this toolkit does not use")
+    for i in range(model.SubgraphsLength()):
+        _check_subgraph(model, model.Subgraphs(i))
+    _check_signatures(model, shape)
+
+
+def _check_subgraph(model: schema.Model, graph: schema.SubGraph) -> None:
+    count = graph.TensorsLength()
+    for i in range(count):
+        tensor = graph.Tensors(i)
+        item_size = _ITEM_SIZES.get(tensor.Type())
+        sizes = [tensor.Shape(j) for j in range(tensor.ShapeLength())]
+        if item_size is None or tensor.IsVariable() or min(sizes, default=0) < 0:
+            raise ValueError("it has tensors that this toolkit does not use")
+        buffer = model.Buffers(tensor.Buffer()) if 0 <= tensor.Buffer() < model.BuffersLength() else None
+        if buffer is None or buffer.Offset() or buffer.DataLength() not in (0, math.prod(sizes) * item_size):
+            raise ValueError("a tensor has not the size of its values")
+    operators = [graph.Operators(i) for i in range(graph.OperatorsLength())]
+    if any(not 0 <= operator.OpcodeIndex() < model.OperatorCodesLength() for operator in operators):
+        raise ValueError("it refers to operators that it does not have")
+    indices = [*_all(graph, "Inputs"), *_all(graph, "Outputs")]
+    for operator in operators:
+        indices += [index for index in _all(operator, "Inputs") if index != -1]  # -1: an optional one is left out
+        indices += [*_all(operator, "Outputs"), *_all(operator, "Intermediates")]
+    if any(not 0 <= index < count for index in indices):
+        raise ValueError("it refers to tensors that it does not have")
+
+
+def _all(table: schema.SubGraph | schema.Operator, name: str) -> Iterator[int]:
+    """Yields the tensor indices in a field of a table."""
+    return map(getattr(table, name), range(getattr(table, f"{name}Length")()))
+
+
+def _check_signatures(model: schema.Model, shape: tuple[int, int, int]) -> None:
+    found = {}
+    for i in range(model.SignatureDefsLength()):
+        signature = model.SignatureDefs(i)
+        if not 0 <= signature.SubgraphIndex() < model.SubgraphsLength():
+            raise ValueError("it refers to graphs that it does not have")
+        graph = model.Subgraphs(signature.SubgraphIndex())
+        inputs = {signature.Inputs(j).Name(): signature.Inputs(j) for j in range(signature.InputsLength())}
+        outputs = {signature.Outputs(j).Name(): signature.Outputs(j) for j in range(signature.OutputsLength())}
+        if any(not 0 <= entry.TensorIndex() < graph.TensorsLength() for entry in (*inputs.values(), *outputs.values())):
+            raise ValueError("it refers to tensors that it does not have")
+        found[signature.SignatureKey().decode()] = {name.decode() for name in outputs}
+        images = graph.Tensors(inputs[b"images"].TensorIndex())
+        if images.Type() != schema.TensorType.UINT8 or [*map(images.Shape, range(1, 4))] != list(shape):
+            raise ValueError("its images have another size than network.json says")
+    if SIGNATURE not in found or any(OUTPUTS.get(key) != names for key, names in found.items()):
+        raise ValueError("its outputs are not those of this toolkit")
