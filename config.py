@@ -172,13 +172,20 @@ class PredictConfig(CheckpointConfig, DecodingConfig):
     """What to ask a trained network."""
 
     # Often needed
-    images: tuple[str, ...] = ()  # Pictures, folders of pictures or patterns such as *.jpg.
+    images: tuple[str, ...] = ()  # Pictures, videos, folders, patterns such as *.jpg, or a camera such as 0; -: stdin.
+    top: Count = 5  # Number of classes to show for each picture, best first.
     raw: bool = False  # Show the raw magnitudes instead of the scores.
+    # Other tasks
     evaluate: PathName = ""  # Folder with one sub-folder per class: measure the accuracy on its pictures instead.
+    watch: PathName = ""  # Folder to watch: answer for every new picture in it, until Ctrl-C.
+    export: PathName = ""  # New folder to write the network to, in formats that other programs can run.
     # Output files
-    json: PathName = ""  # File to write all predictions to, as JSON. It must not exist yet.
-    csv: PathName = ""  # File to write all predictions to, as a table. It must not exist yet.
+    json: PathName = ""  # File to write all predictions to, as JSON; - writes a line for each to the terminal.
+    csv: PathName = ""  # File to write all predictions to, as a table; - writes it to the terminal.
     html: PathName = ""  # File to write a report to, as a web page, with --evaluate. It must not exist yet.
+    explain: PathName = ""  # Folder to write each picture to, with a heat map that shows where the network looks.
+    sort: PathName = ""  # Folder to copy the pictures to, one sub-folder per predicted class.
+    least_score: Probability = 0.0  # With --sort: pictures with a lower score, and unknown ones, go to unsure/.
 
     def __post_init__(self) -> None:
         super().__post_init__()

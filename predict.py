@@ -125,7 +125,7 @@ def read_in_background(
 
 
 def load_network(name: Path) -> Classifier:
-    """Returns the trained network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
+    """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
     classifier = load_classifier(name)
     if not classifier.calibrated:
         print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import trainer
-from answers.trained_network import load_trained_network
+from answers.trained_network import TrainedNetwork, load_trained_network
 from config import TrainConfig
 from reports import report_files
 from tests.helpers.pictures import write_picture

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from answers.explain import _slopes_of_log_odds, grad_cam, overlay
+from answers.explain import overlay
+from answers.grad_cam import slopes_of_log_odds
+from answers.trained_network import TrainedNetwork
 from model import generate_model
 from network.backend import keras
 from system.errors import UserError
@@ -46,7 +48,7 @@ def brightest_quarter(heat_map: np.ndarray) -> tuple[int, int]:
 def test_grad_cam_is_highest_where_the_feature_is(loss):
     network = classifier(loss=loss, scale_input=False)
     places = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    maps = grad_cam(network, np.stack([bright(*place) for place in places]), np.ones(4, int))
+    maps = network.heat_maps(np.stack([bright(*place) for place in places]), np.ones(4, int))
     assert maps.shape == (4, 4, 4)
     assert maps.dtype == np.float32
     assert [brightest_quarter(found) for found in maps] == places
@@ -56,7 +58,7 @@ def test_grad_cam_is_highest_where_the_feature_is(loss):
 
 def test_grad_cam_of_an_image_without_any_evidence_is_zero():
     network = classifier(loss="sigmoid", scale_input=False)
-    assert not grad_cam(network, np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([1])).any()
+    assert not network.heat_maps(np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([1])).any()
 
 
 def test_grad_cam_averages_both_mirror_views():
@@ -67,7 +69,7 @@ def test_grad_cam_averages_both_mirror_views():
     network = TrainedNetwork(generate_model(config), config)
     images = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), np.uint8)
     classes = np.array([0, 1, 0])
-    maps, mirrored = grad_cam(network, images, classes), grad_cam(network, images[:, :, ::-1], classes)
+    maps, mirrored = network.heat_maps(images, classes), network.heat_maps(images[:, :, ::-1], classes)
     np.testing.assert_allclose(maps, mirrored[:, :, ::-1], rtol=1e-3, atol=1e-4)
     assert maps.any()
 
@@ -76,8 +78,8 @@ def test_grad_cam_of_many_images_equals_that_of_each():
     network = classifier(scale_input=False)
     images = np.random.default_rng(1).integers(0, 256, (65, SIDE, SIDE, 3), np.uint8)  # more than a batch
     classes = np.arange(65) % 2
-    maps = grad_cam(network, images, classes)
-    np.testing.assert_allclose(maps[64:], grad_cam(network, images[64:], classes[64:]), rtol=1e-4, atol=1e-6)
+    maps = network.heat_maps(images, classes)
+    np.testing.assert_allclose(maps[64:], network.heat_maps(images[64:], classes[64:]), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -98,12 +100,12 @@ def test_grad_cam_refuses_a_way_around_the_third_convolution():
     config = model_config(height=SIDE, width=SIDE, random_mirror=False)
     network = TrainedNetwork(keras.Model(images, keras.layers.Dense(2)(joined)), config)
     with pytest.raises(UserError, match=r"^model\.py: there is a way around activation_3, so there are no heat maps"):
-        grad_cam(network, np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([1]))
+        network.heat_maps(np.zeros((1, SIDE, SIDE, 3), np.uint8), np.array([1]))
 
 
 def test_slopes_of_log_odds_are_one_and_minus_the_softmax_of_the_others():
     logits = np.log(np.array([[1, 2, 3], [1, 2, 3]], np.float32))
-    found = _slopes_of_log_odds(logits, np.array([0, 2]), "softmax")
+    found = slopes_of_log_odds(logits, np.array([0, 2], np.int32), loss="softmax").numpy()
     np.testing.assert_allclose(found, [[1, -2 / 5, -3 / 5], [-1 / 3, -2 / 3, 1]], rtol=1e-6)
     assert found.dtype == np.float32
-    assert _slopes_of_log_odds(logits, np.array([0, 2]), "sigmoid").tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert slopes_of_log_odds(logits, np.array([0, 2], np.int32), loss="sigmoid").numpy().tolist() == [[1, 0, 0], [0, 0, 1]]

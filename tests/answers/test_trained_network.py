@@ -9,7 +9,7 @@ import pytest
 
 from answers import trained_network as trained_network_module
 from answers.predictions import Predictions
-from answers.trained_network import load_trained_network
+from answers.trained_network import TrainedNetwork, load_trained_network
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import read_checkpoint, write_checkpoint

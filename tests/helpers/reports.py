@@ -7,6 +7,7 @@ import numpy as np
 
 from answers.evaluation import Evaluation
 from answers.predictions import Predictions
+from answers.trained_network import TrainedNetwork
 from config import TrainConfig
 from model import generate_model
 from pictures.manifest import KEPT, TRAIN, VALIDATION, Picture
