@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.classifier import DEVICE, Classifier, load_classifier
+from answers.engine import DEVICE, Engine, load_engine
 from answers.evaluation import Evaluation, evaluate
 from answers.output import Answer, format_answer, to_row, write_csv, write_json
 from answers.predictions import BATCH_SIZE, Predictions
@@ -124,20 +124,20 @@ def read_in_background(
     )
 
 
-def load_network(name: Path) -> Classifier:
+def load_network(name: Path) -> Engine:
     """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
-    classifier = load_classifier(name)
-    if not classifier.calibrated:
+    engine = load_engine(name)
+    if not engine.calibrated:
         print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
-    return classifier
+    return engine
 
 
-def predict(classifier: Classifier, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Answer]:
+def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Answer]:
     """Yields an answer for each path, in order; `pictures` are as from `read_in_background`."""
     pairs = zip(paths, pictures, strict=True)
     while batch := list(itertools.islice(pairs, BATCH_SIZE)):
         readable = [picture.image for _, picture in batch if not isinstance(picture, str)]
-        predictions = zip(*classifier.predict(np.stack(readable)), strict=True) if readable else iter(())
+        predictions = zip(*engine.predict(np.stack(readable)), strict=True) if readable else iter(())
         for path, picture in batch:
             if isinstance(picture, str):
                 yield Answer(path=path, error=picture)
@@ -168,7 +168,7 @@ def write_page(
     file: Path,
     *,
     evaluation: Evaluation,
-    classifier: Classifier,
+    engine: Engine,
     found: dict[Path, Path | None],
     unreadable: Sequence[tuple[str, str]],
     notes: dict[str, list[str]],
@@ -181,14 +181,14 @@ def write_page(
 
     def image_of(index: int) -> np.ndarray | None:
         path = Path(evaluation.paths[index])
-        picture = try_read_picture((path, found[path]), config=classifier.model_config, max_pixels=config.max_pixels)
+        picture = try_read_picture((path, found[path]), config=engine.model_config, max_pixels=config.max_pixels)
         return None if isinstance(picture, str) else picture.image
 
     command = command_of(replace(config, **dict.fromkeys(_OUTPUTS, "")), "predict.py")
     contents = folder_contents(
-        evaluation, classifier.model_config, command=command, device=device, unreadable=unreadable, notes=notes
+        evaluation, engine.model_config, command=command, device=device, unreadable=unreadable, notes=notes
     )
-    write_folder_report(file, contents, evaluation, heat_maps=classifier.heat_maps, image_of=image_of)
+    write_folder_report(file, contents, evaluation, heat_maps=engine.heat_maps, image_of=image_of)
 
 
 def write_files(writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
@@ -205,8 +205,8 @@ def write_files(writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
 
 def main(config: PredictConfig) -> int:
     check_arguments(config)
-    classifier = load_network(Path(config.model_save_name))
-    class_names = classifier.model_config.class_names
+    engine = load_network(Path(config.model_save_name))
+    class_names = engine.model_config.class_names
     true_classes, missing = {}, []
     if config.evaluate:
         paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
@@ -217,10 +217,10 @@ def main(config: PredictConfig) -> int:
     with contextlib.ExitStack() as stack:
         for name in filter(None, (getattr(config, name) for name in _OUTPUTS)):
             stack.enter_context(reserved(Path(name)))
-        pictures = read_in_background(paths, classifier.model_config, max_pixels=config.max_pixels)
+        pictures = read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)
         stack.enter_context(contextlib.closing(pictures))
         unreadable, rows, answers, others, notes = [], [], [], [], defaultdict(list)
-        for answer in itertools.chain(predict(classifier, paths, pictures), not_found):
+        for answer in itertools.chain(predict(engine, paths, pictures), not_found):
             if config.json or config.csv:
                 rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
             elif output_closed() and not config.html:
@@ -248,7 +248,7 @@ def main(config: PredictConfig) -> int:
             writers[config.html] = partial(
                 write_page,
                 evaluation=evaluation,
-                classifier=classifier,
+                engine=engine,
                 found=paths,
                 unreadable=unreadable,
                 notes=notes,

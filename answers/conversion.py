@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.classifier import Classifier
+from answers.engine import Engine
 from answers.predictions import Predictions, predictions_of
 from answers.trained_network import TrainedNetwork, load_trained_network
 from network.backend import tf
@@ -104,8 +104,8 @@ class ConvertedNetwork:
             UserError: the raw magnitudes differ by more than 0.0001, or by more than one in ten thousand of the largest
                 one if that is more. So the predicted class is the same, unless two classes are equally likely.
         """
-        classifier = Classifier(self.model_file)
-        logits, scores, distances = classifier.outputs(images)
+        engine = Engine(self.model_file)
+        logits, scores, distances = engine.outputs(images)
         difference = float(np.abs(logits - expected.logits).max())
         if not difference <= MAX_DIFFERENCE * max(1.0, float(np.abs(expected.logits).max())):
             raise UserError(

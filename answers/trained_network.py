@@ -1,4 +1,4 @@
-"""A trained network in Keras: while a run goes on, and to be converted for prediction (classifier.py)."""
+"""A trained network in Keras: while a run goes on, and to be converted for prediction (engine.py)."""
 
 from functools import cached_property
 from pathlib import Path

@@ -21,7 +21,7 @@ DEVICE = f"LiteRT, {available_cores()} cores, float32"  # that answers
 _LAST_WORDS = "LiteRT was opening a network when this process ended; if its file comes from elsewhere, do not use it"
 
 
-class Classifier:
+class Engine:
     """A network in a model file. It may be used by several threads, one of which computes at a time."""
 
     def __init__(self, model: ModelFile) -> None:
@@ -72,7 +72,7 @@ class Classifier:
         return np.concatenate([batch[HEAT_MAPS] for batch in found])
 
 
-def load_classifier(name: Path) -> Classifier:
+def load_engine(name: Path) -> Engine:
     """Returns the trained network of a folder of checkpoints, or of a model file.
 
     The model file of a folder is built if there is none, or if it is older than the best weights, as in a run that was
@@ -82,7 +82,7 @@ def load_classifier(name: Path) -> Classifier:
         UserError: there is no trained network, or it is damaged.
     """
     if name.suffix == ".tflite" and not name.is_dir():
-        return Classifier(read_model_file(name))
+        return Engine(read_model_file(name))
     folder = network_folder(name)
     path = folder / MODEL_FILE
     model = _current_model_file(folder)
@@ -95,7 +95,7 @@ def load_classifier(name: Path) -> Classifier:
             write_model_file(path, model)
         except OSError as error:
             print(f"{describe_os_error(error)}; it is used without being kept", file=sys.stderr)
-    return Classifier(model)
+    return Engine(model)
 
 
 def _current_model_file(folder: Path) -> ModelFile | None:
