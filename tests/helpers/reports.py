@@ -63,11 +63,11 @@ def run_in(
     )
 
 
-def classifier_of(run: Run) -> TrainedNetwork:
+def network_of(run: Run) -> TrainedNetwork:
     return TrainedNetwork(generate_model(run.model_config), run.model_config)
 
 
-def classifier_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> TrainedNetwork:
+def network_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> TrainedNetwork:
     """Returns a network for images of 16×16 pixels that was never trained."""
     config = model_config(class_names=list(class_names), **changes)
     return TrainedNetwork(generate_model(config), config)
