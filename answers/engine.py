@@ -8,16 +8,17 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
-from network.checkpoint_file import network_folder, stored_checksum, trained_paths
-from network.model_config import read_model_config
+from network.checkpoint_file import is_checkpoint_name, network_folder, read_best, stored_checksum, trained_paths
+from network.model_config import MODEL_CONFIG, read_model_config
 from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from network.model_structure import HEAT_MAPS, SIGNATURE
 from system.errors import UserError, describe_os_error
 from system.pool import available_cores
 from system.quiet import quiet_stderr
-from system.terminal import printable
+from system.terminal import printable, wrapped
 
 DEVICE = f"LiteRT, {available_cores()} cores, float32"  # that answers
+_SUFFIX = Path(MODEL_FILE).suffix
 _LAST_WORDS = "LiteRT was opening a network when this process ended; if its file comes from elsewhere, do not use it"
 
 
@@ -78,24 +79,39 @@ def load_engine(name: Path) -> Engine:
     The model file of a folder is built if there is none, or if it is older than the best weights, as in a run that was
     killed or still goes on. That takes seconds, since it needs TensorFlow, so it is said and the file is kept.
 
+    Args:
+        name: of the folder, of its sub-folder best/, of a file in them that the trainer wrote, or of any model file.
+
     Raises:
         UserError: there is no trained network, or it is damaged.
     """
-    if name.suffix == ".tflite" and not name.is_dir():
+    folder = network_folder(name.parent if name.name == MODEL_FILE else name)
+    if _is_model_file(name) and not (folder / MODEL_CONFIG).exists():
         return Engine(read_model_file(name))
-    folder = network_folder(name)
     path = folder / MODEL_FILE
     model = _current_model_file(folder)
     if model is None:
-        print(f"{printable(path)}: is built from the best weights once, with TensorFlow ...", file=sys.stderr)
+        read_model_config(folder)  # says what is wrong before TensorFlow is loaded
+        if not trained_paths(folder):
+            read_best(folder)  # the same
+        _tell(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
         from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
 
         model = build_model_file(folder)
         try:
             write_model_file(path, model)
         except OSError as error:
-            print(f"{describe_os_error(error)}; it is used without being kept", file=sys.stderr)
+            _tell(f"{describe_os_error(error)}; it is used without being kept")
     return Engine(model)
+
+
+def _is_model_file(name: Path) -> bool:
+    """Returns whether a name is that of a file that should be a model file. It may be missing."""
+    return not (name.is_dir() or is_checkpoint_name(name.name)) and (name.exists() or name.suffix.lower() == _SUFFIX)
+
+
+def _tell(line: str) -> None:
+    print(wrapped(line, stream=sys.stderr), file=sys.stderr, flush=True)
 
 
 def _current_model_file(folder: Path) -> ModelFile | None:
@@ -108,7 +124,7 @@ def _current_model_file(folder: Path) -> ModelFile | None:
     try:
         model = read_model_file(path)
     except UserError as error:
-        print(f"{error}", file=sys.stderr)
+        _tell(str(error))
         return None
     is_current = model.source == stored_checksum(weights[0]) and model.model_config == read_model_config(folder)
     return model if is_current else None

@@ -1,6 +1,7 @@
 """What rebuilds a network, and the settings of its run: `checkpoints/model.json`, also in every checkpoint."""
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -163,11 +164,12 @@ def read_model_config(folder: Path) -> ModelConfig:
 
 
 def _where_else(folder: Path) -> str:
-    """Returns what to do if there is no network in a folder; it names up to five neighboring folders that have one."""
-    found = sorted(path.parent for path in folder.resolve().parent.glob(f"*/{MODEL_CONFIG}"))[:5]
+    """Returns what to do if there is no network in a folder; it names up to five model files in it, or neighbors."""
+    found = sorted(folder.glob("*.tflite"))
+    found += [folder.parent / path.parent.name for path in sorted(folder.resolve().parent.glob(f"*/{MODEL_CONFIG}"))]
     if not found:
         return "run trainer.py first, or name a folder with --model_save_name"
-    return f"try {' or '.join(f'--model_save_name {printable(folder.parent / path.name)}' for path in found)}"
+    return f"try {' or '.join(f'--model_save_name {printable(shlex.quote(str(path)))}' for path in found[:5])}"
 
 
 def require_same(folder: Path, saved: ModelConfig, wanted: ModelConfig | TrainConfig) -> None:
