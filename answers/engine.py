@@ -51,6 +51,11 @@ class Engine:
         logits, scores, distances = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         return logits, scores, distances
 
+    @property
+    def explains(self) -> bool:
+        """Whether there are heat maps. An edited `model.py` can be a reason why not."""
+        return HEAT_MAPS in self._signatures
+
     def heat_maps(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Returns how much each part of an image speaks for a class: float32 (count, rows, columns), 0..1.
 
@@ -64,7 +69,7 @@ class Engine:
         Raises:
             UserError: `model.py` was edited so that there are none.
         """
-        if HEAT_MAPS not in self._signatures:
+        if not self.explains:
             raise UserError("model.py: there is a way around activation_3, so there are no heat maps; remove it")
         with self._lock:
             run = self._interpreter.get_signature_runner(HEAT_MAPS)

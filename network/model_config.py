@@ -130,11 +130,11 @@ def _check_class_names(names: Any) -> None:
     for name in names:
         try:
             # Not os.fsencode: a network may come from a machine whose file names have another encoding.
-            valid = bool(name.encode(errors="surrogateescape")) and "/" not in name and "\0" not in name
+            valid = bool(name.encode(errors="surrogateescape")) and not set("/\0") & set(name) and name[0] != "."
         except UnicodeEncodeError:
             valid = False
         if not valid:
-            raise UserError(f"class_names: {name!r} cannot be the name of a folder")
+            raise UserError(f"class_names: {name!r} cannot be the name of a class folder")
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise UserError(f"class_names: there are {len(names)} classes; must be {MIN_CLASSES} to {MAX_CLASSES}")
 

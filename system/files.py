@@ -6,8 +6,9 @@ Writing is ours because the library for it, atomicwrites, is no longer maintaine
 import contextlib
 import errno
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -60,6 +61,51 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
 def _write(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
+
+
+def create_atomically(path: Path, chunks: Iterable[bytes], *, like: Path | None = None) -> None:
+    """Creates missing folders, writes a new file under a temporary name, and renames it once it is complete.
+
+    Args:
+        path: the file; its name has at most `MAX_NAME_BYTES`.
+        chunks: its content.
+        like: a file whose times and permissions it gets, if any.
+
+    Raises:
+        FileExistsError: there is something of this name already. It is not touched.
+    """
+    temporary = path.with_name(f".{path.name}{_PARTIAL_SUFFIX}")
+    _make_folders(path.parent)
+    _unfinished.add(temporary)
+    try:
+        temporary.unlink(missing_ok=True)  # left by a killed writer; it could be a link, which is not written to
+        with temporary.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        if like:
+            with contextlib.suppress(OSError):  # some network drives keep no permissions; the content is what counts
+                shutil.copystat(like, temporary)
+        _rename_to_new(temporary, path)
+    except OSError as error:
+        if error.strerror and error.filename in (None, os.fspath(temporary)):  # an error of write() names no file
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        _unfinished.discard(temporary)
+
+
+def _rename_to_new(path: Path, target: Path) -> None:
+    """Gives a file another name. Raises FileExistsError if it is taken, which `rename` does on Windows only."""
+    try:
+        target.hardlink_to(path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, as on memory cards
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target)) from None
+        path.rename(target)
 
 
 def _make_folders(folder: Path) -> list[Path]:
