@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
+from answers.predictions import BATCH_SIZE, Limits, Predictions, outputs_of, predictions_of
 from network.checkpoint_file import network_folder, stored_checksum, trained_paths
 from network.model_config import read_model_config
 from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
@@ -25,6 +25,7 @@ class Engine:
     """A network in a model file. It may be used by several threads, one of which computes at a time."""
 
     def __init__(self, model: ModelFile) -> None:
+        self.model = model
         self.model_config = model.model_config
         self.step = model.step  # training steps of its weights
         self.calibrated = model.calibrated
@@ -42,13 +43,12 @@ class Engine:
 
     def outputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32."""
-        batches = []
-        for start in range(0, len(images), BATCH_SIZE):
+
+        def run(batch: np.ndarray) -> dict[str, np.ndarray]:
             with self._lock:
-                found = self._run(images=images[start : start + BATCH_SIZE])
-            batches.append((found["raw"], found["scores"], found["distance"]))
-        logits, scores, distances = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return logits, scores, distances
+                return self._run(images=batch)
+
+        return outputs_of(run, images)
 
     def heat_maps(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Returns how much each part of an image speaks for a class: float32 (count, rows, columns), 0..1.
