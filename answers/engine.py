@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
+from answers.predictions import BATCH_SIZE, Limits, Predictions, outputs_of, predictions_of
 from network.checkpoint_file import is_checkpoint_name, network_folder, read_best, stored_checksum, trained_paths
 from network.model_config import MODEL_CONFIG, read_model_config
 from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
@@ -26,6 +26,7 @@ class Engine:
     """A network in a model file. It may be used by several threads, one of which computes at a time."""
 
     def __init__(self, model: ModelFile) -> None:
+        self.model = model
         self.model_config = model.model_config
         self.step = model.step  # training steps of its weights
         self.calibrated = model.calibrated
@@ -43,13 +44,12 @@ class Engine:
 
     def outputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32."""
-        batches = []
-        for start in range(0, len(images), BATCH_SIZE):
+
+        def run(batch: np.ndarray) -> dict[str, np.ndarray]:
             with self._lock:
-                found = self._run(images=images[start : start + BATCH_SIZE])
-            batches.append((found["raw"], found["scores"], found["distance"]))
-        logits, scores, distances = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return logits, scores, distances
+                return self._run(images=batch)
+
+        return outputs_of(run, images)
 
     @property
     def explains(self) -> bool:
@@ -90,8 +90,8 @@ def load_engine(name: Path) -> Engine:
     Raises:
         UserError: there is no trained network, or it is damaged.
     """
-    folder = network_folder(name.parent if name.name == MODEL_FILE else name)
-    if _is_model_file(name) and not (folder / MODEL_CONFIG).exists():
+    folder = checkpoints_of(name)
+    if folder is None:
         return Engine(read_model_file(name))
     path = folder / MODEL_FILE
     model = _current_model_file(folder)
@@ -110,9 +110,16 @@ def load_engine(name: Path) -> Engine:
     return Engine(model)
 
 
-def _is_model_file(name: Path) -> bool:
-    """Returns whether a name is that of a file that should be a model file. It may be missing."""
-    return not (name.is_dir() or is_checkpoint_name(name.name)) and (name.exists() or name.suffix.lower() == _SUFFIX)
+def checkpoints_of(name: Path) -> Path | None:
+    """Returns the folder of checkpoints for a name as in `load_engine`; None for a model file alone.
+
+    Neither needs to exist.
+    """
+    folder = network_folder(name.parent if name.name == MODEL_FILE else name)
+    is_file = not name.is_dir() and (name.exists() or name.suffix.lower() == _SUFFIX)
+    if is_file and not is_checkpoint_name(name.name) and not (folder / MODEL_CONFIG).exists():
+        return None
+    return folder
 
 
 def _tell(line: str) -> None:

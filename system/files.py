@@ -19,7 +19,7 @@ from system.terminal import printable
 _PARTIAL_SUFFIX = ".part"  # of a file that is being written; its name also starts with a dot, so listings ignore it
 _LOCK_NAME = ".lock"
 MAX_NAME_BYTES = 255 - len(f".{_PARTIAL_SUFFIX}")  # of a file that is written: file systems allow 255
-_unfinished: set[Path] = set()  # files that are not yet complete, to delete if the process ends at once
+_unfinished: set[Path] = set()  # files and folders that are not yet complete, to delete if the process ends at once
 
 
 def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
@@ -157,11 +157,43 @@ def reserved(path: Path) -> Iterator[None]:
         _remove_empty_folders(made)
 
 
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder with a temporary name, which gets its own name when the block ends without an error.
+
+    After an error it is deleted, with the folders that were created for it; so there is a complete folder or none.
+
+    Raises:
+        OSError: there is something of this name already, or the folder cannot be created.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+    made = _make_folders(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL_SUFFIX}")
+    _unfinished.add(temporary)  # before it is created: a signal may come in between
+    try:
+        try:
+            temporary.mkdir()
+        except OSError:
+            _unfinished.discard(temporary)
+            raise
+        yield temporary
+        temporary.rename(path)
+    finally:
+        if temporary in _unfinished:
+            _unfinished.discard(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty_folders(made)
+
+
 def remove_unfinished_files() -> None:
     """Deletes what is not yet complete, when the process ends at once and no exception can do it."""
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def fsync_all(paths: Sequence[Path]) -> None:
