@@ -1,6 +1,5 @@
 """A trained network that answers, computed by LiteRT: logits, scores, what is unknown, heat maps. No TensorFlow."""
 
-import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from network.model_structure import HEAT_MAPS, SIGNATURE
 from system.errors import UserError, describe_os_error
 from system.pool import available_cores
 from system.quiet import quiet_stderr
-from system.terminal import printable, wrapped
+from system.terminal import print_to_stderr, printable
 
 DEVICE = f"LiteRT, {available_cores()} cores, float32"  # that answers
 _SUFFIX = Path(MODEL_FILE).suffix
@@ -99,14 +98,14 @@ def load_engine(name: Path) -> Engine:
         read_model_config(folder)  # says what is wrong before TensorFlow is loaded
         if not trained_paths(folder):
             read_best(folder)  # the same
-        _tell(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
+        print_to_stderr(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
         from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
 
         model = build_model_file(folder)
         try:
             write_model_file(path, model)
         except OSError as error:
-            _tell(f"{describe_os_error(error)}; it is used without being kept")
+            print_to_stderr(f"{describe_os_error(error)}; it is used without being kept")
     return Engine(model)
 
 
@@ -122,10 +121,6 @@ def checkpoints_of(name: Path) -> Path | None:
     return folder
 
 
-def _tell(line: str) -> None:
-    print(wrapped(line, stream=sys.stderr), file=sys.stderr, flush=True)
-
-
 def _current_model_file(folder: Path) -> ModelFile | None:
     """Returns the model file of a folder if it is intact and belongs to the best weights."""
     path, weights = folder / MODEL_FILE, trained_paths(folder)
@@ -136,7 +131,7 @@ def _current_model_file(folder: Path) -> ModelFile | None:
     try:
         model = read_model_file(path)
     except UserError as error:
-        _tell(str(error))
+        print_to_stderr(str(error))
         return None
     is_current = model.source == stored_checksum(weights[0]) and model.model_config == read_model_config(folder)
     return model if is_current else None

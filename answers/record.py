@@ -21,7 +21,7 @@ class Record:
         limits: the folder in which a file was found; None, or nothing, for those that were named, which are missed.
         keep: whether the answers are needed at the end.
         """
-        self._class_names, self._limits, self._keep = class_names, limits, keep
+        self._class_names, self._limits, self.keeps = class_names, limits, keep
         self.answers: list[Answer] = []  # all of them, if they are kept
         self.counts: Counter[str] = Counter()  # by class
         self.unreadable: list[tuple[str, str]] = []  # path and reason
@@ -31,7 +31,7 @@ class Record:
     def add(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
             path = os.fspath(answer.path)
-            if self._keep:
+            if self.keeps:
                 self.answers.append(answer)
             if answer.note:
                 self.notes[answer.note].append(path)
