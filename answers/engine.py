@@ -1,14 +1,16 @@
 """A trained network that answers, computed by LiteRT: logits, scores, what is unknown, heat maps. No TensorFlow."""
 
+import contextlib
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
-from network.checkpoint_file import network_folder, stored_checksum, trained_paths
+from network.checkpoint_file import network_folder, read_best, stored_checksum, trained_paths
 from network.model_config import read_model_config
 from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from network.model_structure import HEAT_MAPS, SIGNATURE
@@ -30,7 +32,7 @@ class Engine:
         self.calibrated = model.calibrated
         self.limits = Limits(model.max_distance, model.min_score)
         self._lock = threading.Lock()
-        with quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
+        with _readable_errors(), quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
             self._interpreter = Interpreter(model_content=model.content, num_threads=available_cores())
             self._signatures = self._interpreter.get_signature_list()
             self._interpreter.allocate_tensors()
@@ -44,7 +46,7 @@ class Engine:
         """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32."""
         batches = []
         for start in range(0, len(images), BATCH_SIZE):
-            with self._lock:
+            with self._lock, _readable_errors():
                 found = self._run(images=images[start : start + BATCH_SIZE])
             batches.append((found["raw"], found["scores"], found["distance"]))
         logits, scores, distances = (np.concatenate(parts) for parts in zip(*batches, strict=True))
@@ -65,11 +67,21 @@ class Engine:
         """
         if HEAT_MAPS not in self._signatures:
             raise UserError("model.py: there is a way around activation_3, so there are no heat maps; remove it")
-        with self._lock:
+        with self._lock, _readable_errors():
             run = self._interpreter.get_signature_runner(HEAT_MAPS)
             batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
             found = [run(images=images[batch], classes=classes[batch].astype(np.int32)) for batch in batches]
         return np.concatenate([batch[HEAT_MAPS] for batch in found])
+
+
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Turns an error of LiteRT into one line. A network that this toolkit has converted causes none."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        reason = printable(str(error).partition("\n")[0])[:200]
+        raise UserError(f"LiteRT cannot compute this network ({reason}); train it again") from None
 
 
 def load_engine(name: Path) -> Engine:
@@ -87,6 +99,8 @@ def load_engine(name: Path) -> Engine:
     path = folder / MODEL_FILE
     model = _current_model_file(folder)
     if model is None:
+        if not trained_paths(folder):
+            read_best(folder)  # raises the error that applies
         print(f"{printable(path)}: is built from the best weights once, with TensorFlow ...", file=sys.stderr)
         from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
 
