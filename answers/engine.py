@@ -1,6 +1,8 @@
 """A trained network that answers, computed by LiteRT: logits, scores, what is unknown, heat maps. No TensorFlow."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ class Engine:
         self.calibrated = model.calibrated
         self.limits = Limits(model.max_distance, model.min_score)
         self._lock = threading.Lock()
-        with quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
+        with _readable_errors(), quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
             self._interpreter = Interpreter(model_content=model.content, num_threads=available_cores())
             self._signatures = self._interpreter.get_signature_list()
             self._interpreter.allocate_tensors()
@@ -45,7 +47,7 @@ class Engine:
         """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32."""
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
-            with self._lock:
+            with self._lock, _readable_errors():
                 return self._run(images=batch)
 
         return outputs_of(run, images)
@@ -70,11 +72,21 @@ class Engine:
         """
         if not self.explains:
             raise UserError("model.py: there is a way around activation_3, so there are no heat maps; remove it")
-        with self._lock:
+        with self._lock, _readable_errors():
             run = self._interpreter.get_signature_runner(HEAT_MAPS)
             batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
             found = [run(images=images[batch], classes=classes[batch].astype(np.int32)) for batch in batches]
         return np.concatenate([batch[HEAT_MAPS] for batch in found])
+
+
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Turns an error of LiteRT into one line. A network that this toolkit has converted causes none."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        reason = printable(str(error).partition("\n")[0])[:200]
+        raise UserError(f"LiteRT cannot compute this network ({reason}); train it again") from None
 
 
 def load_engine(name: Path) -> Engine:
@@ -97,7 +109,7 @@ def load_engine(name: Path) -> Engine:
     if model is None:
         read_model_config(folder)  # says what is wrong before TensorFlow is loaded
         if not trained_paths(folder):
-            read_best(folder)  # the same
+            read_best(folder)  # raises the error that applies
         print_to_stderr(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
         from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
 

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import math
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,7 +100,9 @@ def read_model_file(path: Path) -> ModelFile:
             raise ValueError("it is too large")
         content = path.read_bytes()
         return _parse(content, path)
-    except (ValueError, LookupError, TypeError, zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the parsers of ZIP, JSON and FlatBuffers raise many kinds of them
         reason = printable(str(error))[:200]
         raise UserError(f"{printable(path)}: damaged, or not a network of this toolkit ({reason}); {_REMEDY}") from None
 
