@@ -2,7 +2,8 @@
 
 For each picture it prints one line: its path, its class and its score, from 0 to 1, which is about the probability that
 the class is right; and the next best classes. A picture unlike the training pictures, or of no likely class, is called
-unknown. `--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
+unknown. It also answers about videos and cameras, and `--watch FOLDER` about every new picture in a folder.
+`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
 writes a page about it. A picture that cannot be read is named on stderr, and the exit code is 1. Files are created
 before the work and written after it. Links inside a folder are followed only to files of that folder; a link given by
 name may lead anywhere.
@@ -30,6 +31,7 @@ import numpy as np
 
 from answers.arguments import check_arguments, files_to_write
 from answers.asking import Batch, Output, PictureOutput, Question, answer_pictures
+from answers.classifier import Classifier  # noqa: F401 - for programs: `from predict import Classifier`
 from answers.engine import Engine, load_engine
 from answers.output import STDOUT, Answer, CsvRows, JsonLines
 from answers.predictions import BATCH_SIZE
@@ -39,6 +41,7 @@ from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_pictures, read_names, try_read_picture
+from pictures.video import camera_number, is_video
 from system.added_files import AddedFiles
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError
 from system.files import reserved
@@ -62,17 +65,26 @@ def main(config: PredictConfig) -> int:
         question = find_question(config, engine.model_config.class_names)
         record = record_for(question, engine, config)
         outputs, picture_outputs = outputs_for(question, engine, config), picture_outputs_for(engine, config)
-        pictures = read_in_background(question.paths, engine.model_config, max_pixels=config.max_pixels)
-        stack.enter_context(contextlib.closing(pictures))
-        for batch in itertools.chain(predict(engine, question.paths, pictures), [not_found(question.missing)]):
-            hand_out(batch, [record, *outputs], picture_outputs)
-            if output_closed() and not (config.evaluate or files_to_write(config) or picture_outputs):
-                break  # nobody would see the others
+        stopped = None
+        try:
+            for batch in stack.enter_context(contextlib.closing(answer(question, engine, config))):
+                hand_out(batch, [record, *outputs], picture_outputs)
+                if config.watch:
+                    tell(record)
+                if output_closed() and not (config.evaluate or files_to_write(config) or picture_outputs):
+                    break  # nobody would see the others
+        except KeyboardInterrupt as stop:
+            if not (config.watch or question.live):
+                raise
+            stopped = stop  # the usual end, before which everything is written
         unwritten = results(record, question, engine, config)
     added = [output.files for output in picture_outputs]
-    if not config.evaluate:
+    if not (config.evaluate or question.live):
         print_summary(record, added, time.monotonic() - start)
-    return end(record, added, unwritten)
+    code = end(record, added, unwritten)
+    if stopped:
+        raise stopped
+    return code
 
 
 def load_network(name: Path) -> Engine:
@@ -90,14 +102,28 @@ def find_question(config: PredictConfig, class_names: Sequence[str]) -> Question
         from reports.folder import find_true_classes  # here, because loading it takes 0.1 s
 
         paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
-        return Question(paths, [], true_classes)
+        return Question(paths, true_classes=true_classes)
+    if config.watch:
+        return Question({})
     names = list(config.images)
     if _STDIN in names:
         place = names.index(_STDIN)
         names[place : place + 1] = read_names(sys.stdin.buffer)
         if not names:
             raise UserError("-: there are no names on the standard input; write one a line")
-    return Question(*find_pictures(names), {})
+    live = [source for name in names if (source := live_source(name)) is not None]
+    if not live:
+        paths, missing = find_pictures(names)
+        return Question(paths, missing)
+    if len(live) < len(names) or config.explain or config.sort:
+        raise UserError("videos and cameras are not pictures: ask about them alone, without --explain and --sort")
+    return Question({}, live=live)
+
+
+def live_source(name: str) -> Path | int | None:
+    """Returns a video, or the number of a camera; None for the name of anything else."""
+    number = camera_number(name)
+    return number if number is not None else Path(name) if is_video(Path(name)) else None
 
 
 def read_in_background(
@@ -141,6 +167,31 @@ def export_network(engine: Engine, config: PredictConfig) -> int:
     return EXIT_PARTIAL_FAILURE if unreadable or found.refused else EXIT_SUCCESS
 
 
+def answer(question: Question, engine: Engine, config: PredictConfig) -> Iterator[Batch]:
+    """Yields the answers about pictures, the frames of videos and cameras, or what appears in a watched folder."""
+
+    def read(paths: dict[Path, Path | None]) -> Iterator[LoadedPicture | str]:
+        return read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)
+
+    if config.watch:
+        from pictures.watching import watch_pictures  # here, because few need it, and it loads more
+
+        for arrived in watch_pictures(Path(config.watch), read):
+            yield answer_pictures(engine, arrived)
+    for source in question.live:
+        from answers.live import answer_frames  # the same
+
+        shows = STDOUT not in (config.json, config.csv)
+        with contextlib.closing(
+            answer_frames(engine, source, max_pixels=config.max_pixels, print_changes=shows)
+        ) as answers:
+            yield from ([(frame, None)] for frame in answers)
+    if question.paths:
+        with contextlib.closing(read(question.paths)) as pictures:
+            yield from predict(engine, question.paths, pictures)
+    yield [(Answer(path=name, error=_NOT_FOUND), None) for name in question.missing]
+
+
 def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Batch]:
     """Yields an answer for each path, in order, a batch at a time; `pictures` are as from `read_in_background`."""
     pairs = zip(paths, pictures, strict=True)
@@ -148,15 +199,11 @@ def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPict
         yield answer_pictures(engine, some)
 
 
-def not_found(names: Sequence[str]) -> Batch:
-    """Returns answers for names that no file has."""
-    return [(Answer(path=name, error=_NOT_FOUND), None) for name in names]
-
-
 def record_for(question: Question, engine: Engine, config: PredictConfig) -> Record:
     """Returns the record of the answers, which keeps them if they are needed at the end."""
     keep = bool(config.evaluate or files_to_write(config))
-    return Record(engine.model_config.class_names, limits=question.paths, keep=keep)
+    named = {path for path, within in question.paths.items() if within is None}
+    return Record(engine.model_config.class_names, named=named, keep=keep)
 
 
 def outputs_for(question: Question, engine: Engine, config: PredictConfig) -> list[Output]:
@@ -166,7 +213,7 @@ def outputs_for(question: Question, engine: Engine, config: PredictConfig) -> li
         return [JsonLines(class_names, question.true_classes)]
     if config.csv == STDOUT:
         return [CsvRows(class_names, question.true_classes)]
-    if config.evaluate:
+    if config.evaluate or question.live:
         return []
     return [Table(class_names, names=question.paths, top=config.top, raw=config.raw)]
 
@@ -213,16 +260,24 @@ def print_summary(record: Record, added: Sequence[AddedFiles], seconds: float) -
         print_to_stderr(line)
 
 
-def end(record: Record, added: Sequence[AddedFiles], unwritten: Sequence[str]) -> int:
-    """Prints what is to be said about single pictures and files; returns the exit code."""
-    for line in record.remarks():
+def tell(record: Record) -> None:
+    """Prints what is to be said about single pictures, once."""
+    remarks, failures = record.take_lines()
+    for line in remarks:
         print_to_stderr(f"predict.py: {line}")
-    failures = record.failures() + [problem for files in added for problem in files.problems]
-    for line in failures + list(unwritten):
+    for line in failures:
+        print_to_stderr(f"predict.py: {line}", "red")
+
+
+def end(record: Record, added: Sequence[AddedFiles], unwritten: Sequence[str]) -> int:
+    """Prints what is to be said about pictures and files; returns the exit code."""
+    tell(record)
+    problems = [problem for files in added for problem in files.problems]
+    for line in [*problems, *unwritten]:
         print_to_stderr(f"predict.py: {line}", "red")
     if unwritten:
         return EXIT_USER_ERROR
-    return EXIT_PARTIAL_FAILURE if failures else EXIT_SUCCESS
+    return EXIT_PARTIAL_FAILURE if record.failed or problems else EXIT_SUCCESS
 
 
 if __name__ == "__main__":

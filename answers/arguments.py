@@ -9,6 +9,7 @@ from config import PredictConfig
 from system.errors import UserError
 from system.terminal import printable
 
+_TASKS = ("evaluate", "watch", "export")
 _FILES = ("json", "csv", "html")
 _FOLDERS = ("explain", "sort")
 
@@ -23,6 +24,9 @@ def check_arguments(config: PredictConfig) -> None:
         if path.resolve() == other_path.resolve():
             what = "folder" if name in folders else "file"
             raise UserError(f"--{name} {printable(path)} and --{other} are the same {what}; use two")
+    for name, path in folders.items():
+        if config.watch and path.resolve().is_relative_to(Path(config.watch).resolve()):
+            raise UserError(f"--{name} {printable(path)}: is watched itself, so it would never end; use another folder")
     for name, path in files.items():
         if os.path.lexists(path):
             raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
@@ -30,11 +34,15 @@ def check_arguments(config: PredictConfig) -> None:
 
 def _contradiction(config: PredictConfig) -> str:
     """Returns what is wrong with a combination of settings, and what to do; or ""."""
+    tasks = [name for name in _TASKS if getattr(config, name)]
+    if len(tasks) > 1:
+        return f"--{tasks[0]} and --{tasks[1]} are two tasks: leave one out"
     if config.export:
-        if others := [name for name in ("evaluate", "raw", *_FILES, *_FOLDERS) if getattr(config, name)]:
-            return f"--export writes the network and answers nothing: leave out --{' --'.join(others)}"
-        return ""
-    if bool(config.images) == bool(config.evaluate):
+        others = [name for name in ("raw", *_FILES, *_FOLDERS) if getattr(config, name)]
+        return (
+            f"--export writes the network and answers nothing: leave out --{' and --'.join(others)}" if others else ""
+        )
+    if bool(config.images) == bool(tasks):
         return "name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg"
     if config.raw and config.evaluate:
         return "--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out"

@@ -1,7 +1,8 @@
 """Which pictures a network is asked about, what it answers, and what becomes of the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,11 +17,12 @@ Batch = list[tuple[Answer, np.ndarray | None]]
 
 
 class Question(NamedTuple):
-    """Which pictures the network is asked about."""
+    """Which pictures a network is asked about."""
 
     paths: dict[Path, Path | None]  # the files, each with the folder that a link must not leave, if any
-    missing: Sequence[str]  # names for which there is no file
-    true_classes: dict[Path, str]  # with --evaluate
+    missing: Sequence[str] = ()  # names for which there is no file
+    live: Sequence[Path | int] = ()  # videos, and the numbers of cameras
+    true_classes: Mapping[Path, str] = MappingProxyType({})  # with --evaluate
 
 
 class Output(Protocol):

@@ -1,7 +1,7 @@
 """The evaluation of a network on a folder of pictures whose class is known: which they are, the report, the page."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +58,9 @@ def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Pa
     return paths, classes
 
 
-def evaluation_of(answers: Sequence[Answer], classes: dict[Path, str], class_names: Sequence[str]) -> Evaluation | None:
+def evaluation_of(
+    answers: Sequence[Answer], classes: Mapping[Path, str], class_names: Sequence[str]
+) -> Evaluation | None:
     """Returns the answers together with the true classes; None if no picture could be read."""
     read = [answer for answer in answers if not answer.error]
     if not read:
