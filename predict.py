@@ -1,14 +1,15 @@
 """Predicts the class of pictures with a trained network: `python predict.py IMAGE [more images, folders or patterns]`.
 
-For each picture it prints one line: its path, its class, and a score from 0 to 1 for every class, which is about the
-probability that the class is right. A picture unlike the training pictures, or of no likely class, is called unknown.
-`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE` writes a
-page about it. A picture that cannot be read is named on stderr, and the exit code is 1. The files of `--json`, `--csv`
-and `--html` are created before the work and written after it. Links inside a folder are followed only to files of that
-folder; a link given by name may lead anywhere.
+For each picture it prints one line: its path, its class and its score, from 0 to 1, which is about the probability that
+the class is right; and the next best classes. A picture unlike the training pictures, or of no likely class, is called
+unknown. It also answers about videos and cameras, and `--watch FOLDER` about every new picture in a folder.
+`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
+writes a page about it. A picture that cannot be read is named on stderr, and the exit code is 1. Files are created
+before the work and written after it. Links inside a folder are followed only to files of that folder; a link given by
+name may lead anywhere.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the imports, which take a moment
     import os
     import sys
 
@@ -24,85 +25,108 @@ import contextlib
 import itertools
 import os
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from answers.engine import DEVICE, Engine, load_engine
-from answers.evaluation import Evaluation, evaluate
-from answers.output import Answer, format_answer, to_row, write_csv, write_json
-from answers.predictions import BATCH_SIZE, Predictions
+from answers.arguments import check_arguments, files_to_write
+from answers.asking import Batch, Output, PictureOutput, Question, answer_pictures
+from answers.classifier import Classifier  # noqa: F401 - for programs: `from predict import Classifier`
+from answers.engine import Engine, load_engine
+from answers.output import STDOUT, Answer, CsvRows, JsonLines
+from answers.predictions import BATCH_SIZE
+from answers.record import Record
+from answers.table import Table, summary
 from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
-from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_picture
-from pictures.listing import describe_loose_files, is_other_file
-from pictures.manifest import normalized
-from pictures.report import note_lines, other_files_lines
-from reports.run_info import command_of
-from reports.text import format_report
-from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
+from pictures.folders import find_pictures, read_names, try_read_picture
+from pictures.video import camera_number, is_video
+from system.added_files import AddedFiles
+from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError
 from system.files import reserved
 from system.pool import imap
 from system.script import run_script
-from system.terminal import output_closed, printable
+from system.terminal import is_terminal, output_closed, print_to_stderr, printable
 
-_OUTPUTS = ("json", "csv", "html")
+_STDIN = "-"  # in place of the name of a picture
 _NOT_FOUND = "no such file, no pictures in it, or no match; check the name"
 
 
-def check_arguments(config: PredictConfig) -> None:
-    """Raises UserError for settings that contradict each other, and for output files that exist."""
-    if bool(config.images) == bool(config.evaluate):
-        raise UserError("name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg")
-    if config.raw and config.evaluate:
-        raise UserError("--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out")
-    if config.html and not config.evaluate:
-        raise UserError("--html is a report on pictures whose class is known: add --evaluate FOLDER, or leave it out")
-    outputs = {name: path for name in _OUTPUTS if (path := getattr(config, name))}
-    for (name, path), (other, other_path) in itertools.combinations(outputs.items(), 2):
-        if Path(path).resolve() == Path(other_path).resolve():
-            raise UserError(f"--{name} {printable(path)} and --{other} are the same file; use two")
-    for name, path in outputs.items():
-        if os.path.lexists(path):
-            raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
+def main(config: PredictConfig) -> int:
+    start = time.monotonic()
+    check_arguments(config)
+    with contextlib.ExitStack() as stack:
+        for path in files_to_write(config).values():
+            stack.enter_context(reserved(path))
+        engine = load_network(Path(config.model_save_name))
+        if config.export:
+            return export_network(engine, config)
+        question = find_question(config, engine.model_config.class_names)
+        record = record_for(question, engine, config)
+        outputs, picture_outputs = outputs_for(question, engine, config), picture_outputs_for(engine, config)
+        stopped = None
+        try:
+            for batch in stack.enter_context(contextlib.closing(answer(question, engine, config))):
+                hand_out(batch, [record, *outputs], picture_outputs)
+                if config.watch:
+                    tell(record)
+                if output_closed() and not (config.evaluate or files_to_write(config) or picture_outputs):
+                    break  # nobody would see the others
+        except KeyboardInterrupt as stop:
+            if not (config.watch or question.live):
+                raise
+            stopped = stop  # the usual end, before which everything is written
+        unwritten = results(record, question, engine, config)
+    added = [output.files for output in picture_outputs]
+    if not (config.evaluate or question.live):
+        print_summary(record, added, time.monotonic() - start)
+    code = end(record, added, unwritten)
+    if stopped:
+        raise stopped
+    return code
 
 
-def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Path, Path | None], dict[Path, str]]:
-    """Returns the pictures of a folder with one sub-folder per class.
+def load_network(name: Path) -> Engine:
+    """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
+    engine = load_engine(name)
+    if not engine.calibrated:
+        line = "predict.py: the scores are not calibrated yet; run trainer.py to its end"
+        print_to_stderr(line)
+    return engine
 
-    Returns:
-        the files, each with the folder that a link must not leave; and the class of each.
 
-    Raises:
-        UserError: there is no such folder, there are no pictures, or a sub-folder is not a class of the network.
-    """
-    own_names = {normalized(name): name for name in class_names}
-    if not folder.is_dir():
-        raise UserError(f"--evaluate {printable(folder)}: no such folder")
-    class_folders = find_classes(folder)
-    files = {name: list(picture_files(path)) for name, path in class_folders.items()}
-    files = {name: found for name, found in files.items() if found}  # an empty folder is no class
-    expected = ", ".join(map(printable, class_names))
-    if others := sorted(files.keys() - own_names.keys()):
-        raise UserError(
-            f"--evaluate {printable(folder)}: {', '.join(map(printable, others))}: not a class of this network, which "
-            f"has {expected}; rename or remove the folder"
-        )
-    paths: dict[Path, Path | None] = {}
-    classes: dict[Path, str] = {}
-    for name, found in files.items():
-        paths |= dict.fromkeys(found, limit_of_links(class_folders[name]))
-        classes |= dict.fromkeys(found, own_names[name])
-    if not paths:
-        raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
-    if loose := describe_loose_files(folder):
-        print(f"predict.py: {loose}", file=sys.stderr)
-    return paths, classes
+def find_question(config: PredictConfig, class_names: Sequence[str]) -> Question:
+    """Returns the pictures that are named, on the command line or on standard input; or those of --evaluate."""
+    if config.evaluate:
+        from reports.folder import find_true_classes  # here, because loading it takes 0.1 s
+
+        paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
+        return Question(paths, true_classes=true_classes)
+    if config.watch:
+        return Question({})
+    names = list(config.images)
+    if _STDIN in names:
+        place = names.index(_STDIN)
+        names[place : place + 1] = read_names(sys.stdin.buffer)
+        if not names:
+            raise UserError("-: there are no names on the standard input; write one a line")
+    live = [source for name in names if (source := live_source(name)) is not None]
+    if not live:
+        paths, missing = find_pictures(names)
+        return Question(paths, missing)
+    if len(live) < len(names) or config.explain or config.sort:
+        raise UserError("videos and cameras are not pictures: ask about them alone, without --explain and --sort")
+    return Question({}, live=live)
+
+
+def live_source(name: str) -> Path | int | None:
+    """Returns a video, or the number of a camera; None for the name of anything else."""
+    number = camera_number(name)
+    return number if number is not None else Path(name) if is_video(Path(name)) else None
 
 
 def read_in_background(
@@ -127,144 +151,136 @@ def read_in_background(
     )
 
 
-def load_network(name: Path) -> Engine:
-    """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
-    engine = load_engine(name)
-    if not engine.calibrated:
-        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
-    return engine
+def export_network(engine: Engine, config: PredictConfig) -> int:
+    """Writes the network for other programs, compared with the engine on the pictures that are named, or on ours."""
+    from answers.export import SAMPLES, export, format_export  # here, because few need it, and it loads more
+
+    paths, missing = find_pictures(config.images or [os.fspath(SAMPLES)])
+    some = dict(itertools.islice(paths.items(), BATCH_SIZE))
+    with contextlib.closing(read_in_background(some, engine.model_config, max_pixels=config.max_pixels)) as pictures:
+        batch = [*zip(some, pictures, strict=True), *((name, _NOT_FOUND) for name in missing)]
+    images = [picture.image for _, picture in batch if not isinstance(picture, str)]
+    found = export(engine, Path(config.model_save_name), Path(config.export), np.array(images))
+    print("\n".join(format_export(found)))
+    for line in found.notes:
+        print_to_stderr(f"predict.py: {line}")
+    unreadable = [f"{printable(path)}: {printable(picture)}" for path, picture in batch if isinstance(picture, str)]
+    for line in unreadable + found.refused:
+        print_to_stderr(f"predict.py: {line}", "red")
+    return EXIT_PARTIAL_FAILURE if unreadable or found.refused else EXIT_SUCCESS
 
 
-def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Answer]:
-    """Yields an answer for each path, in order; `pictures` are as from `read_in_background`."""
+def answer(question: Question, engine: Engine, config: PredictConfig) -> Iterator[Batch]:
+    """Yields the answers about pictures, the frames of videos and cameras, or what appears in a watched folder."""
+
+    def read(paths: dict[Path, Path | None]) -> Iterator[LoadedPicture | str]:
+        return read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)
+
+    if config.watch:
+        from pictures.watching import watch_pictures  # here, because few need it, and it loads more
+
+        for arrived in watch_pictures(Path(config.watch), read):
+            yield answer_pictures(engine, arrived)
+    for source in question.live:
+        from answers.live import answer_frames  # the same
+
+        shows = STDOUT not in (config.json, config.csv)
+        with contextlib.closing(
+            answer_frames(engine, source, max_pixels=config.max_pixels, print_changes=shows)
+        ) as answers:
+            yield from ([(frame, None)] for frame in answers)
+    if question.paths:
+        with contextlib.closing(read(question.paths)) as pictures:
+            yield from predict(engine, question.paths, pictures)
+    yield [(Answer(path=name, error=_NOT_FOUND), None) for name in question.missing]
+
+
+def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Batch]:
+    """Yields an answer for each path, in order, a batch at a time; `pictures` are as from `read_in_background`."""
     pairs = zip(paths, pictures, strict=True)
-    while batch := list(itertools.islice(pairs, BATCH_SIZE)):
-        readable = [picture.image for _, picture in batch if not isinstance(picture, str)]
-        predictions = zip(*engine.predict(np.stack(readable)), strict=True) if readable else iter(())
-        for path, picture in batch:
-            if isinstance(picture, str):
-                yield Answer(path=path, error=picture)
-                continue
-            predicted, logits, scores, unknown = next(predictions)
-            yield Answer(
-                path=path,
-                predicted=int(predicted),
-                logits=logits,
-                scores=scores,
-                unknown=bool(unknown),
-                note=picture.note,
-            )
+    while some := list(itertools.islice(pairs, BATCH_SIZE)):
+        yield answer_pictures(engine, some)
 
 
-def evaluation_of(answers: Sequence[Answer], classes: dict[Path, str], class_names: Sequence[str]) -> Evaluation:
-    """Returns the answers together with the true classes."""
-    values = [(answer.predicted, answer.logits, answer.scores, answer.unknown) for answer in answers]
-    return Evaluation(
-        class_names=class_names,
-        paths=[os.fspath(answer.path) for answer in answers],
-        labels=np.array([class_names.index(classes[answer.path]) for answer in answers]),
-        predictions=Predictions(*map(np.array, zip(*values, strict=True))),
-    )
+def record_for(question: Question, engine: Engine, config: PredictConfig) -> Record:
+    """Returns the record of the answers, which keeps them if they are needed at the end."""
+    keep = bool(config.evaluate or files_to_write(config))
+    named = {path for path, within in question.paths.items() if within is None}
+    return Record(engine.model_config.class_names, named=named, keep=keep)
 
 
-def write_page(
-    file: Path,
-    *,
-    evaluation: Evaluation,
-    engine: Engine,
-    found: dict[Path, Path | None],
-    unreadable: Sequence[tuple[str, str]],
-    notes: dict[str, list[str]],
-    config: PredictConfig,
-    device: str,
-) -> None:
-    """Writes the report of `--html`. The pictures that it shows are read again; `found` are all, as for reading."""
-    from reports.contents import folder_contents  # here, because loading it takes as long as predicting many pictures
-    from reports.report_files import write_folder_report
-
-    def image_of(index: int) -> np.ndarray | None:
-        path = Path(evaluation.paths[index])
-        picture = try_read_picture((path, found[path]), config=engine.model_config, max_pixels=config.max_pixels)
-        return None if isinstance(picture, str) else picture.image
-
-    command = command_of(replace(config, **dict.fromkeys(_OUTPUTS, "")), "predict.py")
-    contents = folder_contents(
-        evaluation, engine.model_config, command=command, device=device, unreadable=unreadable, notes=notes
-    )
-    write_folder_report(file, contents, evaluation, heat_maps=engine.heat_maps, image_of=image_of)
-
-
-def write_files(writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
-    """Calls each function with its file, unless it has no name. Returns a line about each that could not be written."""
-    problems = []
-    for name, write in writers.items():
-        try:
-            if name:
-                write(Path(name))
-        except OSError as error:
-            problems.append(describe_os_error(error))
-    return problems
-
-
-def main(config: PredictConfig) -> int:
-    check_arguments(config)
-    engine = load_network(Path(config.model_save_name))
+def outputs_for(question: Question, engine: Engine, config: PredictConfig) -> list[Output]:
+    """Returns what is written to standard output as soon as answers are known."""
     class_names = engine.model_config.class_names
-    true_classes, missing = {}, []
-    if config.evaluate:
-        paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
-    else:
-        paths, missing = find_pictures(config.images)
-    not_found = (Answer(path=name, error=_NOT_FOUND) for name in missing)
+    if config.json == STDOUT:
+        return [JsonLines(class_names, question.true_classes)]
+    if config.csv == STDOUT:
+        return [CsvRows(class_names, question.true_classes)]
+    if config.evaluate or question.live:
+        return []
+    return [Table(class_names, names=question.paths, top=config.top, raw=config.raw)]
 
-    with contextlib.ExitStack() as stack:
-        for name in filter(None, (getattr(config, name) for name in _OUTPUTS)):
-            stack.enter_context(reserved(Path(name)))
-        pictures = read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)
-        stack.enter_context(contextlib.closing(pictures))
-        unreadable, rows, answers, others, notes = [], [], [], [], defaultdict(list)
-        for answer in itertools.chain(predict(engine, paths, pictures), not_found):
-            if config.json or config.csv:
-                rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
-            elif output_closed() and not config.html:
-                break  # nobody would see the others
-            if answer.note:
-                notes[answer.note].append(os.fspath(answer.path))
-            if paths.get(answer.path) and is_other_file(os.fspath(answer.path), answer.error):
-                others.append(os.fspath(answer.path))  # found in a folder, and not named
-            elif answer.error:
-                unreadable.append((os.fspath(answer.path), answer.error))
-            elif config.evaluate:
-                answers.append(answer)
-            else:
-                print(format_answer(answer, class_names, raw=config.raw))
 
-        evaluation = evaluation_of(answers, true_classes, class_names) if answers else None
-        report = evaluate(evaluation) if evaluation else None
-        if report:
-            print(format_report(report))
-        writers = {
-            config.json: partial(write_json, rows=rows, report=report),
-            config.csv: partial(write_csv, rows=rows, class_names=class_names),
-        }
-        if evaluation:
-            writers[config.html] = partial(
-                write_page,
-                evaluation=evaluation,
-                engine=engine,
-                found=paths,
-                unreadable=unreadable,
-                notes=notes,
-                config=config,
-                device=DEVICE,
-            )
-        unwritten = write_files(writers)
-    failures = [f"{printable(path)}: {printable(reason)}" for path, reason in unreadable]
-    for line in note_lines(notes) + other_files_lines(others) + failures + unwritten:
-        print(f"predict.py: {line}", file=sys.stderr)
+def picture_outputs_for(engine: Engine, config: PredictConfig) -> list[PictureOutput]:
+    """Returns what makes pictures of the answers; their folders are created."""
+    outputs: list[PictureOutput] = []
+    if config.explain:
+        from reports.explanations import Explanations  # here, because few need it, and it loads more
+
+        outputs.append(Explanations(Path(config.explain), engine))
+    if config.sort:
+        from answers.sorting import Sorter  # the same
+
+        outputs.append(Sorter(Path(config.sort), engine.model_config.class_names, config.least_score))
+    return outputs
+
+
+def hand_out(batch: Batch, outputs: Iterable[Output], picture_outputs: Iterable[PictureOutput]) -> None:
+    """Passes answers on to those who need them."""
+    answers = [answer for answer, _ in batch]
+    for output in outputs:
+        output.add(answers)
+    pairs = [(answer, image) for answer, image in batch if image is not None]
+    for picture_output in picture_outputs:
+        picture_output.add(pairs)
+
+
+def results(record: Record, question: Question, engine: Engine, config: PredictConfig) -> list[str]:
+    """Returns a line about each output file that could not be written."""
+    if not record.keeps:
+        return []
+    from reports.results import write_results  # here, because most need none
+
+    return write_results(record, question, engine, config)
+
+
+def print_summary(record: Record, added: Sequence[AddedFiles], seconds: float) -> None:
+    """Counts what was done on a terminal: not in the log of another program, and not if it was cut short."""
+    if not is_terminal(sys.stderr) or output_closed():
+        return
+    lines = [summary(record.counts, seconds)] if record.counts.total() > 1 else []
+    for line in [*lines, *(files.describe("picture") for files in added)]:
+        print_to_stderr(line)
+
+
+def tell(record: Record) -> None:
+    """Prints what is to be said about single pictures, once."""
+    remarks, failures = record.take_lines()
+    for line in remarks:
+        print_to_stderr(f"predict.py: {line}")
+    for line in failures:
+        print_to_stderr(f"predict.py: {line}", "red")
+
+
+def end(record: Record, added: Sequence[AddedFiles], unwritten: Sequence[str]) -> int:
+    """Prints what is to be said about pictures and files; returns the exit code."""
+    tell(record)
+    problems = [problem for files in added for problem in files.problems]
+    for line in [*problems, *unwritten]:
+        print_to_stderr(f"predict.py: {line}", "red")
     if unwritten:
         return EXIT_USER_ERROR
-    return EXIT_PARTIAL_FAILURE if failures else EXIT_SUCCESS
+    return EXIT_PARTIAL_FAILURE if record.failed or problems else EXIT_SUCCESS
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from answers.engine import Engine
 from answers.grad_cam import GradCam
-from answers.predictions import Predictions, predictions_of
+from answers.predictions import Predictions, are_equal, largest_difference, predictions_of
 from answers.trained_network import TrainedNetwork, load_trained_network
 from network.backend import keras, tf
 from network.model_file import MODEL_FILE, ModelFile, pack_model_file, write_model_file
@@ -21,7 +21,6 @@ from system.errors import UserError
 from system.quiet import quiet_stderr
 from system.terminal import printable
 
-MAX_DIFFERENCE = 1e-4  # of raw magnitudes, between LiteRT and Keras
 _TRIED = 16  # images of noise with which a network is tried if there are no pictures
 _LAST_WORDS = "the network was being converted for LiteRT when this process ended; its memory may not be enough"
 
@@ -42,7 +41,6 @@ class ServingModule(tf.Module):
         if heat_maps and (grad_cam := _grad_cam(network)):
             model = keras.Model(model.input, [*model.outputs, *grad_cam.first.outputs], name="network")
             extra = HEAT_MAP_INPUTS
-
         views = 2 if network.model_config.random_mirror else 1
 
         def serve(images):
@@ -54,15 +52,21 @@ class ServingModule(tf.Module):
             by_view = [tf.concat(tf.unstack(values, views, axis=1), axis=0) for values in (features, middle)]
             return {HEAT_MAPS: grad_cam(*by_view, classes)}
 
-        images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
-        self.functions = {SIGNATURE: _concrete(serve, images)}
+        self.images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+        self.serve = _function(serve, self.images)
+        self.functions = {SIGNATURE: self.serve.get_concrete_function()}
         if extra:
             specs = [
                 tf.TensorSpec((None, views, *output.shape[1:]), output.dtype, name=name)
                 for name, output in zip(extra, grad_cam.first.outputs, strict=True)
             ]
             classes = tf.TensorSpec((None,), tf.int32, name="classes")
-            self.functions[HEAT_MAPS] = _concrete(explain, *specs, classes)
+            self.functions[HEAT_MAPS] = _function(explain, *specs, classes).get_concrete_function()
+
+    def save(self, folder: str) -> None:
+        """Writes it to a folder as a SavedModel of TensorFlow."""
+        with quiet_stderr(_LAST_WORDS):
+            tf.saved_model.save(self, folder, signatures=self.functions)
 
 
 def _grad_cam(network: TrainedNetwork) -> GradCam | None:
@@ -72,34 +76,53 @@ def _grad_cam(network: TrainedNetwork) -> GradCam | None:
         return None
 
 
-def _concrete(function: Callable, *specs: tf.TensorSpec):
-    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
+def _function(function: Callable, *specs: tf.TensorSpec):
+    return tf.function(function, input_signature=specs, autograph=False)
 
 
-def convert(network: TrainedNetwork) -> bytes:
+def convert(network: TrainedNetwork, *, float16: bool = False) -> bytes:
     """Returns a network as a FlatBuffer with the signatures of model_structure.py.
+
+    Args:
+        network: to be converted.
+        float16: whether weights are stored in float16, which takes half the size. They are computed with in float32.
 
     Raises:
         UserError: `model.py` was edited, and LiteRT cannot compute one of its layers.
     """
-    with tempfile.TemporaryDirectory() as folder, quiet_stderr(_LAST_WORDS):
-        for heat_maps in (True, False):  # without, in case it is because of them
-            module = ServingModule(network, heat_maps=heat_maps)
-            tf.saved_model.save(module, f"{folder}/{heat_maps}", signatures=module.functions)
-            converted = _try_to_convert(f"{folder}/{heat_maps}", list(module.functions))
-            if isinstance(converted, bytes):
-                break
-    if isinstance(converted, str):
-        raise UserError(f"model.py: LiteRT cannot compute one of its layers ({converted}); use another layer")
-    return converted
+    for heat_maps in (True, False):  # without, in case it is because of them
+        module = ServingModule(network, heat_maps=heat_maps)
+        with tempfile.TemporaryDirectory() as folder:
+            module.save(folder)
+            with quiet_stderr(_LAST_WORDS):
+                converted = _try_to_convert(folder, list(module.functions), float16)
+        if isinstance(converted, bytes):
+            return converted
+    raise UserError(f"model.py: LiteRT cannot compute one of its layers ({converted}); use another layer")
 
 
-def _try_to_convert(folder: str, signatures: list[str]) -> bytes | str:
+def _try_to_convert(folder: str, signatures: list[str], float16: bool) -> bytes | str:
     """Returns a FlatBuffer, or the reason why there is none."""
     try:
-        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=signatures).convert()
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=signatures)
+        if float16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
     except Exception as error:  # of several kinds, as the converter is a program of its own
         return printable(str(error).strip().partition("\n")[0])[:200]
+
+
+def model_file_of(network: TrainedNetwork, flatbuffer: bytes) -> ModelFile:
+    """Returns the model file of a network that was converted to a FlatBuffer."""
+    return pack_model_file(
+        flatbuffer,
+        model_config=network.model_config,
+        step=network.step,
+        source=network.source,
+        calibrated=network.calibration is not None,
+        **network.limits._asdict(),
+    )
 
 
 class ConvertedNetwork:
@@ -112,15 +135,7 @@ class ConvertedNetwork:
 
     @property
     def model_file(self) -> ModelFile:
-        network = self.network
-        return pack_model_file(
-            self._flatbuffer,
-            model_config=network.model_config,
-            step=network.step,
-            source=network.source,
-            calibrated=network.calibration is not None,
-            **network.limits._asdict(),
-        )
+        return model_file_of(self.network, self._flatbuffer)
 
     def check(self, images: np.ndarray, expected: Predictions, *, unknown_rate: float | None = None) -> Predictions:
         """Returns the predictions of LiteRT.
@@ -132,13 +147,12 @@ class ConvertedNetwork:
                 pictures are set from the outputs of LiteRT, whose last digits differ from those of Keras.
 
         Raises:
-            UserError: the raw magnitudes differ by more than 0.0001, or by more than one in ten thousand of the largest
-                one if that is more. So the predicted class is the same, unless two classes are equally likely.
+            UserError: the raw magnitudes differ by more than rounding (`predictions.are_equal`).
         """
         engine = Engine(self.model_file)
         logits, scores, distances = engine.outputs(images)
-        difference = float(np.abs(logits - expected.logits).max())
-        if not difference <= MAX_DIFFERENCE * max(1.0, float(np.abs(expected.logits).max())):
+        if not are_equal(logits, expected.logits):
+            difference = largest_difference(logits, expected.logits)
             raise UserError(
                 f"LiteRT gives other raw magnitudes than Keras (difference {difference:.2g}), so its file is not kept; "
                 "if you have edited model.py, use other layers"

@@ -75,12 +75,23 @@ def load_picture(data: bytes, config: ImageConfig, *, max_pixels: int) -> Loaded
     height, width, channels = config.shape
     mode = "RGB" if channels == 3 else "L"
     decoded = _decode(data, mode=mode, min_side=round(_MIN_SCALE * max(height, width)), max_pixels=max_pixels)
+    image, note = standard_image(decoded.image, config)
+    return LoadedPicture(image, decoded.pixels, _join(decoded.note, note))
+
+
+def standard_image(pixels: np.ndarray, config: ImageConfig) -> tuple[np.ndarray, str]:
+    """Returns an image resized (stretched) to the size of the config, and a note if it is blank.
+
+    Args:
+        pixels: uint8 array (rows, columns, 3) in RGB, or (rows, columns) in gray, as the config has it.
+        config: the size and the color format of the result.
+    """
+    height, width, _ = config.shape
     # Averaging areas is right for shrinking and interpolating for enlarging; each axis may need either.
-    smaller = min(width, decoded.image.shape[1]), min(height, decoded.image.shape[0])
-    shrunk = cv2.resize(decoded.image, smaller, interpolation=cv2.INTER_AREA)
+    smaller = min(width, pixels.shape[1]), min(height, pixels.shape[0])
+    shrunk = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
     image = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).reshape(config.shape)
-    blank = "blank: all of its pixels have the same color" if _is_blank(image) else ""
-    return LoadedPicture(image, decoded.pixels, _join(decoded.note, blank))
+    return image, "blank: all of its pixels have the same color" if _is_blank(image) else ""
 
 
 def load_image(data: bytes, config: ImageConfig, *, max_pixels: int) -> np.ndarray:

@@ -135,9 +135,9 @@ def name_format(data: bytes) -> str:
     all others.
     """
     head = data[:_HEAD]
-    for pattern, name, advice in _PICTURES:
-        if re.match(pattern, head, re.DOTALL):
-            return f"is {name}: {advice}"
+    name, advice = _first_match(head)
+    if name:
+        return f"is {name}: {advice}"
     if data.endswith(b"TRUEVISION-XFILE.\0"):
         return f"is a TGA picture: {_CONVERT}"
     if not head.strip(b"\0"):
@@ -149,6 +149,17 @@ def name_format(data: bytes) -> str:
         if first:
             return f"is a web page, not the picture: {_DOWNLOAD}"
     return ""
+
+
+def is_video(data: bytes) -> bool:
+    """Returns whether a file is a video of a known format. HEIC and AVIF, which start like MP4, are to be excluded."""
+    return _first_match(data[:_HEAD])[1] == _FRAMES
+
+
+def _first_match(head: bytes) -> tuple[str, str]:
+    """Returns the name and the advice for files that start like this, or empty texts."""
+    found = ((name, advice) for pattern, name, advice in _PICTURES if re.match(pattern, head, re.DOTALL))
+    return next(found, ("", ""))
 
 
 def name_content(data: bytes) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from answers.evaluation import Evaluation, evaluate
 from answers.label_errors import label_errors
+from answers.predictions import short_float
 from config import TrainConfig
 from pictures.duplicates import mixed_groups, same_photos
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture
@@ -32,16 +33,16 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
             {
                 "picture": evaluation.paths[index],
                 "label": names[evaluation.labels[index]],
-                "score_of_label": float(evaluation.true_scores[index]),
+                "score_of_label": short_float(evaluation.true_scores[index]),
                 "predicted": names[predicted[index]],
-                "score": float(evaluation.top_scores[index]),
+                "score": short_float(evaluation.top_scores[index]),
             }
             for index in label_errors(evaluation)
         ],
     }
 
 
-def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch: int) -> dict:
+def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch: int, source: str) -> dict:
     """Returns what is said about a training run, ready for JSON.
 
     Args:
@@ -49,11 +50,13 @@ def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch:
         evaluation: the predictions for the validation pictures.
         history: the metrics of its epochs.
         epoch: the one whose weights were kept, from 1.
+        source: checksum of the checkpoint that has them.
     """
     return {
         "version": VERSION,
         "epoch": epoch,
         "best_epoch": best_epoch(history) + 1,
+        "source": source,
         **evaluation_contents(evaluation),
         "data": _data(run.pictures),
         "history": list(history),

@@ -1,17 +1,19 @@
 """Showing how far long work is: live on a terminal, a few lines in a log."""
 
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING
 
-from system.terminal import can_redraw
+from system.terminal import can_redraw, columns, fitted
 
 if TYPE_CHECKING:
     from system.bar import Bar
 
 _SECONDS_BETWEEN_LINES = 30
+_SECONDS_BETWEEN_TEXTS = 0.1
 _bar: "Bar | None" = None  # the one that is on the terminal now
 
 
@@ -77,6 +79,33 @@ def status(text: str) -> Iterator[None]:
         yield
     finally:
         print(" " * len(text), end="\r", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def live_line() -> Iterator[Callable[[str], None]]:
+    """Yields a function that shows a text in place of the one before, and "" erases it; so does the end of the block.
+
+    Nothing is shown where `status` shows nothing. A text that comes a moment after another is left out. Erase the text
+    before anything else is printed.
+    """
+    if not (can_redraw(sys.stdout) and can_redraw(sys.stderr)):
+        yield lambda text: None
+        return
+    shown, drawn = 0, 0.0
+
+    def show(text: str) -> None:
+        nonlocal shown, drawn
+        now = time.monotonic()
+        if text and now - drawn < _SECONDS_BETWEEN_TEXTS:
+            return
+        width = min(columns(text), shutil.get_terminal_size().columns - 1)  # a full line would break
+        print(fitted(text, width) + " " * (shown - width), end="\r", file=sys.stderr, flush=True)
+        shown, drawn = width, now if text else 0.0
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 def format_seconds(seconds: float) -> str:

@@ -108,7 +108,7 @@ def contents_of(evaluation: Evaluation, *, epochs: int = 3, extra: Sequence[Pict
         validation=nothing,
     )
     history = [metrics(0.5 + 0.5 * number / epochs) for number in range(epochs)]
-    return run_contents(run, evaluation, history=history, epoch=epochs)
+    return run_contents(run, evaluation, history=history, epoch=epochs, source="0123abcd")
 
 
 def image_of(index: int, channels: int = 3) -> np.ndarray:
