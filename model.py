@@ -104,4 +104,4 @@ def with_features(model: keras.Model, *, random_mirror: bool) -> keras.Model:
     features = keras.ops.mean(keras.ops.cast(model.get_layer("activation_3").output, "float32"), axis=(1, 2))
     if random_mirror:
         features = AverageViews(dtype="float32", name="average_features")(features)
-    return keras.Model(model.input, [model.output, features])
+    return keras.Model(model.input, [model.output, features], name="network")

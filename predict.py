@@ -17,6 +17,9 @@ if __name__ == "__main__":  # before the imports, which take a moment
     from system.startup import start_script
 
     start_script()
+    from system.pool import start_worker
+
+    start_worker("pictures.folders")
 
 import contextlib
 import itertools

@@ -5,16 +5,18 @@ they are; given a frozen function, it copies them four times and takes three tim
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from answers.engine import Engine
+from answers.grad_cam import GradCam
 from answers.predictions import Predictions, are_equal, largest_difference, predictions_of
 from answers.trained_network import TrainedNetwork, load_trained_network
-from network.backend import tf
+from network.backend import keras, tf
 from network.model_file import MODEL_FILE, ModelFile, pack_model_file, write_model_file
-from network.model_structure import HEAT_MAPS, SIGNATURE
+from network.model_structure import HEAT_MAP_INPUTS, HEAT_MAPS, SIGNATURE
 from system.errors import UserError
 from system.quiet import quiet_stderr
 from system.terminal import printable
@@ -24,25 +26,42 @@ _LAST_WORDS = "the network was being converted for LiteRT when this process ende
 
 
 class ServingModule(tf.Module):
-    """A trained network as functions whose names and arguments are the signatures of its files."""
+    """A trained network as functions for other programs, by the names of their signatures."""
 
-    def __init__(self, network: TrainedNetwork) -> None:
+    def __init__(self, network: TrainedNetwork, *, heat_maps: bool) -> None:
+        """
+        Args:
+            network: it gives images → raw, scores, distance.
+            heat_maps: whether it also puts out what heat maps need, and a second function makes them from that:
+                features, middle, classes → heat_maps. So the weights are in the memory of LiteRT once.
+        """
         super().__init__()
         self._variables = [weight.value for weight in network.model.weights]
-        self.images = images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
-        classes = tf.TensorSpec((None,), tf.int32, name="classes")
-        serve = tf.function(network.outputs, input_signature=[images], autograph=False)
-        self.functions = {SIGNATURE: serve.get_concrete_function()}
-        try:
-            grad_cam = network.grad_cam
-        except UserError:  # model.py was edited, and all else works
-            return
-        explain = tf.function(
-            lambda images, classes: {HEAT_MAPS: grad_cam(images, classes)},
-            input_signature=[images, classes],
-            autograph=False,
-        )
-        self.functions[HEAT_MAPS] = explain.get_concrete_function()
+        model, extra = network.with_features, ()
+        if heat_maps and (grad_cam := _grad_cam(network)):
+            model = keras.Model(model.input, [*model.outputs, *grad_cam.first.outputs], name="network")
+            extra = HEAT_MAP_INPUTS
+        views = 2 if network.model_config.random_mirror else 1
+
+        def serve(images):
+            logits, features, *others = model(images, training=False)
+            by_image = [tf.stack(tf.split(values, views), axis=1) for values in others]  # (batch, views, …)
+            return {**network.outputs(logits, features), **dict(zip(extra, by_image, strict=True))}
+
+        def explain(features, middle, classes):
+            by_view = [tf.concat(tf.unstack(values, views, axis=1), axis=0) for values in (features, middle)]
+            return {HEAT_MAPS: grad_cam(*by_view, classes)}
+
+        self.images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+        self.serve = _function(serve, self.images)
+        self.functions = {SIGNATURE: self.serve.get_concrete_function()}
+        if extra:
+            specs = [
+                tf.TensorSpec((None, views, *output.shape[1:]), output.dtype, name=name)
+                for name, output in zip(extra, grad_cam.first.outputs, strict=True)
+            ]
+            classes = tf.TensorSpec((None,), tf.int32, name="classes")
+            self.functions[HEAT_MAPS] = _function(explain, *specs, classes).get_concrete_function()
 
     def save(self, folder: str) -> None:
         """Writes it to a folder as a SavedModel of TensorFlow."""
@@ -50,36 +69,36 @@ class ServingModule(tf.Module):
             tf.saved_model.save(self, folder, signatures=self.functions)
 
 
-def convert(network: TrainedNetwork) -> bytes:
+def _grad_cam(network: TrainedNetwork) -> GradCam | None:
+    try:
+        return network.grad_cam
+    except UserError:  # model.py was edited, and all else works
+        return None
+
+
+def _function(function: Callable, *specs: tf.TensorSpec):
+    return tf.function(function, input_signature=specs, autograph=False)
+
+
+def convert(network: TrainedNetwork, *, float16: bool = False) -> bytes:
     """Returns a network as a FlatBuffer with the signatures of model_structure.py.
+
+    Args:
+        network: to be converted.
+        float16: whether weights are stored in float16, which takes half the size. They are computed with in float32.
 
     Raises:
         UserError: `model.py` was edited, and LiteRT cannot compute one of its layers.
     """
-    module = ServingModule(network)
-    with tempfile.TemporaryDirectory() as folder:
-        module.save(folder)
-        return convert_saved_model(folder, [*module.functions])
-
-
-def convert_saved_model(folder: str, signatures: list[str], *, float16: bool = False) -> bytes:
-    """Returns a FlatBuffer made from a folder that `ServingModule.save` has written.
-
-    Args:
-        folder: of the SavedModel.
-        signatures: those that it has.
-        float16: whether weights are stored in float16, which takes half the size. They are computed with in float32.
-
-    Raises:
-        UserError: LiteRT cannot compute one of the layers.
-    """
-    with quiet_stderr(_LAST_WORDS):
-        converted = _try_to_convert(folder, signatures, float16)
-        if isinstance(converted, str):  # without heat maps, in case it is because of them
-            converted = _try_to_convert(folder, [SIGNATURE], float16)
-    if isinstance(converted, str):
-        raise UserError(f"model.py: LiteRT cannot compute one of its layers ({converted}); use another layer")
-    return converted
+    for heat_maps in (True, False):  # without, in case it is because of them
+        module = ServingModule(network, heat_maps=heat_maps)
+        with tempfile.TemporaryDirectory() as folder:
+            module.save(folder)
+            with quiet_stderr(_LAST_WORDS):
+                converted = _try_to_convert(folder, list(module.functions), float16)
+        if isinstance(converted, bytes):
+            return converted
+    raise UserError(f"model.py: LiteRT cannot compute one of its layers ({converted}); use another layer")
 
 
 def _try_to_convert(folder: str, signatures: list[str], float16: bool) -> bytes | str:

@@ -12,7 +12,7 @@ from answers.predictions import BATCH_SIZE, Limits, Predictions, outputs_of, pre
 from network.checkpoint_file import is_checkpoint_name, network_folder, read_best, stored_checksum, trained_paths
 from network.model_config import MODEL_CONFIG, read_model_config
 from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
-from network.model_structure import HEAT_MAPS, SIGNATURE
+from network.model_structure import HEAT_MAP_INPUTS, HEAT_MAPS, SIGNATURE
 from system.errors import UserError, describe_os_error
 from system.pool import available_cores
 from system.quiet import quiet_stderr
@@ -73,10 +73,14 @@ class Engine:
         if not self.explains:
             raise UserError("model.py: there is a way around activation_3, so there are no heat maps; remove it")
         with self._lock, _readable_errors():
-            run = self._interpreter.get_signature_runner(HEAT_MAPS)
-            batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
-            found = [run(images=images[batch], classes=classes[batch].astype(np.int32)) for batch in batches]
-        return np.concatenate([batch[HEAT_MAPS] for batch in found])
+            explain = self._interpreter.get_signature_runner(HEAT_MAPS)
+            found = []
+            for start in range(0, len(images), BATCH_SIZE):
+                batch = slice(start, start + BATCH_SIZE)
+                outputs = self._run(images=images[batch])
+                evidence = {name: outputs[name] for name in HEAT_MAP_INPUTS}
+                found.append(explain(**evidence, classes=classes[batch].astype(np.int32))[HEAT_MAPS])
+        return np.concatenate(found)
 
 
 @contextlib.contextmanager

@@ -5,9 +5,8 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
-from answers.conversion import ServingModule, convert_saved_model, model_file_of
+from answers.conversion import ServingModule, convert, model_file_of
 from answers.export import Comparison, Export, Exported
 from answers.model_card import FLOAT16_FILE, ONNX_FILE, SAVED_MODEL
 from answers.trained_network import load_trained_network
@@ -36,7 +35,7 @@ class Exporter:
             raise UserError(
                 f"{printable(checkpoints)}: has better weights since a moment ago; run the same command again"
             )
-        self._module = ServingModule(self._network)
+        self._module = ServingModule(self._network, heat_maps=False)
 
     @property
     def layers(self) -> list[tuple[str, str, str]]:
@@ -62,9 +61,8 @@ class Exporter:
                     found.refused.append(f"{name}: {error}")
                     _remove(folder / name)
 
-    def _write_float16(self, path: Path, saved_model: str) -> Exported:
-        flatbuffer = convert_saved_model(saved_model, [*self._module.functions], float16=True)
-        write_model_file(path, model_file_of(self._network, flatbuffer))
+    def _write_float16(self, path: Path, _saved_model: str) -> Exported:
+        write_model_file(path, model_file_of(self._network, convert(self._network, float16=True)))
         return self._comparison.rounded(path)
 
     def _write_saved_model(self, path: Path, saved_model: str) -> Exported:
@@ -78,7 +76,7 @@ class Exporter:
 
     def _write_onnx(self, path: Path, _saved_model: str) -> Exported:
         with quiet_stderr(_LAST_WORDS):
-            content = _to_onnx(self._network.outputs, self._module.images)
+            content = _to_onnx(self._module)
             if isinstance(content, str):
                 raise UserError(f"tf2onnx cannot convert this network ({content})")
             import onnxruntime  # here, because it is optional
@@ -91,15 +89,14 @@ class Exporter:
         )
 
 
-def _to_onnx(outputs: Any, images: tf.TensorSpec) -> bytes | str:
+def _to_onnx(module: ServingModule) -> bytes | str:
     """Returns the content of an ONNX file, or the reason why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import tf2onnx  # here, because it is optional
 
-            serve = tf.function(outputs, input_signature=[images], autograph=False)
-            model, _ = tf2onnx.convert.from_function(serve, input_signature=[images], opset=_OPSET)
+            model, _ = tf2onnx.convert.from_function(module.serve, input_signature=[module.images], opset=_OPSET)
     except Exception as error:  # of any kind, as it is not made for every version of TensorFlow
         return printable(str(error).strip().partition("\n")[0])[:200]
     for value in (*model.graph.input, *model.graph.output):

@@ -28,44 +28,49 @@ class GradCam:
 
     Algorithm: Grad-CAM (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391), with the log-odds of the class as
     its score, since with the softmax loss a logit means something only relative to the others.
+
+    The network is cut in two, so that no gradient of any weight is computed: behind the first fully connected layer and
+    its relu, or behind `activation_3` if `model.py` was edited so that others follow it.
     """
 
     def __init__(self, model: keras.Model, *, loss: str, random_mirror: bool) -> None:
         """Raises UserError if something behind `activation_3` does not depend on it alone."""
         self._loss, self._random_mirror = loss, random_mirror
         third = model.get_layer("activation_3").output
-        self._dense = _fully_connected_to_third(model)
-        # Cut in two, so that no gradient of any weight is computed.
-        middle = self._dense.output if self._dense else third
+        self._dense, relu = _fully_connected_to_third(model)
+        middle = relu.output if relu else third
         try:
             keras.Model(third, model.output)
-            self._first, second = keras.Model(model.input, [third, middle]), keras.Model(middle, model.output)
+            second = keras.Model(middle, model.output, name="second")
         except ValueError:
             raise UserError(
                 "model.py: there is a way around activation_3, so there are no heat maps; remove it"
             ) from None
+        self.first = keras.Model(model.input, [third, middle], name="first")  # images → features, middle
         self._second = keras.models.clone_model(
             second,
             clone_function=lambda layer: (
-                _ReLU(dtype=layer.dtype_policy) if isinstance(layer, keras.layers.ReLU) else layer
+                _ReLU(name=layer.name, dtype=layer.dtype_policy) if isinstance(layer, keras.layers.ReLU) else layer
             ),
         )
 
-    def __call__(self, images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    def __call__(self, features: tf.Tensor, middle: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         """Returns heat maps: float32 (batch, rows, columns), 0..1.
 
         They have the resolution of the third convolution, and a maximum of 1, or of 0 if nothing speaks for the class.
         They are averaged over the image and its mirror image if the network is.
 
         Args:
-            images: uint8 (batch, height, width, color_channels).
+            features: output of `first`: (batch, rows, columns, channels), or (2 · batch, …) with mirror images.
+            middle: the other output of `first`, for as many images.
             classes: int32 (batch,), the index of the class in question for each image.
         """
-        features, middle = self._first(images, training=False)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(middle)
             logits = self._second(middle, training=False)
         slopes = tape.gradient(logits, middle, slopes_of_log_odds(logits, classes, loss=self._loss))
+        if self._dense:  # the relu behind it
+            slopes *= tf.cast(middle > 0, slopes.dtype)
         weights = self._mean_slopes(tf.cast(slopes, tf.float32), channels=features.shape[3])
         maps = tf.nn.relu(tf.reduce_sum(weights[:, None, None, :] * tf.cast(features, tf.float32), axis=3))
         if self._random_mirror:
@@ -84,16 +89,18 @@ class GradCam:
         return tf.matmul(slopes, tf.constant(mean), transpose_b=True)
 
 
-def _fully_connected_to_third(model: keras.Model) -> keras.layers.Dense | None:
-    """Returns the layer that is fully connected to `activation_3`; None in a network that was edited otherwise."""
+def _fully_connected_to_third(
+    model: keras.Model,
+) -> tuple[keras.layers.Dense, keras.layers.ReLU] | tuple[None, None]:
+    """Returns the layer that is fully connected to `activation_3`, and its relu; None if `model.py` was edited."""
     layers = model.layers
     after = layers[layers.index(model.get_layer("activation_3")) + 1 :]
     passive = list(takewhile(lambda layer: isinstance(layer, keras.layers.Flatten | ByteDropout), after))
+    dense, relu = [*after[len(passive) :], None, None][:2]
     is_flattened = any(isinstance(layer, keras.layers.Flatten) for layer in passive)
-    for layer in after[len(passive) : len(passive) + 1]:
-        is_linear = isinstance(layer, keras.layers.Dense) and layer.activation is keras.activations.linear
-        return layer if is_flattened and is_linear else None
-    return None
+    is_linear = isinstance(dense, keras.layers.Dense) and dense.activation is keras.activations.linear
+    is_usual = is_flattened and is_linear and isinstance(relu, keras.layers.ReLU)
+    return (dense, relu) if is_usual else (None, None)
 
 
 def slopes_of_log_odds(logits: tf.Tensor, classes: tf.Tensor, *, loss: str) -> tf.Tensor:

@@ -29,17 +29,13 @@ class TrainedNetwork:
         self.step = step  # training steps of its weights
         self.source = source  # checksum of its checkpoint
         self.calibration: Calibration | None = None
-        self._with_features = with_features(model, random_mirror=model_config.random_mirror)
-        self._with_features.jit_compile = False  # compiling takes longer than predicting
-        self.features: int = self._with_features.output_shape[1][-1]  # how many there are
+        self.with_features = with_features(model, random_mirror=model_config.random_mirror)
+        self.with_features.jit_compile = False  # compiling takes longer than predicting
+        self.features: int = self.with_features.output_shape[1][-1]  # how many there are
 
     def predict(self, images: np.ndarray) -> Predictions:
         """Returns predictions for uint8 images (count, height, width, color_channels)."""
         return self._predictions(*self._run(images))
-
-    def outputs(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns raw, scores and distance of uint8 images (batch, height, width, color_channels), also in a graph."""
-        return self._outputs(*self._with_features(images, training=False))
 
     @cached_property
     def grad_cam(self) -> GradCam:
@@ -57,10 +53,12 @@ class TrainedNetwork:
         Raises:
             UserError: `model.py` was edited so that there are none.
         """
-        batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
-        return np.concatenate(
-            [self.grad_cam(tf.constant(images[batch]), tf.constant(classes[batch], tf.int32)) for batch in batches]
-        )
+        found = []
+        for start in range(0, len(images), BATCH_SIZE):
+            batch = slice(start, start + BATCH_SIZE)
+            features, middle = self.grad_cam.first(tf.constant(images[batch]), training=False)
+            found.append(self.grad_cam(features, middle, tf.constant(classes[batch], tf.int32)))
+        return np.concatenate(found)
 
     def calibrate(
         self, *, training: np.ndarray, validation: np.ndarray, labels: np.ndarray, unknown_rate: float
@@ -79,7 +77,7 @@ class TrainedNetwork:
             validation_odds=np.asarray(log_odds(logits, loss=self.model_config.loss)),
             validation_labels=labels,
         )
-        found = self._outputs(logits, features)
+        found = self.outputs(logits, features)
         self.set_limits(found["distance"].numpy(), found["scores"].numpy(), unknown_rate=unknown_rate)
         return self._predictions(logits, features)
 
@@ -106,17 +104,18 @@ class TrainedNetwork:
     def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns logits (count, classes) and features (count, features)."""
         batches = [
-            self._with_features.predict_on_batch(images[start : start + BATCH_SIZE])
+            self.with_features.predict_on_batch(images[start : start + BATCH_SIZE])
             for start in range(0, len(images), BATCH_SIZE)
         ]
         logits, features = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         return logits, features
 
-    def _outputs(self, logits: tf.Tensor, features: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs(self, logits: tf.Tensor, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns raw, scores and distance, as in outputs.py, from the outputs of `with_features`; also in a graph."""
         return outputs(logits, features, loss=self.model_config.loss, calibration=self.calibration)
 
     def _predictions(self, logits: np.ndarray, features: np.ndarray) -> Predictions:
-        found = self._outputs(logits, features)
+        found = self.outputs(logits, features)
         return predictions_of(logits, found["scores"].numpy(), found["distance"].numpy(), self.limits)
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from ai_edge_litert import schema_py_generated as schema
 
 SIGNATURE = "serving_default"  # images → raw, scores, distance
-HEAT_MAPS = "heat_maps"  # images, classes → heat_maps
-OUTPUTS = {SIGNATURE: {"raw", "scores", "distance"}, HEAT_MAPS: {"heat_maps"}}
+HEAT_MAPS = "heat_maps"  # features, middle, classes → heat_maps
+HEAT_MAP_INPUTS = ("features", "middle")  # further outputs of the first signature, if there is the second
+
+_OUTPUTS = {"raw", "scores", "distance"}
 
 # The type of a tensor, with its bytes for each value.
 _ITEM_SIZES = {
@@ -86,9 +88,18 @@ def _check_signatures(model: schema.Model, shape: tuple[int, int, int]) -> None:
         outputs = {signature.Outputs(j).Name(): signature.Outputs(j) for j in range(signature.OutputsLength())}
         if any(not 0 <= entry.TensorIndex() < graph.TensorsLength() for entry in (*inputs.values(), *outputs.values())):
             raise ValueError("it refers to tensors that it does not have")
-        found[signature.SignatureKey().decode()] = {name.decode() for name in outputs}
-        images = graph.Tensors(inputs[b"images"].TensorIndex())
-        if images.Type() != schema.TensorType.UINT8 or [*map(images.Shape, range(1, 4))] != list(shape):
-            raise ValueError("its images have another size than network.json says")
-    if SIGNATURE not in found or any(OUTPUTS.get(key) != names for key, names in found.items()):
-        raise ValueError("its outputs are not those of this toolkit")
+        if b"images" in inputs:
+            images = graph.Tensors(inputs[b"images"].TensorIndex())
+            if images.Type() != schema.TensorType.UINT8 or [*map(images.Shape, range(1, 4))] != list(shape):
+                raise ValueError("its images have another size than network.json says")
+        found[signature.SignatureKey().decode()] = (
+            {name.decode() for name in inputs},
+            {name.decode() for name in outputs},
+        )
+    answers = {SIGNATURE: ({"images"}, _OUTPUTS)}
+    explains = {
+        SIGNATURE: ({"images"}, {*_OUTPUTS, *HEAT_MAP_INPUTS}),
+        HEAT_MAPS: ({*HEAT_MAP_INPUTS, "classes"}, {HEAT_MAPS}),
+    }
+    if found not in (answers, explains):
+        raise ValueError("its inputs and outputs are not those of this toolkit")

@@ -64,6 +64,14 @@ def imap(
     return results
 
 
+def start_worker(*modules: str) -> None:
+    """Starts a worker process that imports modules, so that it is ready once there is work.
+
+    A script calls it before its own imports, which take as long.
+    """
+    _idle.append(_Worker(modules))
+
+
 def cancel_running_jobs() -> None:
     """Drops the work whose iterators are still open, so that no thread of theirs keeps the process from ending.
 
@@ -190,7 +198,7 @@ def _cannot_start(exit_code: int | None) -> UserError:
 class _Worker:
     """One process that runs worker.py."""
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Sequence[str] = ()) -> None:
         # One thread in each, because there is a worker for every core. What decoders write to stderr is of no use.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
         self._popen = subprocess.Popen(
@@ -211,7 +219,8 @@ class _Worker:
         self._requests, self._answers = self._popen.stdin, self._popen.stdout
         self._task = b""
         with contextlib.suppress(OSError):  # noticed when it does not answer
-            self._send([os.path.abspath(path) for path in sys.path])  # noqa: PTH100 - plain strings
+            paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - plain strings
+            self._send((paths, list(modules)))
 
     @property
     def exit_code(self) -> int | None:

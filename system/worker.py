@@ -6,6 +6,7 @@ closed, and so with the run that started it, however that run ends.
 
 import contextlib
 import faulthandler
+import importlib
 import os
 import pickle
 import signal
@@ -18,7 +19,10 @@ from typing import Any, BinaryIO
 
 def serve(requests: BinaryIO, answers: BinaryIO, devnull: BinaryIO) -> None:
     """Answers each request with (answer, None) or (None, exception). Raises EOFError when the pipe is closed."""
-    sys.path[:] = pickle.load(requests)
+    sys.path[:], modules = pickle.load(requests)
+    for module in modules:
+        with contextlib.suppress(Exception):  # it comes again with the function that needs the module
+            importlib.import_module(module)
     timeout = 0.0
     function: Callable[[Any], Any]
     while True:
