@@ -1,14 +1,14 @@
 """Predicts the class of pictures with a trained network: `python predict.py IMAGE [more images, folders or patterns]`.
 
-For each picture it prints one line: its path, its class, and a score from 0 to 1 for every class, which is about the
-probability that the class is right. A picture unlike the training pictures, or of no likely class, is called unknown.
-`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE` writes a
-page about it. A picture that cannot be read is named on stderr, and the exit code is 1. The files of `--json`, `--csv`
-and `--html` are created before the work and written after it. Links inside a folder are followed only to files of that
-folder; a link given by name may lead anywhere.
+For each picture it prints one line: its path, its class and its score, from 0 to 1, which is about the probability that
+the class is right; and the next best classes. A picture unlike the training pictures, or of no likely class, is called
+unknown. `--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
+writes a page about it. A picture that cannot be read is named on stderr, and the exit code is 1. Files are created
+before the work and written after it. Links inside a folder are followed only to files of that folder; a link given by
+name may lead anywhere.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the imports, which take a moment
     import os
     import sys
 
@@ -21,35 +21,75 @@ import contextlib
 import itertools
 import os
 import sys
-from collections import defaultdict
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from answers.engine import DEVICE, Engine, load_engine
-from answers.evaluation import Evaluation, evaluate
-from answers.output import Answer, format_answer, to_row, write_csv, write_json
-from answers.predictions import BATCH_SIZE, Predictions
+from answers.asking import Batch, answer_pictures
+from answers.engine import Engine, load_engine
+from answers.output import STDOUT, Answer, CsvRows, JsonLines, to_row, write_csv, write_json
+from answers.predictions import BATCH_SIZE
+from answers.record import Record
+from answers.table import Table, summary
 from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
-from pictures.folders import find_classes, find_pictures, limit_of_links, picture_files, try_read_picture
-from pictures.listing import describe_loose_files, is_other_file
-from pictures.manifest import normalized
-from pictures.report import note_lines, other_files_lines
-from reports.run_info import command_of
-from reports.text import format_report
+from pictures.folders import find_pictures, read_names, try_read_picture
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
 from system.files import reserved
 from system.pool import imap
 from system.script import run_script
-from system.terminal import output_closed, printable
+from system.terminal import is_terminal, output_closed, print_error, printable, wrapped
 
-_OUTPUTS = ("json", "csv", "html")
+_STDIN = "-"  # in place of the name of a picture
+_FILES = ("json", "csv", "html")
 _NOT_FOUND = "no such file, no pictures in it, or no match; check the name"
+
+
+class Question(NamedTuple):
+    """Which pictures the network is asked about."""
+
+    paths: dict[Path, Path | None]  # the files, each with the folder that a link must not leave, if any
+    missing: Sequence[str]  # names for which there is no file
+    true_classes: dict[Path, str]  # with --evaluate
+
+
+class Output(Protocol):
+    """What becomes of answers, a batch at a time."""
+
+    def add(self, answers: Sequence[Answer], /) -> None: ...
+
+
+class PictureOutput(Protocol):
+    """What becomes of answers and images, a batch at a time, without pictures that could not be read."""
+
+    def add(self, answers: Sequence[tuple[Answer, np.ndarray]], /) -> None: ...
+
+
+def main(config: PredictConfig) -> int:
+    start = time.monotonic()
+    check_arguments(config)
+    with contextlib.ExitStack() as stack:
+        for path in files_to_write(config).values():
+            stack.enter_context(reserved(path))
+        engine = load_network(Path(config.model_save_name))
+        question = find_question(config, engine.model_config.class_names)
+        record = record_for(question, engine, config)
+        outputs, picture_outputs = outputs_for(question, engine, config)
+        pictures = read_in_background(question.paths, engine.model_config, max_pixels=config.max_pixels)
+        stack.enter_context(contextlib.closing(pictures))
+        for batch in itertools.chain(predict(engine, question.paths, pictures), [not_found(question.missing)]):
+            hand_out(batch, [record, *outputs], picture_outputs)
+            if output_closed() and not (config.evaluate or files_to_write(config) or picture_outputs):
+                break  # nobody would see the others
+        unwritten = finish(record, question, engine, config)
+    if not config.evaluate:
+        print_summary(record, time.monotonic() - start)
+    return end(record, unwritten)
 
 
 def check_arguments(config: PredictConfig) -> None:
@@ -60,46 +100,48 @@ def check_arguments(config: PredictConfig) -> None:
         raise UserError("--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out")
     if config.html and not config.evaluate:
         raise UserError("--html is a report on pictures whose class is known: add --evaluate FOLDER, or leave it out")
-    outputs = {name: path for name in _OUTPUTS if (path := getattr(config, name))}
+    if config.html == STDOUT:
+        raise UserError("--html -: the page is written to a file; name one, such as --html report.html")
+    if config.json == config.csv == STDOUT:
+        raise UserError("--json - and --csv - write to the same place; use a file for one of them")
+    outputs = files_to_write(config)
     for (name, path), (other, other_path) in itertools.combinations(outputs.items(), 2):
-        if Path(path).resolve() == Path(other_path).resolve():
+        if path.resolve() == other_path.resolve():
             raise UserError(f"--{name} {printable(path)} and --{other} are the same file; use two")
     for name, path in outputs.items():
         if os.path.lexists(path):
             raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
 
 
-def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Path, Path | None], dict[Path, str]]:
-    """Returns the pictures of a folder with one sub-folder per class.
+def files_to_write(config: PredictConfig) -> dict[str, Path]:
+    """Returns the output files, by their setting."""
+    names = {name: getattr(config, name) for name in _FILES}
+    return {name: Path(path) for name, path in names.items() if path not in ("", STDOUT)}
 
-    Returns:
-        the files, each with the folder that a link must not leave; and the class of each.
 
-    Raises:
-        UserError: there is no such folder, there are no pictures, or a sub-folder is not a class of the network.
-    """
-    own_names = {normalized(name): name for name in class_names}
-    if not folder.is_dir():
-        raise UserError(f"--evaluate {printable(folder)}: no such folder")
-    class_folders = find_classes(folder)
-    files = {name: list(picture_files(path)) for name, path in class_folders.items()}
-    files = {name: found for name, found in files.items() if found}  # an empty folder is no class
-    expected = ", ".join(map(printable, class_names))
-    if others := sorted(files.keys() - own_names.keys()):
-        raise UserError(
-            f"--evaluate {printable(folder)}: {', '.join(map(printable, others))}: not a class of this network, which "
-            f"has {expected}; rename or remove the folder"
-        )
-    paths: dict[Path, Path | None] = {}
-    classes: dict[Path, str] = {}
-    for name, found in files.items():
-        paths |= dict.fromkeys(found, limit_of_links(class_folders[name]))
-        classes |= dict.fromkeys(found, own_names[name])
-    if not paths:
-        raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
-    if loose := describe_loose_files(folder):
-        print(f"predict.py: {loose}", file=sys.stderr)
-    return paths, classes
+def load_network(name: Path) -> Engine:
+    """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
+    engine = load_engine(name)
+    if not engine.calibrated:
+        line = "predict.py: the scores are not calibrated yet; run trainer.py to its end"
+        print(wrapped(line, stream=sys.stderr), file=sys.stderr)
+    return engine
+
+
+def find_question(config: PredictConfig, class_names: Sequence[str]) -> Question:
+    """Returns the pictures that are named, on the command line or on standard input; or those of --evaluate."""
+    if config.evaluate:
+        from reports.folder import find_true_classes  # here, because loading it takes 0.1 s
+
+        paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
+        return Question(paths, [], true_classes)
+    names = list(config.images)
+    if _STDIN in names:
+        place = names.index(_STDIN)
+        names[place : place + 1] = read_names(sys.stdin.buffer)
+        if not names:
+            raise UserError("-: there are no names on the standard input; write one a line")
+    return Question(*find_pictures(names), {})
 
 
 def read_in_background(
@@ -124,144 +166,100 @@ def read_in_background(
     )
 
 
-def load_network(name: Path) -> Engine:
-    """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
-    engine = load_engine(name)
-    if not engine.calibrated:
-        print("predict.py: the scores are not calibrated yet; run trainer.py to its end", file=sys.stderr)
-    return engine
-
-
-def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Answer]:
-    """Yields an answer for each path, in order; `pictures` are as from `read_in_background`."""
+def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Batch]:
+    """Yields an answer for each path, in order, a batch at a time; `pictures` are as from `read_in_background`."""
     pairs = zip(paths, pictures, strict=True)
-    while batch := list(itertools.islice(pairs, BATCH_SIZE)):
-        readable = [picture.image for _, picture in batch if not isinstance(picture, str)]
-        predictions = zip(*engine.predict(np.stack(readable)), strict=True) if readable else iter(())
-        for path, picture in batch:
-            if isinstance(picture, str):
-                yield Answer(path=path, error=picture)
-                continue
-            predicted, logits, scores, unknown = next(predictions)
-            yield Answer(
-                path=path,
-                predicted=int(predicted),
-                logits=logits,
-                scores=scores,
-                unknown=bool(unknown),
-                note=picture.note,
+    while some := list(itertools.islice(pairs, BATCH_SIZE)):
+        yield answer_pictures(engine, some)
+
+
+def not_found(names: Sequence[str]) -> Batch:
+    """Returns answers for names that no file has."""
+    return [(Answer(path=name, error=_NOT_FOUND), None) for name in names]
+
+
+def record_for(question: Question, engine: Engine, config: PredictConfig) -> Record:
+    """Returns the record of the answers, which keeps them if they are needed at the end."""
+    keep = bool(config.evaluate or files_to_write(config))
+    return Record(engine.model_config.class_names, limits=question.paths, keep=keep)
+
+
+def outputs_for(question: Question, engine: Engine, config: PredictConfig) -> tuple[list[Output], list[PictureOutput]]:
+    """Returns what is written as soon as answers are known: to standard output, and pictures."""
+    class_names = engine.model_config.class_names
+    outputs: list[Output] = []
+    if config.json == STDOUT:
+        outputs.append(JsonLines(class_names, question.true_classes))
+    elif config.csv == STDOUT:
+        outputs.append(CsvRows(class_names, question.true_classes))
+    elif not config.evaluate:
+        outputs.append(Table(class_names, names=question.paths, top=config.top, raw=config.raw))
+    return outputs, []
+
+
+def hand_out(batch: Batch, outputs: Iterable[Output], picture_outputs: Iterable[PictureOutput]) -> None:
+    """Passes answers on to those who need them."""
+    answers = [answer for answer, _ in batch]
+    for output in outputs:
+        output.add(answers)
+    pairs = [(answer, image) for answer, image in batch if image is not None]
+    for picture_output in picture_outputs:
+        picture_output.add(pairs)
+
+
+def finish(record: Record, question: Question, engine: Engine, config: PredictConfig) -> list[str]:
+    """Prints the report of --evaluate, and writes the output files. Returns a line about each that it could not write.
+
+    The report is printed on stderr if the answers are on standard output, which is then for another program.
+    """
+    class_names = engine.model_config.class_names
+    report, writers = None, {}
+    if config.evaluate:
+        from answers.evaluation import evaluate  # here, because loading these takes 0.1 s
+        from reports.folder import evaluation_of, write_page
+        from reports.text import format_report
+
+        if evaluation := evaluation_of(record.answers, question.true_classes, class_names):
+            report = evaluate(evaluation)
+            print(format_report(report), file=sys.stderr if STDOUT in (config.json, config.csv) else sys.stdout)
+            writers["html"] = partial(
+                write_page, evaluation=evaluation, engine=engine, found=question.paths, record=record, config=config
             )
 
+    def rows() -> Iterator[dict]:
+        return (to_row(answer, class_names, question.true_classes.get(Path(answer.path))) for answer in record.answers)
 
-def evaluation_of(answers: Sequence[Answer], classes: dict[Path, str], class_names: Sequence[str]) -> Evaluation:
-    """Returns the answers together with the true classes."""
-    values = [(answer.predicted, answer.logits, answer.scores, answer.unknown) for answer in answers]
-    return Evaluation(
-        class_names=class_names,
-        paths=[os.fspath(answer.path) for answer in answers],
-        labels=np.array([class_names.index(classes[answer.path]) for answer in answers]),
-        predictions=Predictions(*map(np.array, zip(*values, strict=True))),
-    )
+    writers["json"] = lambda path: write_json(path, rows(), report)
+    writers["csv"] = lambda path: write_csv(path, rows(), class_names)
+    return write_files({path: writers[name] for name, path in files_to_write(config).items() if name in writers})
 
 
-def write_page(
-    file: Path,
-    *,
-    evaluation: Evaluation,
-    engine: Engine,
-    found: dict[Path, Path | None],
-    unreadable: Sequence[tuple[str, str]],
-    notes: dict[str, list[str]],
-    config: PredictConfig,
-    device: str,
-) -> None:
-    """Writes the report of `--html`. The pictures that it shows are read again; `found` are all, as for reading."""
-    from reports.contents import folder_contents  # here, because loading it takes as long as predicting many pictures
-    from reports.report_files import write_folder_report
-
-    def image_of(index: int) -> np.ndarray | None:
-        path = Path(evaluation.paths[index])
-        picture = try_read_picture((path, found[path]), config=engine.model_config, max_pixels=config.max_pixels)
-        return None if isinstance(picture, str) else picture.image
-
-    command = command_of(replace(config, **dict.fromkeys(_OUTPUTS, "")), "predict.py")
-    contents = folder_contents(
-        evaluation, engine.model_config, command=command, device=device, unreadable=unreadable, notes=notes
-    )
-    write_folder_report(file, contents, evaluation, heat_maps=engine.heat_maps, image_of=image_of)
-
-
-def write_files(writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
-    """Calls each function with its file, unless it has no name. Returns a line about each that could not be written."""
+def write_files(writers: Mapping[Path, Callable[[Path], None]]) -> list[str]:
+    """Calls each function with its file. Returns a line about each file that could not be written."""
     problems = []
-    for name, write in writers.items():
+    for path, write in writers.items():
         try:
-            if name:
-                write(Path(name))
+            write(path)
         except OSError as error:
             problems.append(describe_os_error(error))
     return problems
 
 
-def main(config: PredictConfig) -> int:
-    check_arguments(config)
-    engine = load_network(Path(config.model_save_name))
-    class_names = engine.model_config.class_names
-    true_classes, missing = {}, []
-    if config.evaluate:
-        paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
-    else:
-        paths, missing = find_pictures(config.images)
-    not_found = (Answer(path=name, error=_NOT_FOUND) for name in missing)
+def print_summary(record: Record, seconds: float) -> None:
+    """Counts the answers on a terminal: not in the log of another program, and not if they were cut short."""
+    if is_terminal(sys.stderr) and record.counts.total() > 1 and not output_closed():
+        print(wrapped(summary(record.counts, seconds), stream=sys.stderr), file=sys.stderr)
 
-    with contextlib.ExitStack() as stack:
-        for name in filter(None, (getattr(config, name) for name in _OUTPUTS)):
-            stack.enter_context(reserved(Path(name)))
-        pictures = read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)
-        stack.enter_context(contextlib.closing(pictures))
-        unreadable, rows, answers, others, notes = [], [], [], [], defaultdict(list)
-        for answer in itertools.chain(predict(engine, paths, pictures), not_found):
-            if config.json or config.csv:
-                rows.append(to_row(answer, class_names, true_classes.get(answer.path)))
-            elif output_closed() and not config.html:
-                break  # nobody would see the others
-            if answer.note:
-                notes[answer.note].append(os.fspath(answer.path))
-            if paths.get(answer.path) and is_other_file(os.fspath(answer.path), answer.error):
-                others.append(os.fspath(answer.path))  # found in a folder, and not named
-            elif answer.error:
-                unreadable.append((os.fspath(answer.path), answer.error))
-            elif config.evaluate:
-                answers.append(answer)
-            else:
-                print(format_answer(answer, class_names, raw=config.raw))
 
-        evaluation = evaluation_of(answers, true_classes, class_names) if answers else None
-        report = evaluate(evaluation) if evaluation else None
-        if report:
-            print(format_report(report))
-        writers = {
-            config.json: partial(write_json, rows=rows, report=report),
-            config.csv: partial(write_csv, rows=rows, class_names=class_names),
-        }
-        if evaluation:
-            writers[config.html] = partial(
-                write_page,
-                evaluation=evaluation,
-                engine=engine,
-                found=paths,
-                unreadable=unreadable,
-                notes=notes,
-                config=config,
-                device=DEVICE,
-            )
-        unwritten = write_files(writers)
-    failures = [f"{printable(path)}: {printable(reason)}" for path, reason in unreadable]
-    for line in note_lines(notes) + other_files_lines(others) + failures + unwritten:
-        print(f"predict.py: {line}", file=sys.stderr)
+def end(record: Record, unwritten: Sequence[str]) -> int:
+    """Prints what is to be said about single pictures and files; returns the exit code."""
+    for line in record.remarks():
+        print(wrapped(f"predict.py: {line}", stream=sys.stderr), file=sys.stderr)
+    for line in record.failures() + list(unwritten):
+        print_error(f"predict.py: {line}")
     if unwritten:
         return EXIT_USER_ERROR
-    return EXIT_PARTIAL_FAILURE if failures else EXIT_SUCCESS
+    return EXIT_PARTIAL_FAILURE if record.unreadable else EXIT_SUCCESS
 
 
 if __name__ == "__main__":

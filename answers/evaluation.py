@@ -16,7 +16,7 @@ from answers.curves import (
     precision_recall_curve,
     reliability_bins,
 )
-from answers.predictions import Predictions
+from answers.predictions import Predictions, short_float
 
 _MAX_MISTAKES = 10  # that are listed
 
@@ -111,7 +111,7 @@ def evaluate(evaluation: Evaluation) -> dict:
                 "picture": evaluation.paths[index],
                 "true_class": class_names[evaluation.labels[index]],
                 "predicted": class_names[evaluation.predictions.predicted[index]],
-                "score": float(evaluation.top_scores[index]),
+                "score": short_float(evaluation.top_scores[index]),
             }
             for index in evaluation.mistakes[:_MAX_MISTAKES]
         ],

@@ -1,17 +1,21 @@
-"""Answers about pictures, as lines of a terminal and as JSON and CSV files."""
+"""Answers about pictures for other programs: as JSON and CSV, in files and on standard output."""
 
 import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from answers.predictions import short_float
 from system.files import write_atomically
-from system.terminal import printable
+from system.terminal import is_terminal, printable
 
 VERSION = 3  # of the JSON format
+STDOUT = "-"  # in place of the name of a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,47 +27,94 @@ class Answer:
     logits: Sequence[float] = ()  # (classes,), the raw magnitudes
     scores: Sequence[float] = ()  # (classes,), 0..1
     unknown: bool = False
+    remark: str = ""  # why it is unknown, in a few words
     note: str = ""  # what the image does not show of the picture, if anything
     error: str = ""
 
 
-def format_answer(answer: Answer, class_names: Sequence[str], *, raw: bool) -> str:
-    """Returns path, class and values of a picture on one line: `bat.png  batman  batman 0.981  superman 0.034`."""
-    values = answer.logits if raw else answer.scores
-    pairs = (f"{printable(name)} {value:.3f}" for name, value in zip(class_names, values, strict=True))
-    predicted = "unknown" if answer.unknown else class_names[answer.predicted]
-    return "  ".join([printable(answer.path), printable(predicted), *pairs])
-
-
 def to_row(answer: Answer, class_names: Sequence[str], true_class: str | None) -> dict:
-    """Returns an answer as it is written to files; what does not apply is None."""
+    """Returns an answer as it is written for other programs; what does not apply is None."""
     row = {"picture": os.fspath(answer.path), "true_class": true_class}
     if answer.error:
         nothing = dict.fromkeys(("predicted", "unknown", "scores", "raw", "note"))
         return {**row, **nothing, "error": answer.error}
     scores, raw = (
-        {name: float(value) for name, value in zip(class_names, values, strict=True)}
-        for values in (answer.scores, answer.logits)
+        dict(zip(class_names, map(short_float, values), strict=True)) for values in (answer.scores, answer.logits)
     )
     said = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "scores": scores, "raw": raw}
     return {**row, **said, "note": answer.note or None, "error": None}
 
 
-def write_json(path: Path, rows: Sequence[dict], report: dict | None) -> None:
+# ---- files ----
+
+
+def write_json(path: Path, rows: Iterable[dict], report: dict | None) -> None:
     """Writes {"version", "report" (if there is one), "predictions"}."""
-    content = {"version": VERSION, **({"report": report} if report else {}), "predictions": rows}
+    content = {"version": VERSION, **({"report": report} if report else {}), "predictions": list(rows)}
     write_atomically(path, json.dumps(content, indent=1).encode())
 
 
-def write_csv(path: Path, rows: Sequence[dict], class_names: Sequence[str]) -> None:
+def write_csv(path: Path, rows: Iterable[dict], class_names: Sequence[str]) -> None:
     """Writes one row per picture, with a column for the score and for the raw magnitude of each class."""
+    cells = [csv_head(class_names), *(csv_cells(row, class_names) for row in rows)]
+    write_atomically(path, _encoded(_csv_lines(cells, end="\r\n")))
+
+
+def csv_head(class_names: Sequence[str]) -> list[str]:
+    """Returns the titles of the columns."""
+    values = [f"{kind} {name}" for kind in ("scores", "raw") for name in class_names]
+    return ["picture", "true_class", "predicted", "unknown", *values, "note", "error"]
+
+
+def csv_cells(row: dict, class_names: Sequence[str]) -> list:
+    """Returns a row from `to_row` as the cells of its columns."""
+    values = [row[kind][name] if row[kind] else None for kind in ("scores", "raw") for name in class_names]
+    said = (row[key] for key in ("picture", "true_class", "predicted", "unknown"))
+    return [*said, *values, row["note"], row["error"]]
+
+
+def _csv_lines(rows: Iterable[Sequence], *, end: str) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    columns = [(kind, name) for kind in ("scores", "raw") for name in class_names]
-    names = (f"{kind} {name}" for kind, name in columns)
-    writer.writerow(["picture", "true_class", "predicted", "unknown", *names, "note", "error"])
-    for row in rows:
-        values = [row[kind][name] if row[kind] else None for kind, name in columns]
-        texts = row["note"], row["error"]
-        writer.writerow([row["picture"], row["true_class"], row["predicted"], row["unknown"], *values, *texts])
-    write_atomically(path, text.getvalue().encode("utf-8", errors="surrogateescape"))
+    csv.writer(text, lineterminator=end).writerows(rows)
+    return text.getvalue()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogateescape")
+
+
+# ---- standard output ----
+
+
+class JsonLines:
+    """Writes an object a line (https://jsonlines.org) to standard output: the entries of the JSON file."""
+
+    def __init__(self, class_names: Sequence[str], true_classes: Mapping[Path, str]) -> None:
+        self._class_names, self._true_classes = class_names, true_classes
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            row = to_row(answer, self._class_names, self._true_classes.get(Path(answer.path)))
+            sys.stdout.write(f"{json.dumps(row)}\n")
+        sys.stdout.flush()
+
+
+class CsvRows:
+    """Writes the rows of the CSV file to standard output, in UTF-8; line ends are those of Unix."""
+
+    def __init__(self, class_names: Sequence[str], true_classes: Mapping[Path, str]) -> None:
+        self._class_names, self._true_classes = class_names, true_classes
+        self._write([csv_head(class_names)])
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        rows = (to_row(answer, self._class_names, self._true_classes.get(Path(answer.path))) for answer in answers)
+        self._write([csv_cells(row, self._class_names) for row in rows])
+
+    def _write(self, rows: Sequence[Sequence[Any]]) -> None:
+        binary = getattr(sys.stdout, "buffer", None)
+        if binary is None or is_terminal(sys.stdout):  # where control characters of names would act
+            shown = ([printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+            sys.stdout.write(_csv_lines(shown, end="\n"))
+        else:
+            binary.write(_encoded(_csv_lines(rows, end="\n")))
+        sys.stdout.flush()

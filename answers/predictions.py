@@ -35,3 +35,8 @@ def predictions_of(logits: np.ndarray, scores: np.ndarray, distances: np.ndarray
     """
     unknown = (distances > limits.max_distance) | (scores.max(axis=1) < limits.min_score)
     return Predictions(logits.argmax(axis=1), logits, scores, unknown)
+
+
+def short_float(value: float) -> float:
+    """Returns a float32 as the float with the fewest digits that stands for it: 0.1 instead of 0.10000000149."""
+    return float(str(value))

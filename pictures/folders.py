@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -124,6 +125,13 @@ def find_pictures(names: Iterable[str]) -> tuple[dict[Path, Path | None], list[s
             first, limit = found.get(identity, (path, within))
             found[identity] = first, within and limit
     return dict(found.values()), missing
+
+
+def read_names(stream: BinaryIO) -> list[str]:
+    """Returns the names of files in a stream: one a line, or separated by NUL if there is one (`find -print0`)."""
+    data = stream.read()
+    lines = data.split(b"\0") if b"\0" in data else data.replace(b"\r\n", b"\n").split(b"\n")
+    return [os.fsdecode(line) for line in lines if line]
 
 
 def _pattern(name: str) -> str:

@@ -18,12 +18,12 @@ import numpy as np
 from config import ImageConfig
 from pictures import formats, heif
 from pictures.arrays import picture_from_array
-from pictures.decoding import ImageTooLarge, UnreadableImage
+from pictures.decoding import ImageTooLarge, LoadedPicture, UnreadableImage
 from system.errors import UserError
 from system.progress import format_seconds
 from system.terminal import plural
 
-Frame = tuple[float, np.ndarray]  # its time in seconds; uint8 (height, width, color_channels)
+Frame = tuple[float, LoadedPicture]  # with its time in seconds
 
 _HEAD = 4096  # bytes that tell the format of a file
 _MAX_FAILURES = 500  # frames in a row that cannot be decoded, after which a video is given up
@@ -184,8 +184,8 @@ class _CameraReader:
         self._capture.release()
 
 
-def _standard(frame: np.ndarray, config: ImageConfig) -> np.ndarray:
-    return picture_from_array(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), config).image
+def _standard(frame: np.ndarray, config: ImageConfig) -> LoadedPicture:
+    return picture_from_array(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), config)
 
 
 @contextlib.contextmanager

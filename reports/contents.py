@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from answers.evaluation import Evaluation, evaluate
 from answers.label_errors import label_errors
+from answers.predictions import short_float
 from config import TrainConfig
 from pictures.duplicates import mixed_groups, same_photos
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture
@@ -32,9 +33,9 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
             {
                 "picture": evaluation.paths[index],
                 "label": names[evaluation.labels[index]],
-                "score_of_label": float(evaluation.true_scores[index]),
+                "score_of_label": short_float(evaluation.true_scores[index]),
                 "predicted": names[predicted[index]],
-                "score": float(evaluation.top_scores[index]),
+                "score": short_float(evaluation.top_scores[index]),
             }
             for index in label_errors(evaluation)
         ],

@@ -52,6 +52,8 @@ def wrapped(text: str, *, indent: int = 0, stream: Any = None) -> str:
 
 def columns(text: str) -> int:
     """Returns how many columns of a terminal a text takes, as Chinese letters take two; `textwrap` counts letters."""
+    if text.isascii():  # most are, and the other way takes long for thousands of names
+        return len(text)
     widths = (1 + (unicodedata.east_asian_width(char) in "WF") for char in text if not _is_mark(char))
     return sum(widths)
 
@@ -77,13 +79,31 @@ def plural(count: int, noun: str) -> str:
 
 def print_marked(line: str, mark: str) -> None:
     """Prints a line and a mark at its end, at once; on a terminal the mark is green, unless NO_COLOR is set."""
-    if not can_redraw(sys.stdout):
-        print((line + mark).rstrip(), flush=True)
-        return
+    print(colored((line, ""), (mark, "green"), stream=sys.stdout), flush=True)
+
+
+def print_error(line: str) -> None:
+    """Prints a line on stderr, broken between words; on a terminal it is red, unless NO_COLOR is set."""
+    print(colored((wrapped(line, stream=sys.stderr), "red"), stream=sys.stderr), file=sys.stderr)
+
+
+def colored(*parts: tuple[str, str], stream: Any) -> str:
+    """Returns texts as one, without spaces at the end; each has its color if the stream is a terminal with colors.
+
+    Args:
+        parts: texts and their colors, by the names of rich; "" for the usual one.
+        stream: on which it will be printed.
+    """
+    if not can_redraw(stream) or os.environ.get("NO_COLOR"):
+        return "".join(text for text, _ in parts).rstrip()
     from rich.console import Console  # here, because loading it takes 0.04 s
     from rich.text import Text
 
-    Console(file=sys.stdout).print(Text.assemble(line, (mark, "green")), soft_wrap=True)
+    # Not printed by rich, which would write over a progress bar on the same terminal.
+    console = Console(file=stream)
+    with console.capture() as capture:
+        console.print(Text.assemble(*parts), soft_wrap=True, end="")
+    return capture.get()
 
 
 def can_redraw(stream: Any) -> bool:
