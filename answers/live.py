@@ -20,6 +20,7 @@ from system.terminal import columns, fitted, plural, printable
 
 _WINDOW = 0.5  # seconds whose frames decide together what the answer is
 _MAX_FRAMES = 500  # in a window, if the times in a video are wrong
+_MAX_COUNTS = 5  # classes that the summary names
 _FRAMES_PER_BATCH = 16  # of a video: computing them together is faster
 
 
@@ -144,9 +145,10 @@ class _Display:
         """Prints the number of frames, the rate, and how often each class was seen; nothing if there was no frame."""
         self._show_status("")
         if count := self._counts.total():
-            counts = ", ".join(f"{number:,} {printable(name)}" for name, number in self._counts.most_common())
+            counts = [f"{number:,} {printable(name)}" for name, number in self._counts.most_common(_MAX_COUNTS)]
+            counts += ["…"] * (len(self._counts) > _MAX_COUNTS)
             pace = f"{plural(count, 'frame')}, {self._rate:,.0f} frames/s"
-            print(f"{self._name}: {pace}: {counts}", file=sys.stderr, flush=True)
+            print(f"{self._name}: {pace}: {', '.join(counts)}", file=sys.stderr, flush=True)
 
     @property
     def _rate(self) -> float:

@@ -25,6 +25,7 @@ from system.terminal import plural
 
 Frame = tuple[float, LoadedPicture]  # with its time in seconds
 
+_NOT_DECODED = "cannot be decoded: the video is damaged, or of a format that is not read"
 _HEAD = 4096  # bytes that tell the format of a file
 _MAX_FAILURES = 500  # frames in a row that cannot be decoded, after which a video is given up
 _MISSING_SECONDS = 1.0  # at the end of a video before it is called incomplete; sound may be longer than its pictures
@@ -91,15 +92,17 @@ def video_frames(path: Path, config: ImageConfig, *, max_pixels: int) -> Iterato
 
 def _open_video(path: Path) -> cv2.VideoCapture:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg would write to stderr; read at its first use
+    if not is_video(path):  # FFmpeg may take the name of a missing file as a pattern
+        raise UnreadableImage(_NOT_DECODED)
     try:
         name = os.fspath(path.absolute())  # since "http:" and the like would be an address
         name.encode()
     except UnicodeEncodeError:  # would crash OpenCV
         raise UnreadableImage("has a name that is not UTF-8, which videos need: rename it") from None
     with _silent_opencv():
-        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)  # no other one, as some take a name as a pattern of names
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
     if not capture.isOpened():
-        raise UnreadableImage("cannot be decoded: the video is damaged, or of a format that is not read")
+        raise UnreadableImage(_NOT_DECODED)
     return capture
 
 
