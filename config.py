@@ -166,6 +166,10 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     balance_classes: Flag = True  # Give pictures of rare classes more weight, so that all classes count equally.
     unknown_rate: UnknownRate = 0.05  # Fraction of ordinary pictures that may be called unknown.
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_readable_by_tensorflow(self.model_save_name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig(CheckpointConfig, DecodingConfig):
@@ -200,8 +204,6 @@ def _check_folders(config: Validated) -> None:
         raise UserError(f"--{empty[0]} '': must be the name of a folder")
     real = {name: os.path.realpath(folder) for name, folder in folders.items()}  # a link may lead to itself
     for name, folder in folders.items():
-        if name == "model_save_name":
-            _check_readable_by_tensorflow(folder)
         for other, outer in folders.items():
             if name != other and Path(real[name]).is_relative_to(real[other]):
                 raise UserError(

@@ -2,7 +2,8 @@
 
 For each picture it prints one line: its path, its class and its score, from 0 to 1, which is about the probability that
 the class is right; and the next best classes. A picture unlike the training pictures, or of no likely class, is called
-unknown. `--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
+unknown. It also answers about videos and cameras, and `--watch FOLDER` about every new picture in a folder.
+`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
 writes a page about it. A picture that cannot be read is named on stderr, and the exit code is 1. Files are created
 before the work and written after it. Links inside a folder are followed only to files of that folder; a link given by
 name may lead anywhere.
@@ -22,16 +23,17 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from answers.asking import Batch, answer_pictures
+from answers.arguments import check_arguments, files_to_write
+from answers.asking import Batch, Output, PictureOutput, Question, answer_pictures
+from answers.classifier import Classifier  # noqa: F401 - for programs: `from predict import Classifier`
 from answers.engine import Engine, load_engine
-from answers.output import STDOUT, Answer, CsvRows, JsonLines, to_row, write_csv, write_json
+from answers.output import STDOUT, Answer, CsvRows, JsonLines
 from answers.predictions import BATCH_SIZE
 from answers.record import Record
 from answers.table import Table, summary
@@ -39,35 +41,16 @@ from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_pictures, read_names, try_read_picture
-from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError, describe_os_error
+from pictures.video import camera_number, is_video
+from system.added_files import AddedFiles
+from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError
 from system.files import reserved
 from system.pool import imap
 from system.script import run_script
-from system.terminal import is_terminal, output_closed, print_error, printable, wrapped
+from system.terminal import is_terminal, output_closed, print_to_stderr, printable
 
 _STDIN = "-"  # in place of the name of a picture
-_FILES = ("json", "csv", "html")
 _NOT_FOUND = "no such file, no pictures in it, or no match; check the name"
-
-
-class Question(NamedTuple):
-    """Which pictures the network is asked about."""
-
-    paths: dict[Path, Path | None]  # the files, each with the folder that a link must not leave, if any
-    missing: Sequence[str]  # names for which there is no file
-    true_classes: dict[Path, str]  # with --evaluate
-
-
-class Output(Protocol):
-    """What becomes of answers, a batch at a time."""
-
-    def add(self, answers: Sequence[Answer], /) -> None: ...
-
-
-class PictureOutput(Protocol):
-    """What becomes of answers and images, a batch at a time, without pictures that could not be read."""
-
-    def add(self, answers: Sequence[tuple[Answer, np.ndarray]], /) -> None: ...
 
 
 def main(config: PredictConfig) -> int:
@@ -77,46 +60,31 @@ def main(config: PredictConfig) -> int:
         for path in files_to_write(config).values():
             stack.enter_context(reserved(path))
         engine = load_network(Path(config.model_save_name))
+        if config.export:
+            return export_network(engine, config)
         question = find_question(config, engine.model_config.class_names)
         record = record_for(question, engine, config)
-        outputs, picture_outputs = outputs_for(question, engine, config)
-        pictures = read_in_background(question.paths, engine.model_config, max_pixels=config.max_pixels)
-        stack.enter_context(contextlib.closing(pictures))
-        for batch in itertools.chain(predict(engine, question.paths, pictures), [not_found(question.missing)]):
-            hand_out(batch, [record, *outputs], picture_outputs)
-            if output_closed() and not (config.evaluate or files_to_write(config) or picture_outputs):
-                break  # nobody would see the others
-        unwritten = finish(record, question, engine, config)
-    if not config.evaluate:
-        print_summary(record, time.monotonic() - start)
-    return end(record, unwritten)
-
-
-def check_arguments(config: PredictConfig) -> None:
-    """Raises UserError for settings that contradict each other, and for output files that exist."""
-    if bool(config.images) == bool(config.evaluate):
-        raise UserError("name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg")
-    if config.raw and config.evaluate:
-        raise UserError("--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out")
-    if config.html and not config.evaluate:
-        raise UserError("--html is a report on pictures whose class is known: add --evaluate FOLDER, or leave it out")
-    if config.html == STDOUT:
-        raise UserError("--html -: the page is written to a file; name one, such as --html report.html")
-    if config.json == config.csv == STDOUT:
-        raise UserError("--json - and --csv - write to the same place; use a file for one of them")
-    outputs = files_to_write(config)
-    for (name, path), (other, other_path) in itertools.combinations(outputs.items(), 2):
-        if path.resolve() == other_path.resolve():
-            raise UserError(f"--{name} {printable(path)} and --{other} are the same file; use two")
-    for name, path in outputs.items():
-        if os.path.lexists(path):
-            raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
-
-
-def files_to_write(config: PredictConfig) -> dict[str, Path]:
-    """Returns the output files, by their setting."""
-    names = {name: getattr(config, name) for name in _FILES}
-    return {name: Path(path) for name, path in names.items() if path not in ("", STDOUT)}
+        outputs, picture_outputs = outputs_for(question, engine, config), picture_outputs_for(engine, config)
+        stopped = None
+        try:
+            for batch in stack.enter_context(contextlib.closing(answer(question, engine, config))):
+                hand_out(batch, [record, *outputs], picture_outputs)
+                if config.watch:
+                    tell(record)
+                if output_closed() and not (config.evaluate or files_to_write(config) or picture_outputs):
+                    break  # nobody would see the others
+        except KeyboardInterrupt as stop:
+            if not (config.watch or question.live):
+                raise
+            stopped = stop  # the usual end, before which everything is written
+        unwritten = results(record, question, engine, config)
+    added = [output.files for output in picture_outputs]
+    if not (config.evaluate or question.live):
+        print_summary(record, added, time.monotonic() - start)
+    code = end(record, added, unwritten)
+    if stopped:
+        raise stopped
+    return code
 
 
 def load_network(name: Path) -> Engine:
@@ -124,7 +92,7 @@ def load_network(name: Path) -> Engine:
     engine = load_engine(name)
     if not engine.calibrated:
         line = "predict.py: the scores are not calibrated yet; run trainer.py to its end"
-        print(wrapped(line, stream=sys.stderr), file=sys.stderr)
+        print_to_stderr(line)
     return engine
 
 
@@ -134,14 +102,28 @@ def find_question(config: PredictConfig, class_names: Sequence[str]) -> Question
         from reports.folder import find_true_classes  # here, because loading it takes 0.1 s
 
         paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
-        return Question(paths, [], true_classes)
+        return Question(paths, true_classes=true_classes)
+    if config.watch:
+        return Question({})
     names = list(config.images)
     if _STDIN in names:
         place = names.index(_STDIN)
         names[place : place + 1] = read_names(sys.stdin.buffer)
         if not names:
             raise UserError("-: there are no names on the standard input; write one a line")
-    return Question(*find_pictures(names), {})
+    live = [source for name in names if (source := live_source(name)) is not None]
+    if not live:
+        paths, missing = find_pictures(names)
+        return Question(paths, missing)
+    if len(live) < len(names) or config.explain or config.sort:
+        raise UserError("videos and cameras are not pictures: ask about them alone, without --explain and --sort")
+    return Question({}, live=live)
+
+
+def live_source(name: str) -> Path | int | None:
+    """Returns a video, or the number of a camera; None for the name of anything else."""
+    number = camera_number(name)
+    return number if number is not None else Path(name) if is_video(Path(name)) else None
 
 
 def read_in_background(
@@ -166,6 +148,50 @@ def read_in_background(
     )
 
 
+def export_network(engine: Engine, config: PredictConfig) -> int:
+    """Writes the network for other programs, compared with the engine on the pictures that are named, or on ours."""
+    from answers.export import SAMPLES, export, format_export  # here, because few need it, and it loads more
+
+    paths, missing = find_pictures(config.images or [os.fspath(SAMPLES)])
+    some = dict(itertools.islice(paths.items(), BATCH_SIZE))
+    with contextlib.closing(read_in_background(some, engine.model_config, max_pixels=config.max_pixels)) as pictures:
+        batch = [*zip(some, pictures, strict=True), *((name, _NOT_FOUND) for name in missing)]
+    images = [picture.image for _, picture in batch if not isinstance(picture, str)]
+    found = export(engine, Path(config.model_save_name), Path(config.export), np.array(images))
+    print("\n".join(format_export(found)))
+    for line in found.notes:
+        print_to_stderr(f"predict.py: {line}")
+    unreadable = [f"{printable(path)}: {printable(picture)}" for path, picture in batch if isinstance(picture, str)]
+    for line in unreadable + found.refused:
+        print_to_stderr(f"predict.py: {line}", "red")
+    return EXIT_PARTIAL_FAILURE if unreadable or found.refused else EXIT_SUCCESS
+
+
+def answer(question: Question, engine: Engine, config: PredictConfig) -> Iterator[Batch]:
+    """Yields the answers about pictures, the frames of videos and cameras, or what appears in a watched folder."""
+
+    def read(paths: dict[Path, Path | None]) -> Iterator[LoadedPicture | str]:
+        return read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)
+
+    if config.watch:
+        from pictures.watching import watch_pictures  # here, because few need it, and it loads more
+
+        for arrived in watch_pictures(Path(config.watch), read):
+            yield answer_pictures(engine, arrived)
+    for source in question.live:
+        from answers.live import answer_frames  # the same
+
+        shows = STDOUT not in (config.json, config.csv)
+        with contextlib.closing(
+            answer_frames(engine, source, max_pixels=config.max_pixels, print_changes=shows)
+        ) as answers:
+            yield from ([(frame, None)] for frame in answers)
+    if question.paths:
+        with contextlib.closing(read(question.paths)) as pictures:
+            yield from predict(engine, question.paths, pictures)
+    yield [(Answer(path=name, error=_NOT_FOUND), None) for name in question.missing]
+
+
 def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Batch]:
     """Yields an answer for each path, in order, a batch at a time; `pictures` are as from `read_in_background`."""
     pairs = zip(paths, pictures, strict=True)
@@ -173,28 +199,37 @@ def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPict
         yield answer_pictures(engine, some)
 
 
-def not_found(names: Sequence[str]) -> Batch:
-    """Returns answers for names that no file has."""
-    return [(Answer(path=name, error=_NOT_FOUND), None) for name in names]
-
-
 def record_for(question: Question, engine: Engine, config: PredictConfig) -> Record:
     """Returns the record of the answers, which keeps them if they are needed at the end."""
     keep = bool(config.evaluate or files_to_write(config))
-    return Record(engine.model_config.class_names, limits=question.paths, keep=keep)
+    named = {path for path, within in question.paths.items() if within is None}
+    return Record(engine.model_config.class_names, named=named, keep=keep)
 
 
-def outputs_for(question: Question, engine: Engine, config: PredictConfig) -> tuple[list[Output], list[PictureOutput]]:
-    """Returns what is written as soon as answers are known: to standard output, and pictures."""
+def outputs_for(question: Question, engine: Engine, config: PredictConfig) -> list[Output]:
+    """Returns what is written to standard output as soon as answers are known."""
     class_names = engine.model_config.class_names
-    outputs: list[Output] = []
     if config.json == STDOUT:
-        outputs.append(JsonLines(class_names, question.true_classes))
-    elif config.csv == STDOUT:
-        outputs.append(CsvRows(class_names, question.true_classes))
-    elif not config.evaluate:
-        outputs.append(Table(class_names, names=question.paths, top=config.top, raw=config.raw))
-    return outputs, []
+        return [JsonLines(class_names, question.true_classes)]
+    if config.csv == STDOUT:
+        return [CsvRows(class_names, question.true_classes)]
+    if config.evaluate or question.live:
+        return []
+    return [Table(class_names, names=question.paths, top=config.top, raw=config.raw)]
+
+
+def picture_outputs_for(engine: Engine, config: PredictConfig) -> list[PictureOutput]:
+    """Returns what makes pictures of the answers; their folders are created."""
+    outputs: list[PictureOutput] = []
+    if config.explain:
+        from reports.explanations import Explanations  # here, because few need it, and it loads more
+
+        outputs.append(Explanations(Path(config.explain), engine))
+    if config.sort:
+        from answers.sorting import Sorter  # the same
+
+        outputs.append(Sorter(Path(config.sort), engine.model_config.class_names, config.least_score))
+    return outputs
 
 
 def hand_out(batch: Batch, outputs: Iterable[Output], picture_outputs: Iterable[PictureOutput]) -> None:
@@ -207,59 +242,42 @@ def hand_out(batch: Batch, outputs: Iterable[Output], picture_outputs: Iterable[
         picture_output.add(pairs)
 
 
-def finish(record: Record, question: Question, engine: Engine, config: PredictConfig) -> list[str]:
-    """Prints the report of --evaluate, and writes the output files. Returns a line about each that it could not write.
+def results(record: Record, question: Question, engine: Engine, config: PredictConfig) -> list[str]:
+    """Returns a line about each output file that could not be written."""
+    if not record.keeps:
+        return []
+    from reports.results import write_results  # here, because most need none
 
-    The report is printed on stderr if the answers are on standard output, which is then for another program.
-    """
-    class_names = engine.model_config.class_names
-    report, writers = None, {}
-    if config.evaluate:
-        from answers.evaluation import evaluate  # here, because loading these takes 0.1 s
-        from reports.folder import evaluation_of, write_page
-        from reports.text import format_report
-
-        if evaluation := evaluation_of(record.answers, question.true_classes, class_names):
-            report = evaluate(evaluation)
-            print(format_report(report), file=sys.stderr if STDOUT in (config.json, config.csv) else sys.stdout)
-            writers["html"] = partial(
-                write_page, evaluation=evaluation, engine=engine, found=question.paths, record=record, config=config
-            )
-
-    def rows() -> Iterator[dict]:
-        return (to_row(answer, class_names, question.true_classes.get(Path(answer.path))) for answer in record.answers)
-
-    writers["json"] = lambda path: write_json(path, rows(), report)
-    writers["csv"] = lambda path: write_csv(path, rows(), class_names)
-    return write_files({path: writers[name] for name, path in files_to_write(config).items() if name in writers})
+    return write_results(record, question, engine, config)
 
 
-def write_files(writers: Mapping[Path, Callable[[Path], None]]) -> list[str]:
-    """Calls each function with its file. Returns a line about each file that could not be written."""
-    problems = []
-    for path, write in writers.items():
-        try:
-            write(path)
-        except OSError as error:
-            problems.append(describe_os_error(error))
-    return problems
+def print_summary(record: Record, added: Sequence[AddedFiles], seconds: float) -> None:
+    """Counts what was done on a terminal: not in the log of another program, and not if it was cut short."""
+    if not is_terminal(sys.stderr) or output_closed():
+        return
+    lines = [summary(record.counts, seconds)] if record.counts.total() > 1 else []
+    for line in [*lines, *(files.describe("picture") for files in added)]:
+        print_to_stderr(line)
 
 
-def print_summary(record: Record, seconds: float) -> None:
-    """Counts the answers on a terminal: not in the log of another program, and not if they were cut short."""
-    if is_terminal(sys.stderr) and record.counts.total() > 1 and not output_closed():
-        print(wrapped(summary(record.counts, seconds), stream=sys.stderr), file=sys.stderr)
+def tell(record: Record) -> None:
+    """Prints what is to be said about single pictures, once."""
+    remarks, failures = record.take_lines()
+    for line in remarks:
+        print_to_stderr(f"predict.py: {line}")
+    for line in failures:
+        print_to_stderr(f"predict.py: {line}", "red")
 
 
-def end(record: Record, unwritten: Sequence[str]) -> int:
-    """Prints what is to be said about single pictures and files; returns the exit code."""
-    for line in record.remarks():
-        print(wrapped(f"predict.py: {line}", stream=sys.stderr), file=sys.stderr)
-    for line in record.failures() + list(unwritten):
-        print_error(f"predict.py: {line}")
+def end(record: Record, added: Sequence[AddedFiles], unwritten: Sequence[str]) -> int:
+    """Prints what is to be said about pictures and files; returns the exit code."""
+    tell(record)
+    problems = [problem for files in added for problem in files.problems]
+    for line in [*problems, *unwritten]:
+        print_to_stderr(f"predict.py: {line}", "red")
     if unwritten:
         return EXIT_USER_ERROR
-    return EXIT_PARTIAL_FAILURE if record.unreadable else EXIT_SUCCESS
+    return EXIT_PARTIAL_FAILURE if record.failed or problems else EXIT_SUCCESS
 
 
 if __name__ == "__main__":

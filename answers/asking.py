@@ -1,16 +1,42 @@
-"""From pictures to answers: what a network says about each, and why it calls one unknown."""
+"""Which pictures a network is asked about, what it answers, and what becomes of the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from answers.engine import Engine
 from answers.output import Answer
 from pictures.decoding import LoadedPicture
+from system.added_files import AddedFiles
 
 # Answers with the images that they are about; None for pictures that could not be read.
 Batch = list[tuple[Answer, np.ndarray | None]]
+
+
+class Question(NamedTuple):
+    """Which pictures a network is asked about."""
+
+    paths: dict[Path, Path | None]  # the files, each with the folder that a link must not leave, if any
+    missing: Sequence[str] = ()  # names for which there is no file
+    live: Sequence[Path | int] = ()  # videos, and the numbers of cameras
+    true_classes: Mapping[Path, str] = MappingProxyType({})  # with --evaluate
+
+
+class Output(Protocol):
+    """What becomes of answers, a batch at a time."""
+
+    def add(self, answers: Sequence[Answer], /) -> None: ...
+
+
+class PictureOutput(Protocol):
+    """What becomes of answers and images, a batch at a time, without pictures that could not be read."""
+
+    files: AddedFiles  # that it has made
+
+    def add(self, answers: Sequence[tuple[Answer, np.ndarray]], /) -> None: ...
 
 
 def answer_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, LoadedPicture | str]]) -> Batch:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from answers.engine import Engine
-from answers.predictions import Predictions, predictions_of
+from answers.predictions import Predictions, are_equal, largest_difference, predictions_of
 from answers.trained_network import TrainedNetwork, load_trained_network
 from network.backend import tf
 from network.model_file import MODEL_FILE, ModelFile, pack_model_file, write_model_file
@@ -19,7 +19,6 @@ from system.errors import UserError
 from system.quiet import quiet_stderr
 from system.terminal import printable
 
-MAX_DIFFERENCE = 1e-4  # of raw magnitudes, between LiteRT and Keras
 _TRIED = 16  # images of noise with which a network is tried if there are no pictures
 _LAST_WORDS = "the network was being converted for LiteRT when this process ended; its memory may not be enough"
 
@@ -30,7 +29,7 @@ class ServingModule(tf.Module):
     def __init__(self, network: TrainedNetwork) -> None:
         super().__init__()
         self._variables = [weight.value for weight in network.model.weights]
-        images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+        self.images = images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
         classes = tf.TensorSpec((None,), tf.int32, name="classes")
         serve = tf.function(network.outputs, input_signature=[images], autograph=False)
         self.functions = {SIGNATURE: serve.get_concrete_function()}
@@ -45,6 +44,11 @@ class ServingModule(tf.Module):
         )
         self.functions[HEAT_MAPS] = explain.get_concrete_function()
 
+    def save(self, folder: str) -> None:
+        """Writes it to a folder as a SavedModel of TensorFlow."""
+        with quiet_stderr(_LAST_WORDS):
+            tf.saved_model.save(self, folder, signatures=self.functions)
+
 
 def convert(network: TrainedNetwork) -> bytes:
     """Returns a network as a FlatBuffer with the signatures of model_structure.py.
@@ -53,22 +57,53 @@ def convert(network: TrainedNetwork) -> bytes:
         UserError: `model.py` was edited, and LiteRT cannot compute one of its layers.
     """
     module = ServingModule(network)
-    with tempfile.TemporaryDirectory() as folder, quiet_stderr(_LAST_WORDS):
-        tf.saved_model.save(module, folder, signatures=module.functions)
-        converted = _try_to_convert(folder, [*module.functions])
+    with tempfile.TemporaryDirectory() as folder:
+        module.save(folder)
+        return convert_saved_model(folder, [*module.functions])
+
+
+def convert_saved_model(folder: str, signatures: list[str], *, float16: bool = False) -> bytes:
+    """Returns a FlatBuffer made from a folder that `ServingModule.save` has written.
+
+    Args:
+        folder: of the SavedModel.
+        signatures: those that it has.
+        float16: whether weights are stored in float16, which takes half the size. They are computed with in float32.
+
+    Raises:
+        UserError: LiteRT cannot compute one of the layers.
+    """
+    with quiet_stderr(_LAST_WORDS):
+        converted = _try_to_convert(folder, signatures, float16)
         if isinstance(converted, str):  # without heat maps, in case it is because of them
-            converted = _try_to_convert(folder, [SIGNATURE])
+            converted = _try_to_convert(folder, [SIGNATURE], float16)
     if isinstance(converted, str):
         raise UserError(f"model.py: LiteRT cannot compute one of its layers ({converted}); use another layer")
     return converted
 
 
-def _try_to_convert(folder: str, signatures: list[str]) -> bytes | str:
+def _try_to_convert(folder: str, signatures: list[str], float16: bool) -> bytes | str:
     """Returns a FlatBuffer, or the reason why there is none."""
     try:
-        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=signatures).convert()
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=signatures)
+        if float16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
     except Exception as error:  # of several kinds, as the converter is a program of its own
         return printable(str(error).strip().partition("\n")[0])[:200]
+
+
+def model_file_of(network: TrainedNetwork, flatbuffer: bytes) -> ModelFile:
+    """Returns the model file of a network that was converted to a FlatBuffer."""
+    return pack_model_file(
+        flatbuffer,
+        model_config=network.model_config,
+        step=network.step,
+        source=network.source,
+        calibrated=network.calibration is not None,
+        **network.limits._asdict(),
+    )
 
 
 class ConvertedNetwork:
@@ -81,15 +116,7 @@ class ConvertedNetwork:
 
     @property
     def model_file(self) -> ModelFile:
-        network = self.network
-        return pack_model_file(
-            self._flatbuffer,
-            model_config=network.model_config,
-            step=network.step,
-            source=network.source,
-            calibrated=network.calibration is not None,
-            **network.limits._asdict(),
-        )
+        return model_file_of(self.network, self._flatbuffer)
 
     def check(self, images: np.ndarray, expected: Predictions, *, unknown_rate: float | None = None) -> Predictions:
         """Returns the predictions of LiteRT.
@@ -101,13 +128,12 @@ class ConvertedNetwork:
                 pictures are set from the outputs of LiteRT, whose last digits differ from those of Keras.
 
         Raises:
-            UserError: the raw magnitudes differ by more than 0.0001, or by more than one in ten thousand of the largest
-                one if that is more. So the predicted class is the same, unless two classes are equally likely.
+            UserError: the raw magnitudes differ by more than rounding (`predictions.are_equal`).
         """
         engine = Engine(self.model_file)
         logits, scores, distances = engine.outputs(images)
-        difference = float(np.abs(logits - expected.logits).max())
-        if not difference <= MAX_DIFFERENCE * max(1.0, float(np.abs(expected.logits).max())):
+        if not are_equal(logits, expected.logits):
+            difference = largest_difference(logits, expected.logits)
             raise UserError(
                 f"LiteRT gives other raw magnitudes than Keras (difference {difference:.2g}), so its file is not kept; "
                 "if you have edited model.py, use other layers"

@@ -1,23 +1,25 @@
 """A trained network that answers, computed by LiteRT: logits, scores, what is unknown, heat maps. No TensorFlow."""
 
-import sys
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
-from network.checkpoint_file import network_folder, stored_checksum, trained_paths
-from network.model_config import read_model_config
+from answers.predictions import BATCH_SIZE, Limits, Predictions, outputs_of, predictions_of
+from network.checkpoint_file import is_checkpoint_name, network_folder, read_best, stored_checksum, trained_paths
+from network.model_config import MODEL_CONFIG, read_model_config
 from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from network.model_structure import HEAT_MAPS, SIGNATURE
 from system.errors import UserError, describe_os_error
 from system.pool import available_cores
 from system.quiet import quiet_stderr
-from system.terminal import printable
+from system.terminal import print_to_stderr, printable
 
 DEVICE = f"LiteRT, {available_cores()} cores, float32"  # that answers
+_SUFFIX = Path(MODEL_FILE).suffix
 _LAST_WORDS = "LiteRT was opening a network when this process ended; if its file comes from elsewhere, do not use it"
 
 
@@ -25,12 +27,13 @@ class Engine:
     """A network in a model file. It may be used by several threads, one of which computes at a time."""
 
     def __init__(self, model: ModelFile) -> None:
+        self.model = model
         self.model_config = model.model_config
         self.step = model.step  # training steps of its weights
         self.calibrated = model.calibrated
         self.limits = Limits(model.max_distance, model.min_score)
         self._lock = threading.Lock()
-        with quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
+        with _readable_errors(), quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
             self._interpreter = Interpreter(model_content=model.content, num_threads=available_cores())
             self._signatures = self._interpreter.get_signature_list()
             self._interpreter.allocate_tensors()
@@ -42,13 +45,17 @@ class Engine:
 
     def outputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32."""
-        batches = []
-        for start in range(0, len(images), BATCH_SIZE):
-            with self._lock:
-                found = self._run(images=images[start : start + BATCH_SIZE])
-            batches.append((found["raw"], found["scores"], found["distance"]))
-        logits, scores, distances = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        return logits, scores, distances
+
+        def run(batch: np.ndarray) -> dict[str, np.ndarray]:
+            with self._lock, _readable_errors():
+                return self._run(images=batch)
+
+        return outputs_of(run, images)
+
+    @property
+    def explains(self) -> bool:
+        """Whether there are heat maps. An edited `model.py` can be a reason why not."""
+        return HEAT_MAPS in self._signatures
 
     def heat_maps(self, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Returns how much each part of an image speaks for a class: float32 (count, rows, columns), 0..1.
@@ -63,13 +70,23 @@ class Engine:
         Raises:
             UserError: `model.py` was edited so that there are none.
         """
-        if HEAT_MAPS not in self._signatures:
+        if not self.explains:
             raise UserError("model.py: there is a way around activation_3, so there are no heat maps; remove it")
-        with self._lock:
+        with self._lock, _readable_errors():
             run = self._interpreter.get_signature_runner(HEAT_MAPS)
             batches = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
             found = [run(images=images[batch], classes=classes[batch].astype(np.int32)) for batch in batches]
         return np.concatenate([batch[HEAT_MAPS] for batch in found])
+
+
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Turns an error of LiteRT into one line. A network that this toolkit has converted causes none."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        reason = printable(str(error).partition("\n")[0])[:200]
+        raise UserError(f"LiteRT cannot compute this network ({reason}); train it again") from None
 
 
 def load_engine(name: Path) -> Engine:
@@ -78,24 +95,42 @@ def load_engine(name: Path) -> Engine:
     The model file of a folder is built if there is none, or if it is older than the best weights, as in a run that was
     killed or still goes on. That takes seconds, since it needs TensorFlow, so it is said and the file is kept.
 
+    Args:
+        name: of the folder, of its sub-folder best/, of a file in them that the trainer wrote, or of any model file.
+
     Raises:
         UserError: there is no trained network, or it is damaged.
     """
-    if name.suffix == ".tflite" and not name.is_dir():
+    folder = checkpoints_of(name)
+    if folder is None:
         return Engine(read_model_file(name))
-    folder = network_folder(name)
     path = folder / MODEL_FILE
     model = _current_model_file(folder)
     if model is None:
-        print(f"{printable(path)}: is built from the best weights once, with TensorFlow ...", file=sys.stderr)
+        read_model_config(folder)  # says what is wrong before TensorFlow is loaded
+        if not trained_paths(folder):
+            read_best(folder)  # raises the error that applies
+        print_to_stderr(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
         from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
 
         model = build_model_file(folder)
         try:
             write_model_file(path, model)
         except OSError as error:
-            print(f"{describe_os_error(error)}; it is used without being kept", file=sys.stderr)
+            print_to_stderr(f"{describe_os_error(error)}; it is used without being kept")
     return Engine(model)
+
+
+def checkpoints_of(name: Path) -> Path | None:
+    """Returns the folder of checkpoints for a name as in `load_engine`; None for a model file alone.
+
+    Neither needs to exist.
+    """
+    folder = network_folder(name.parent if name.name == MODEL_FILE else name)
+    is_file = not name.is_dir() and (name.exists() or name.suffix.lower() == _SUFFIX)
+    if is_file and not is_checkpoint_name(name.name) and not (folder / MODEL_CONFIG).exists():
+        return None
+    return folder
 
 
 def _current_model_file(folder: Path) -> ModelFile | None:
@@ -108,7 +143,7 @@ def _current_model_file(folder: Path) -> ModelFile | None:
     try:
         model = read_model_file(path)
     except UserError as error:
-        print(f"{error}", file=sys.stderr)
+        print_to_stderr(str(error))
         return None
     is_current = model.source == stored_checksum(weights[0]) and model.model_config == read_model_config(folder)
     return model if is_current else None

@@ -9,7 +9,7 @@ from network.backend import keras, tf
 from network.layers import ByteDropout
 from system.errors import UserError
 
-_NEVER = -1e30  # a logit that no class has, since its exponential is 0
+_NEVER = -3e38  # a logit that no class has, since its exponential is 0
 
 
 class _ReLU(keras.layers.Layer):

@@ -1,11 +1,13 @@
 """What a network says about images, and which of them are unknown."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 BATCH_SIZE = 64  # limits the memory; changes results by rounding only
+MAX_DIFFERENCE = 1e-4  # of raw magnitudes, between two forms of a network
 
 
 class Predictions(NamedTuple):
@@ -40,3 +42,33 @@ def predictions_of(logits: np.ndarray, scores: np.ndarray, distances: np.ndarray
 def short_float(value: float) -> float:
     """Returns a float32 as the float with the fewest digits that stands for it: 0.1 instead of 0.10000000149."""
     return float(str(value))
+
+
+def outputs_of(
+    run: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32.
+
+    Args:
+        run: returns raw, scores and distance for a batch.
+        images: uint8 (count, height, width, color_channels), at least one.
+    """
+    batches = [run(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)]
+    logits, scores, distances = (
+        np.concatenate([batch[name] for batch in batches]) for name in ("raw", "scores", "distance")
+    )
+    return logits, scores, distances
+
+
+def largest_difference(logits: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the largest difference of raw magnitudes, which is not a number if one of them is none."""
+    return float(np.abs(logits - expected).max())
+
+
+def are_equal(logits: np.ndarray, expected: np.ndarray) -> bool:
+    """Returns whether raw magnitudes differ by rounding only.
+
+    That is by at most 0.0001, or by one in ten thousand of the largest one if that is more. So the predicted class is
+    the same, unless two classes are equally likely.
+    """
+    return largest_difference(logits, expected) <= MAX_DIFFERENCE * max(1.0, float(np.abs(expected).max()))

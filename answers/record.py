@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from answers.output import Answer
@@ -15,15 +15,16 @@ from system.terminal import printable
 class Record:
     """Counts answers, and collects what could not be read. It takes little memory, unless it keeps the answers."""
 
-    def __init__(self, class_names: Sequence[str], *, limits: Mapping[Path, Path | None], keep: bool) -> None:
+    def __init__(self, class_names: Sequence[str], *, named: Container[Path], keep: bool) -> None:
         """Args:
         class_names: of the network.
-        limits: the folder in which a file was found; None, or nothing, for those that were named, which are missed.
+        named: the files that were given by name; others may be passed over if they are no pictures.
         keep: whether the answers are needed at the end.
         """
-        self._class_names, self._limits, self._keep = class_names, limits, keep
+        self._class_names, self._named, self.keeps = class_names, named, keep
         self.answers: list[Answer] = []  # all of them, if they are kept
         self.counts: Counter[str] = Counter()  # by class
+        self.failed = False  # whether there was a picture that could not be read
         self.unreadable: list[tuple[str, str]] = []  # path and reason
         self.notes: dict[str, list[str]] = defaultdict(list)  # paths by note
         self._others: list[str] = []  # files in folders that are no pictures
@@ -31,21 +32,26 @@ class Record:
     def add(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
             path = os.fspath(answer.path)
-            if self._keep:
+            if self.keeps:
                 self.answers.append(answer)
             if answer.note:
                 self.notes[answer.note].append(path)
             if not answer.error:
                 self.counts[UNKNOWN if answer.unknown else self._class_names[answer.predicted]] += 1
-            elif self._limits.get(Path(answer.path)) and is_other_file(path, answer.error):
+            elif Path(path) not in self._named and is_other_file(path, answer.error):
                 self._others.append(path)
             else:
+                self.failed = True
                 self.unreadable.append((path, answer.error))
 
-    def remarks(self) -> list[str]:
-        """Returns lines about what an image does not show, and about files that are no pictures."""
-        return note_lines(self.notes) + other_files_lines(self._others)
+    def take_lines(self) -> tuple[list[str], list[str]]:
+        """Returns lines about what came since the last call.
 
-    def failures(self) -> list[str]:
-        """Returns a line about each picture that could not be read."""
-        return [f"{printable(path)}: {printable(reason)}" for path, reason in self.unreadable]
+        Returns:
+            what images do not show, and which files are no pictures; and which pictures could not be read.
+        """
+        remarks = note_lines(self.notes) + other_files_lines(self._others)
+        failures = [f"{printable(path)}: {printable(reason)}" for path, reason in self.unreadable]
+        for collected in (self.notes, self._others, self.unreadable):
+            collected.clear()
+        return remarks, failures

@@ -1,6 +1,7 @@
 """What rebuilds a network, and the settings of its run: `checkpoints/model.json`, also in every checkpoint."""
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -129,11 +130,11 @@ def _check_class_names(names: Any) -> None:
     for name in names:
         try:
             # Not os.fsencode: a network may come from a machine whose file names have another encoding.
-            valid = bool(name.encode(errors="surrogateescape")) and "/" not in name and "\0" not in name
+            valid = bool(name.encode(errors="surrogateescape")) and not set("/\0") & set(name) and name[0] != "."
         except UnicodeEncodeError:
             valid = False
         if not valid:
-            raise UserError(f"class_names: {name!r} cannot be the name of a folder")
+            raise UserError(f"class_names: {name!r} cannot be the name of a class folder")
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise UserError(f"class_names: there are {len(names)} classes; must be {MIN_CLASSES} to {MAX_CLASSES}")
 
@@ -163,11 +164,12 @@ def read_model_config(folder: Path) -> ModelConfig:
 
 
 def _where_else(folder: Path) -> str:
-    """Returns what to do if there is no network in a folder; it names up to five neighboring folders that have one."""
-    found = sorted(path.parent for path in folder.resolve().parent.glob(f"*/{MODEL_CONFIG}"))[:5]
+    """Returns what to do if there is no network in a folder; it names up to five model files in it, or neighbors."""
+    found = sorted(folder.glob("*.tflite"))
+    found += [folder.parent / path.parent.name for path in sorted(folder.resolve().parent.glob(f"*/{MODEL_CONFIG}"))]
     if not found:
         return "run trainer.py first, or name a folder with --model_save_name"
-    return f"try {' or '.join(f'--model_save_name {printable(folder.parent / path.name)}' for path in found)}"
+    return f"try {' or '.join(f'--model_save_name {printable(shlex.quote(str(path)))}' for path in found[:5])}"
 
 
 def require_same(folder: Path, saved: ModelConfig, wanted: ModelConfig | TrainConfig) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import math
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,9 +22,10 @@ from system.files import write_atomically
 from system.terminal import printable
 
 MODEL_FILE = "model.tflite"
+LABELS = "labels.txt"
 VERSION = 1  # of the format of network.json
 
-_LABELS, _DESCRIPTION = "labels.txt", "network.json"
+_DESCRIPTION = "network.json"
 _MAX_BYTES = 2**31  # of a FlatBuffer
 _MAX_DESCRIPTION = 2**22  # bytes of network.json
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same for all, so that equal networks are equal files
@@ -67,15 +67,19 @@ def pack_model_file(
         "min_score": min_score,
         "model_config": json.loads(model_config.to_json()),
     }
-    labels = "".join(f"{printable(name)}\n" for name in model_config.class_names)
     content = io.BytesIO()
     content.write(flatbuffer)
     with zipfile.ZipFile(content, "a") as archive:
-        for name, text in ((_LABELS, labels), (_DESCRIPTION, json.dumps(description, indent=1))):
+        for name, text in ((LABELS, labels_of(model_config)), (_DESCRIPTION, json.dumps(description, indent=1))):
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), text.encode())
     return ModelFile(
         content.getvalue(), len(flatbuffer), model_config, step, source, calibrated, max_distance, min_score
     )
+
+
+def labels_of(model_config: ModelConfig) -> str:
+    """Returns the names of the classes, one on each line, in the order of the outputs."""
+    return "".join(f"{printable(name)}\n" for name in model_config.class_names)
 
 
 def write_model_file(path: Path, model: ModelFile) -> None:
@@ -96,7 +100,9 @@ def read_model_file(path: Path) -> ModelFile:
             raise ValueError("it is too large")
         content = path.read_bytes()
         return _parse(content, path)
-    except (ValueError, LookupError, TypeError, zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the parsers of ZIP, JSON and FlatBuffers raise many kinds of them
         reason = printable(str(error))[:200]
         raise UserError(f"{printable(path)}: damaged, or not a network of this toolkit ({reason}); {_REMEDY}") from None
 

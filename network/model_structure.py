@@ -1,6 +1,7 @@
-"""Checks the structure of a network for LiteRT, before LiteRT opens it, so that it reads nothing outside the file.
+"""Checks the structure of a network for LiteRT before LiteRT opens it.
 
-LiteRT verifies little itself. The parser is the one of its package, which FlatBuffers has generated.
+LiteRT checks that what it reads lies inside the file, but not that the values of a tensor have its size, and it accepts
+any operator. The parser is the one of its package, which FlatBuffers has generated.
 """
 
 import math

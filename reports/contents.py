@@ -42,7 +42,7 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
     }
 
 
-def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch: int) -> dict:
+def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch: int, source: str) -> dict:
     """Returns what is said about a training run, ready for JSON.
 
     Args:
@@ -50,11 +50,13 @@ def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch:
         evaluation: the predictions for the validation pictures.
         history: the metrics of its epochs.
         epoch: the one whose weights were kept, from 1.
+        source: checksum of the checkpoint that has them.
     """
     return {
         "version": VERSION,
         "epoch": epoch,
         "best_epoch": best_epoch(history) + 1,
+        "source": source,
         **evaluation_contents(evaluation),
         "data": _data(run.pictures),
         "history": list(history),

@@ -1,8 +1,7 @@
 """The evaluation of a network on a folder of pictures whose class is known: which they are, the report, the page."""
 
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from reports.contents import folder_contents
 from reports.report_files import write_folder_report
 from reports.run_info import command_of
 from system.errors import UserError
-from system.terminal import printable, wrapped
+from system.terminal import print_to_stderr, printable
 
 _OUTPUTS = ("json", "csv", "html")  # not part of the command in the page, since they would be refused the second time
 
@@ -55,11 +54,13 @@ def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Pa
     if not paths:
         raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
     if loose := describe_loose_files(folder):
-        print(wrapped(f"predict.py: {loose}", stream=sys.stderr), file=sys.stderr)
+        print_to_stderr(f"predict.py: {loose}")
     return paths, classes
 
 
-def evaluation_of(answers: Sequence[Answer], classes: dict[Path, str], class_names: Sequence[str]) -> Evaluation | None:
+def evaluation_of(
+    answers: Sequence[Answer], classes: Mapping[Path, str], class_names: Sequence[str]
+) -> Evaluation | None:
     """Returns the answers together with the true classes; None if no picture could be read."""
     read = [answer for answer in answers if not answer.error]
     if not read:

@@ -19,7 +19,7 @@ HTML_REPORT, JSON_REPORT = "report.html", "report.json"
 
 
 def write_run_report(
-    folder: Path, run: "Run", evaluation: Evaluation, *, heat_maps: HeatMaps, epoch: int, history: History
+    folder: Path, run: "Run", evaluation: Evaluation, *, heat_maps: HeatMaps, epoch: int, source: str, history: History
 ) -> None:
     """Writes `report.json` and `report.html` of a training run. Equal runs give equal files.
 
@@ -29,13 +29,14 @@ def write_run_report(
         evaluation: the predictions for the validation pictures.
         heat_maps: of the trained network.
         epoch: the one whose weights were kept, from 1.
+        source: checksum of the checkpoint that has them.
         history: the metrics of all epochs.
 
     Raises:
         OSError: a file cannot be written.
         UserError: a picture of `data/` cannot be read.
     """
-    contents = run_contents(run, evaluation, history=history, epoch=epoch)
+    contents = run_contents(run, evaluation, history=history, epoch=epoch, source=source)
     page = render(
         contents,
         evaluation,

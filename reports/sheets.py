@@ -15,7 +15,7 @@ WIDTH = 350  # pixels: the tab Images shows so many, and leaves out pixel column
 TILE = 84  # pixels, of a picture
 COLUMNS = 4
 MAX_MATRIX = 20  # classes up to which a whole confusion matrix is legible
-_LINE = 14  # height of a line of text
+_LINE, _LARGE_LINE = 14, 20  # height of a line of text
 _GAP = WIDTH // COLUMNS - TILE
 _BACKGROUND, _TEXT = (255, 255, 255), (30, 30, 30)
 _RIGHT, _WRONG = (33, 113, 181), (203, 24, 29)  # blue and red, which color-blind people can tell apart
@@ -33,20 +33,45 @@ class Tile(NamedTuple):
 def sheet(tiles: Sequence[Tile]) -> np.ndarray:
     """Returns pictures in rows of four, each with its caption: uint8 (height, 350, 3). Without any, it says "none"."""
     if not tiles:
-        canvas, draw = _canvas(2 * _LINE)
+        canvas, draw = _canvas(WIDTH, 2 * _LINE)
         draw.text((4, _LINE), "none", _TEXT, _font(12), "lm")
         return np.asarray(canvas)
     lines = max(len(tile.caption) for tile in tiles)
     row_height = _GAP + TILE + lines * _LINE
-    canvas, draw = _canvas(-(-len(tiles) // COLUMNS) * row_height + _GAP)
+    canvas, draw = _canvas(WIDTH, -(-len(tiles) // COLUMNS) * row_height + _GAP)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, COLUMNS)
         x, y = column * (TILE + _GAP) + _GAP // 2, row * row_height + _GAP
         canvas.paste(_square(tile.image), (x, y))
-        for number, text in enumerate(tile.caption):
-            place = x, y + TILE + number * _LINE
-            draw.text(place, _fit(text, TILE, 12), fill=_WRONG if tile.is_wrong else _TEXT, font=_font(12))
+        _draw_caption(draw, tile, (x, y + TILE), TILE)
     return np.asarray(canvas)
+
+
+def strip(tiles: Sequence[Tile]) -> np.ndarray:
+    """Returns pictures side by side in their own size, each with its caption below: uint8 (height, width, 3).
+
+    Args:
+        tiles: at least one; their images have the same size.
+    """
+    height, width = tiles[0].image.shape[:2]
+    margin = 2 * _GAP
+    lines = max(len(tile.caption) for tile in tiles)
+    canvas, draw = _canvas(len(tiles) * (width + margin) + margin, height + 2 * margin + lines * _LARGE_LINE)
+    for index, tile in enumerate(tiles):
+        x = margin + index * (width + margin)
+        canvas.paste(_in_color(tile.image), (x, margin))
+        _draw_caption(draw, tile, (x, margin + height), width, is_large=True)
+    return np.asarray(canvas)
+
+
+def _draw_caption(
+    draw: ImageDraw.ImageDraw, tile: Tile, corner: tuple[int, int], width: int, *, is_large: bool = False
+) -> None:
+    x, y = corner
+    size, line = (15, _LARGE_LINE) if is_large else (12, _LINE)
+    for number, text in enumerate(tile.caption):
+        color = _WRONG if tile.is_wrong else _TEXT
+        draw.text((x, y + number * line), _fit(text, width, size), fill=color, font=_font(size))
 
 
 def thumbnails(images: Sequence[np.ndarray], *, side: int) -> np.ndarray:
@@ -71,7 +96,7 @@ def confusion_image(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarra
     names = [drawable_class(label, class_names) for label in range(count)]
     left = 12 + min(110 if count <= 12 else 60, max(round(_font(12).getlength(f"{count} {name}")) for name in names))
     cell, top = min(80, (WIDTH - left - 4) // count), 2 * _LINE + 4
-    canvas, draw = _canvas(top + count * cell + 4)
+    canvas, draw = _canvas(WIDTH, top + count * cell + 4)
     draw.text((4, 2), "row: true class, column: predicted", fill=_TEXT, font=_font(12))
     fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     for row, name in enumerate(names):
@@ -117,15 +142,18 @@ def drawable_class(label: int, class_names: Sequence[str]) -> str:
     return drawable(class_names[label], f"class {label + 1}")
 
 
-def _canvas(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    canvas = Image.new("RGB", (WIDTH, height), _BACKGROUND)
+def _canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    canvas = Image.new("RGB", (width, height), _BACKGROUND)
     return canvas, ImageDraw.Draw(canvas)
 
 
 def _square(image: np.ndarray, side: int = TILE) -> Image.Image:
     """Returns an image in its own proportions, in the middle of a square."""
-    picture = Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-    return ImageOps.pad(picture, (side, side), Image.Resampling.LANCZOS, color=_BACKGROUND)
+    return ImageOps.pad(_in_color(image), (side, side), Image.Resampling.LANCZOS, color=_BACKGROUND)
+
+
+def _in_color(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
 @lru_cache  # Pillow parses it each time

@@ -6,8 +6,9 @@ Writing is ours because the library for it, atomicwrites, is no longer maintaine
 import contextlib
 import errno
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,7 +19,7 @@ from system.terminal import printable
 _PARTIAL_SUFFIX = ".part"  # of a file that is being written; its name also starts with a dot, so listings ignore it
 _LOCK_NAME = ".lock"
 MAX_NAME_BYTES = 255 - len(f".{_PARTIAL_SUFFIX}")  # of a file that is written: file systems allow 255
-_unfinished: set[Path] = set()  # files that are not yet complete, to delete if the process ends at once
+_unfinished: set[Path] = set()  # files and folders that are not yet complete, to delete if the process ends at once
 
 
 def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
@@ -60,6 +61,51 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
 def _write(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
+
+
+def create_atomically(path: Path, chunks: Iterable[bytes], *, like: Path | None = None) -> None:
+    """Creates missing folders, writes a new file under a temporary name, and renames it once it is complete.
+
+    Args:
+        path: the file; its name has at most `MAX_NAME_BYTES`.
+        chunks: its content.
+        like: a file whose times and permissions it gets, if any.
+
+    Raises:
+        FileExistsError: there is something of this name already. It is not touched.
+    """
+    temporary = path.with_name(f".{path.name}{_PARTIAL_SUFFIX}")
+    _make_folders(path.parent)
+    _unfinished.add(temporary)
+    try:
+        temporary.unlink(missing_ok=True)  # left by a killed writer; it could be a link, which is not written to
+        with temporary.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        if like:
+            with contextlib.suppress(OSError):  # some network drives keep no permissions; the content is what counts
+                shutil.copystat(like, temporary)
+        _rename_to_new(temporary, path)
+    except OSError as error:
+        if error.strerror and error.filename in (None, os.fspath(temporary)):  # an error of write() names no file
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        _unfinished.discard(temporary)
+
+
+def _rename_to_new(path: Path, target: Path) -> None:
+    """Gives a file another name. Raises FileExistsError if it is taken, which `rename` does on Windows only."""
+    try:
+        target.hardlink_to(path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links, as on memory cards
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target)) from None
+        path.rename(target)
 
 
 def _make_folders(folder: Path) -> list[Path]:
@@ -111,11 +157,43 @@ def reserved(path: Path) -> Iterator[None]:
         _remove_empty_folders(made)
 
 
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder with a temporary name, which gets its own name when the block ends without an error.
+
+    After an error it is deleted, with the folders that were created for it; so there is a complete folder or none.
+
+    Raises:
+        OSError: there is something of this name already, or the folder cannot be created.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+    made = _make_folders(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_PARTIAL_SUFFIX}")
+    _unfinished.add(temporary)  # before it is created: a signal may come in between
+    try:
+        try:
+            temporary.mkdir()
+        except OSError:
+            _unfinished.discard(temporary)
+            raise
+        yield temporary
+        temporary.rename(path)
+    finally:
+        if temporary in _unfinished:
+            _unfinished.discard(temporary)
+            shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty_folders(made)
+
+
 def remove_unfinished_files() -> None:
     """Deletes what is not yet complete, when the process ends at once and no exception can do it."""
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def fsync_all(paths: Sequence[Path]) -> None:

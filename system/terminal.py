@@ -82,9 +82,9 @@ def print_marked(line: str, mark: str) -> None:
     print(colored((line, ""), (mark, "green"), stream=sys.stdout), flush=True)
 
 
-def print_error(line: str) -> None:
-    """Prints a line on stderr, broken between words; on a terminal it is red, unless NO_COLOR is set."""
-    print(colored((wrapped(line, stream=sys.stderr), "red"), stream=sys.stderr), file=sys.stderr)
+def print_to_stderr(line: str, color: str = "") -> None:
+    """Prints a line on stderr; on a terminal it is broken between words, and has its color, unless NO_COLOR is set."""
+    print(colored((wrapped(line, stream=sys.stderr), color), stream=sys.stderr), file=sys.stderr, flush=True)
 
 
 def colored(*parts: tuple[str, str], stream: Any) -> str:
@@ -94,7 +94,7 @@ def colored(*parts: tuple[str, str], stream: Any) -> str:
         parts: texts and their colors, by the names of rich; "" for the usual one.
         stream: on which it will be printed.
     """
-    if not can_redraw(stream) or os.environ.get("NO_COLOR"):
+    if not can_redraw(stream) or os.environ.get("NO_COLOR") or not any(color for _, color in parts):
         return "".join(text for text, _ in parts).rstrip()
     from rich.console import Console  # here, because loading it takes 0.04 s
     from rich.text import Text

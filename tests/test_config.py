@@ -43,6 +43,8 @@ LIMITS = [  # the lowest and the highest value of a setting, and the nearest one
     (TrainConfig, "random_zoom", 0, 0.9, -0.01, 0.91),
     (TrainConfig, "random_contrast", 0, 0.9, -0.01, 0.91),
     (PredictConfig, "max_megapixels", 0.001, 10_000, 0.0009, 10_001),
+    (PredictConfig, "top", 1, 1_000_000, 0, 1_000_001),
+    (PredictConfig, "least_score", 0, 1, -0.01, 1.01),
     (TrainConfig, "unknown_rate", 0, 0.5, -0.01, 0.51),
     (TrainConfig, "memory_gib", 0, 1_000_000, -0.1, 1_000_001),
     (TrainConfig, "save_seconds", 0, 86400, -1, 86401),
@@ -80,12 +82,11 @@ def test_color_channels_are_1_or_3_and_not_2():
         PictureConfig(color_channels=2)
 
 
-@pytest.mark.parametrize("config_class", [TrainConfig, PredictConfig])
-def test_precision_has_three_choices(config_class):
+def test_precision_has_three_choices():
     names = ["auto", "float32", "bfloat16"]
-    assert [config_class(precision=name).precision for name in names] == names
+    assert [TrainConfig(precision=name).precision for name in names] == names
     with pytest.raises(UserError, match="^--precision float16: must be auto or float32 or bfloat16$"):
-        config_class(precision="float16")
+        TrainConfig(precision="float16")
 
 
 def test_loss_has_two_choices():
@@ -177,12 +178,12 @@ def test_folders_must_not_be_links_to_each_other(tmp_path):
         PictureConfig(raw_data=str(tmp_path / "rawdata"), data_path=str(tmp_path / "data"))
 
 
-@pytest.mark.parametrize("config_class", [TrainConfig, PredictConfig])
 @pytest.mark.parametrize("name", ["runs*", "run?", "run[1]"])
-def test_model_save_name_must_not_be_a_pattern(name, config_class):
+def test_model_save_name_of_a_run_must_not_be_a_pattern(name):
     with pytest.raises(UserError, match=r"must not contain \* \? \[ \], which TensorFlow reads as a pattern$"):
-        config_class(model_save_name=name)
-    assert config_class(model_save_name="runs XYZ 1").model_save_name == "runs XYZ 1"
+        TrainConfig(model_save_name=name)
+    assert TrainConfig(model_save_name="runs XYZ 1").model_save_name == "runs XYZ 1"
+    assert PredictConfig(model_save_name=name).model_save_name == name  # TensorFlow does not read it
 
 
 PATHS = [(config_class, name) for config_class in ALL_CONFIGS for name in PATH_NAMES if hasattr(config_class, name)]
@@ -213,11 +214,11 @@ def test_pictures_have_their_home_folder_expanded_and_no_url(tmp_path, monkeypat
 
 @not_on_windows
 @needs_any_letter
-@pytest.mark.parametrize("config_class", [TrainConfig, PredictConfig])
-def test_model_save_name_must_be_utf8(config_class):
+def test_model_save_name_of_a_run_must_be_utf8():
     with pytest.raises(UserError, match=r"^--model_save_name caf\\udce9: must be UTF-8, in which TensorFlow writes"):
-        config_class(model_save_name=os.fsdecode(b"caf\xe9"))
-    assert config_class(model_save_name="猫").model_save_name == "猫"
+        TrainConfig(model_save_name=os.fsdecode(b"caf\xe9"))
+    assert TrainConfig(model_save_name="猫").model_save_name == "猫"
+    assert PredictConfig(model_save_name=os.fsdecode(b"caf\xe9"))  # TensorFlow is not used
     assert PictureConfig(raw_data=os.fsdecode(b"caf\xe9")).raw_data == os.fsdecode(b"caf\xe9")  # TensorFlow is not used
 
 
@@ -262,8 +263,11 @@ def test_every_setting_has_a_group_and_a_sentence(config_class):
             "--loss softmax|sigmoid softmax: classes compete; sigmoid: each class is judged independently. "
             "(default softmax)",
         ),
-        (PredictConfig, "--raw Show the raw magnitudes instead of the scores. --evaluate"),
-        (PredictConfig, "Often needed: images Pictures, folders of pictures or patterns such as *.jpg."),
+        (PredictConfig, "--raw Show the raw magnitudes instead of the scores. --model_save_name"),
+        (
+            PredictConfig,
+            "Often needed: images Pictures, videos, folders, patterns such as *.jpg, or a camera such as 0; -: stdin.",
+        ),
     ],
 )
 def test_help_shows_comments_limits_choices_and_defaults(config_class, line, capsys):

@@ -4,69 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
-from answers.calibration import (
-    Calibration,
-    distances,
-    fit,
-    fit_platt_scaling,
-    is_unknown,
-    log_odds,
-    rejection_thresholds,
-    scores,
-)
-
-NO_DISTANCES = np.zeros(2), np.zeros((2, 2))  # a mean and a whitening with which all distances are 0
-
-# ---- log-odds ----
-
-
-def test_softmax_log_odds_are_those_of_the_probabilities():
-    logits = np.log(np.array([[1, 2, 5]], np.float32)) + 7  # probabilities 1/8, 2/8 and 5/8; a constant changes nothing
-    assert np.exp(log_odds(logits, loss="softmax")) == pytest.approx(np.array([[1 / 7, 2 / 6, 5 / 3]]), rel=1e-5)
-
-
-def test_softmax_log_odds_of_two_classes_are_differences_of_logits():
-    logits = np.array([[3, 1], [-2, 2.5], [4, 4]], np.float32)
-    assert log_odds(logits, loss="softmax").tolist() == [[2, -2], [-4.5, 4.5], [0, 0]]
-
-
-def test_softmax_log_odds_are_exact_for_huge_logits():
-    logits = np.array([[1000, -1000], [-1000, 1000], [1e30, -1e30], [50, 0]], np.float32)
-    expected = [[2000, -2000], [-2000, 2000], [2e30, -2e30], [50, -50]]
-    assert log_odds(logits, loss="softmax") == pytest.approx(np.array(expected))
-    three = log_odds(np.array([[1000, 999, -1000], [0, 0, 0]], np.float32), loss="softmax")
-    below = -2000 - math.log(1 + math.exp(-1))  # the others sum to e^1000 + e^999
-    assert three == pytest.approx(np.array([[1, -1, below], [-math.log(2)] * 3]))
-
-
-def test_sigmoid_log_odds_are_the_logits():
-    logits = np.array([[-1000, 0.1, 1000], [1, 2, 3]], np.float32)
-    found = log_odds(logits, loss="sigmoid")
-    np.testing.assert_array_equal(found, logits)
-    assert found.dtype == log_odds(logits, loss="softmax").dtype == np.float64
-
-
-def test_log_odds_keep_the_logits_and_their_order():
-    logits = np.random.default_rng(0).normal(scale=20, size=(200, 7)).astype(np.float32)
-    before = logits.copy()
-    for loss in ("softmax", "sigmoid"):
-        np.testing.assert_array_equal(log_odds(logits, loss=loss).argsort(axis=1), logits.argsort(axis=1))
-    np.testing.assert_array_equal(logits, before)
-
-
-# ---- scores ----
-
-
-def test_scores_are_the_sigmoid_of_a_line_through_the_log_odds():
-    odds = np.array([[0, 0.5, 1], [-1000, 1000, 0.25]])
-    found = scores(odds, Calibration(*NO_DISTANCES, slope=2, intercept=-1))
-    assert found == pytest.approx(np.array([[0.26894142, 0.5, 0.73105858], [0, 1, 0.37754067]]))
-
-
-def test_scores_without_calibration_are_sigmoids():
-    assert scores(np.array([[-1, 0, 1]]), None) == pytest.approx(np.array([[0.26894142, 0.5, 0.73105858]]))
-
+from answers.calibration import Calibration, fit, fit_platt_scaling, rejection_thresholds, with_limits
+from answers.predictions import Limits
 
 # ---- Platt scaling ----
 
@@ -101,7 +42,7 @@ def test_platt_scaling_of_five_times_the_log_odds_has_a_fifth_the_slope():
 def test_platt_scaling_of_equal_log_odds_gives_the_fraction_correct(fraction):
     odds = np.tile([5.0, -5.0], (10_000, 1))
     slope, intercept = fit_platt_scaling(odds, (np.arange(10_000) >= fraction * 10_000).astype(int))
-    found = scores(odds[:1], Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    found = expit(slope * odds[:1] + intercept)
     assert found == pytest.approx(np.array([[fraction, 1 - fraction]]), abs=0.005)
 
 
@@ -138,7 +79,7 @@ def test_platt_scaling_of_difficult_data_gives_valid_ordered_scores(odds, labels
     odds = np.array(odds, float)
     slope, intercept = fit_platt_scaling(odds, np.array(labels))
     assert slope > 0 and math.isfinite(intercept)
-    found = scores(odds, Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    found = expit(slope * odds + intercept)
     assert found.shape == odds.shape
     assert ((found >= 0) & (found <= 1)).all()
     higher = odds[:, :, None] > odds[:, None]
@@ -171,7 +112,7 @@ def test_platt_scaling_maximizes_the_posterior(count, spread, shift):
 def test_platt_scaling_of_wrong_predictions_gives_scores_near_a_half():
     odds, labels = known(5000, classes=2, spread=1)
     slope, intercept = fit_platt_scaling(odds, 1 - labels)
-    found = scores(odds, Calibration(*NO_DISTANCES, slope=slope, intercept=intercept))
+    found = expit(slope * odds + intercept)
     assert np.abs(found - 0.5).mean() < 0.05
 
 
@@ -265,60 +206,32 @@ def test_rejection_thresholds_reject_new_pictures_at_most_at_the_rate(kind, coun
         assert rejected / (1500 * new) >= 0.04
 
 
-# ---- distances, and what is unknown ----
-
-
-def test_distances_are_of_whitened_square_roots_from_the_mean():
-    features = np.array([[4, 9], [1, 1], [0, 0]])  # square roots 2 and 3; 1 and 1; 0 and 0
-    calibration = Calibration(mean=np.array([1, 1]), whitening=np.diag([2, 1]))
-    assert distances(features, calibration) == pytest.approx([math.hypot(2, 2), 0, math.hypot(2, 1)])
-    mixing = calibration._replace(whitening=np.array([[1, 1], [0, 1]]))
-    assert distances(features, mixing) == pytest.approx([math.hypot(1, 1 + 2), 0, math.hypot(1, 1 + 1)])
-
-
-def test_is_unknown_beyond_either_threshold_but_not_at_it():
-    calibration = Calibration(mean=np.zeros(2), whitening=np.eye(2), max_distance=5, min_log_odds=-0.5)
-    near, at, far = [1, 1], [9, 16], [9, 16.01]  # the distance is the square root of the sum
-    features = np.array([near, at, far, near, near, far])
-    odds = np.array([[3, -3], [3, -3], [3, -3], [-0.5, -9], [-0.51, -9], [-9, -9]])
-    assert is_unknown(odds, features, calibration).tolist() == [False, False, True, False, True, True]
-
-
-def test_is_unknown_is_false_without_calibration():
-    found = is_unknown(np.array([[-1e30, -1e30]] * 3), np.array([[1e30, 0]] * 3), None)
-    assert (found.tolist(), found.dtype) == ([False] * 3, bool)
-
-
-def test_is_unknown_is_false_with_default_thresholds():
-    lenient = Calibration(*NO_DISTANCES)
-    assert is_unknown(np.array([[-1e30, -1e30]]), np.array([[1e30, 0]]), lenient).tolist() == [False]
-
-
 # ---- fit ----
 
 
-def fitted(roots, *, validation_roots=((0, 0),), best_odds=(0.0,), rate: float = 0.0) -> Calibration:
-    """Fits to the square roots of features, and to the log-odds of the predicted class of validation pictures."""
-    best = np.array(best_odds, float)
+def fitted(roots) -> Calibration:
+    """Fits to the square roots of features."""
     return fit(
         training_features=np.array(roots, np.float32) ** 2,
-        validation_features=np.array(validation_roots, np.float32) ** 2,
-        validation_odds=np.stack([best, best - 4], axis=1),
-        validation_labels=np.zeros(len(best), int),
-        unknown_rate=rate,
+        validation_odds=np.array([[0.0, -4.0]]),
+        validation_labels=np.array([0]),
     )
+
+
+def distances(roots, calibration: Calibration) -> np.ndarray:
+    return np.linalg.norm((np.array(roots) - calibration.mean) @ calibration.whitening, axis=1)
 
 
 def test_fit_measures_distances_in_standard_deviations():
     calibration = fitted([[4, 3], [4, 7], [6, 3], [6, 7]])  # 5 ± 1 and 5 ± 2, independent of each other
     assert calibration.mean == pytest.approx(np.array([5, 5]))
-    found = distances(np.array([[5, 5], [6, 5], [5, 7], [8, 9]]) ** 2.0, calibration)
+    found = distances([[5, 5], [6, 5], [5, 7], [8, 9]], calibration)
     assert found == pytest.approx([0, 1, 1, math.hypot(3, 2)])
 
 
 def test_fit_takes_the_correlation_of_features_into_account():
     calibration = fitted([[4, 4], [6, 6]])  # variances 1; their covariance of 1 is reduced by a tenth
-    found = distances(np.array([[6, 6], [6, 4], [6, 5]]) ** 2.0, calibration)
+    found = distances([[6, 6], [6, 4], [6, 5]], calibration)
     # By hand: the inverse of ((1, 0.9), (0.9, 1)) is ((1, -0.9), (-0.9, 1)) / 0.19.
     assert found**2 == pytest.approx([2 / 1.9, 2 / 0.1, 1 / 0.19])
 
@@ -326,40 +239,28 @@ def test_fit_takes_the_correlation_of_features_into_account():
 @pytest.mark.parametrize("roots", [[[3, 0]], [[3, 0], [3, 0]], [[3, 0], [5, 0]]], ids=["one", "equal", "dead feature"])
 def test_fit_to_equal_training_pictures_gives_finite_distances(roots):
     calibration = fitted(roots)
-    features = np.array(roots, float) ** 2
     assert np.isfinite(calibration.whitening).all()
-    assert np.isfinite(distances(np.array([[0, 7.0]]), calibration)).all()
-    assert (distances(features, calibration) <= 1.0001).all()
-    assert distances(np.array([[9, 1.0]]), calibration) > 100  # far from anything seen
+    assert np.isfinite(distances([[0, 7**0.5]], calibration)).all()
+    assert (distances(roots, calibration) <= 1.0001).all()
+    assert distances([[3, 1]], calibration) > 100  # far from anything seen
 
 
-def validation(count: int) -> dict:
-    """Returns pictures at distances 1 to count from the mean whose log-odds fall from 9 to 10 - count."""
-    numbers = np.arange(1, count + 1)
-    return {"validation_roots": np.stack([5 + numbers, np.full(count, 5)], axis=1), "best_odds": 10.0 - numbers}
-
-
-SQUARE = [[4, 3], [4, 7], [6, 3], [6, 7]]
+def test_fit_scales_the_scores_by_validation_pictures_and_sets_no_limits():
+    odds, labels = known(30, classes=2, spread=2)
+    calibration = fit(training_features=np.ones((2, 3)), validation_odds=odds, validation_labels=labels)
+    assert (calibration.slope, calibration.intercept) == fit_platt_scaling(odds, labels)
+    assert calibration.limits == Limits(max_distance=math.inf, min_score=0)
 
 
 @pytest.mark.parametrize(
-    ("count", "rate", "max_distance", "min_log_odds"),
-    [
-        (18, 0.05, math.inf, -math.inf),
-        (19, 0.05, 19, -math.inf),
-        (39, 0.05, 38, -28),
-        (39, 0, math.inf, -math.inf),
-    ],
+    ("count", "rate", "max_distance", "min_score"),
+    [(18, 0.05, math.inf, 0), (19, 0.05, 19, 0), (39, 0.05, 38, 0.62), (39, 0, math.inf, 0)],
 )
-def test_fit_sets_the_thresholds_by_validation_pictures(count, rate, max_distance, min_log_odds):
-    calibration = fitted(SQUARE, rate=rate, **validation(count))
-    assert calibration.max_distance == pytest.approx(max_distance)
-    assert calibration.min_log_odds == min_log_odds
-
-
-def test_fit_scales_the_scores_by_validation_pictures():
-    given = validation(30)
-    best = given["best_odds"]
-    odds = np.stack([best, best - 4], axis=1)
-    calibration = fitted(SQUARE, rate=0.05, **given)
-    assert (calibration.slope, calibration.intercept) == fit_platt_scaling(odds, np.zeros(30, int))
+def test_with_limits_rejects_the_farthest_and_the_least_certain(count, rate, max_distance, min_score):
+    """The pictures are at distances 1 to count, and their highest scores fall from 0.99 by 0.01."""
+    numbers = np.arange(1, count + 1)
+    best = 1 - numbers / 100
+    calibration = with_limits(
+        fitted([[1, 2], [3, 5]]), distances=numbers, scores=np.stack([best, best / 2], axis=1), unknown_rate=rate
+    )
+    assert calibration.limits == pytest.approx(Limits(max_distance, min_score))

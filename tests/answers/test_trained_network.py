@@ -231,7 +231,7 @@ def test_calibrating_again_replaces_the_first_calibration():
 # ---- saving and loading ----
 
 
-def test_load_classifier_restores_weights_and_calibration_to_the_bit(tmp_path):
+def test_load_trained_network_restores_weights_and_calibration_to_the_bit(tmp_path):
     network = new_classifier()
     network.step = 7
     images = np.concatenate([noise(20, seed=3), UNUSUAL])
@@ -250,7 +250,7 @@ def test_load_classifier_restores_weights_and_calibration_to_the_bit(tmp_path):
     assert restored.predict(images).unknown[-2:].all()
 
 
-def test_load_classifier_returns_the_best_network_with_its_calibration(tmp_path):
+def test_load_trained_network_returns_the_best_network_with_its_calibration(tmp_path):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
     assert load_trained_network(tmp_path).calibration is None
     calibrate_best(tmp_path)
@@ -261,7 +261,7 @@ def test_load_classifier_returns_the_best_network_with_its_calibration(tmp_path)
     np.testing.assert_array_equal(restored.calibration.whitening, np.full((64, 64), 2.5))
 
 
-def test_load_classifier_skips_a_damaged_best_checkpoint(tmp_path, capsys):
+def test_load_trained_network_skips_a_damaged_best_checkpoint(tmp_path, capsys):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
     calibrate_best(tmp_path)
     truncate(checkpoint_file(tmp_path / "best", 10))
@@ -271,7 +271,7 @@ def test_load_classifier_skips_a_damaged_best_checkpoint(tmp_path, capsys):
     assert line.startswith(f"{tmp_path / 'best' / 'ckpt-10.safetensors'}: damaged (")
 
 
-def test_load_classifier_before_the_end_of_an_epoch_uses_the_average(tmp_path):
+def test_load_trained_network_before_the_end_of_an_epoch_uses_the_average(tmp_path):
     model, checkpoints = new_run(tmp_path)
     model.get_layer("logits").bias.assign([7, -7])
     checkpoints.average[-1].assign([6, -6])
@@ -281,14 +281,14 @@ def test_load_classifier_before_the_end_of_an_epoch_uses_the_average(tmp_path):
     assert (epoch_of(restored), restored.calibration) == (6, None)
 
 
-def test_load_classifier_before_the_first_step_is_refused(tmp_path):
+def test_load_trained_network_before_the_first_step_is_refused(tmp_path):
     _, checkpoints = new_run(tmp_path)
     checkpoints.save()
     with pytest.raises(UserError, match="not saved any weights yet"):
         load_trained_network(tmp_path)
 
 
-def test_load_classifier_refuses_a_folder_of_damaged_checkpoints(tmp_path):
+def test_load_trained_network_refuses_a_folder_of_damaged_checkpoints(tmp_path):
     save_epochs(*new_run(tmp_path), 0.9)
     for path in tmp_path.rglob("ckpt-*"):
         truncate(path)
@@ -296,7 +296,7 @@ def test_load_classifier_refuses_a_folder_of_damaged_checkpoints(tmp_path):
         load_trained_network(tmp_path)
 
 
-def test_load_classifier_refuses_the_model_config_of_a_different_network(tmp_path):
+def test_load_trained_network_refuses_the_model_config_of_a_different_network(tmp_path):
     save_epochs(*new_run(tmp_path), 0.1)
     (tmp_path / "model.json").write_bytes(model_config(class_names=["cat", "dog"]).to_json())
     with pytest.raises(UserError, match="belongs to a different network than .*model.json; bring back the two"):
@@ -336,7 +336,7 @@ def forge(calibrated: Path, folder: Path, config: ModelConfig = MODEL_CONFIG, **
         ("calibration/other", np.array(1.0), "calibration does"),
     ],
 )
-def test_load_classifier_refuses_tensors_that_do_not_fit(calibrated, tmp_path, name, value, reason):
+def test_load_trained_network_refuses_tensors_that_do_not_fit(calibrated, tmp_path, name, value, reason):
     path = forge(calibrated, tmp_path, **{name: value})
     with pytest.raises(UserError) as refused:
         load_trained_network(tmp_path)
@@ -344,7 +344,7 @@ def test_load_classifier_refuses_tensors_that_do_not_fit(calibrated, tmp_path, n
     assert str(refused.value) == f"{path}: its {reason} not fit this network; {remedy}"
 
 
-def test_load_classifier_allocates_no_more_than_a_forged_file_is_long(calibrated, tmp_path, monkeypatch):
+def test_load_trained_network_allocates_no_more_than_a_forged_file_is_long(calibrated, tmp_path, monkeypatch):
     forge(calibrated, tmp_path, model_config(height=4096, width=4096))  # 68 GB of weights
 
     def generate_without_allocating(config):
@@ -356,7 +356,7 @@ def test_load_classifier_allocates_no_more_than_a_forged_file_is_long(calibrated
         load_trained_network(tmp_path)
 
 
-def test_load_classifier_needs_nothing_but_model_config_and_best(calibrated, tmp_path):
+def test_load_trained_network_needs_nothing_but_model_config_and_best(calibrated, tmp_path):
     shutil.copytree(calibrated / "best", tmp_path / "best")
     with pytest.raises(UserError, match="no trained network here"):
         load_trained_network(tmp_path)

@@ -63,11 +63,11 @@ def run_in(
     )
 
 
-def classifier_of(run: Run) -> TrainedNetwork:
+def network_of(run: Run) -> TrainedNetwork:
     return TrainedNetwork(generate_model(run.model_config), run.model_config)
 
 
-def classifier_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> TrainedNetwork:
+def network_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> TrainedNetwork:
     """Returns a network for images of 16×16 pixels that was never trained."""
     config = model_config(class_names=list(class_names), **changes)
     return TrainedNetwork(generate_model(config), config)
@@ -108,7 +108,7 @@ def contents_of(evaluation: Evaluation, *, epochs: int = 3, extra: Sequence[Pict
         validation=nothing,
     )
     history = [metrics(0.5 + 0.5 * number / epochs) for number in range(epochs)]
-    return run_contents(run, evaluation, history=history, epoch=epochs)
+    return run_contents(run, evaluation, history=history, epoch=epochs, source="0123abcd")
 
 
 def image_of(index: int, channels: int = 3) -> np.ndarray:

@@ -13,7 +13,7 @@ from tests.helpers.checkpoints import MODEL_CONFIG
 
 
 def checkpoint(tensors: dict[str, np.ndarray]) -> Checkpoint:
-    return Checkpoint(Path("ckpt-1.safetensors"), 1, MODEL_CONFIG, tensors)
+    return Checkpoint(Path("ckpt-1.safetensors"), 1, "", MODEL_CONFIG, tensors)
 
 
 def test_state_of_names_arrays_by_part_and_path():

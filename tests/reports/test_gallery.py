@@ -17,7 +17,7 @@ from reports.gallery import (
     worst_mistakes,
 )
 from tests.helpers.evaluations import evaluation_of
-from tests.helpers.reports import classifier_for, image_of
+from tests.helpers.reports import image_of, network_for
 
 
 def decode(uri: str) -> Image.Image:
@@ -45,9 +45,9 @@ def mistakes(count: int) -> list[tuple]:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_worst_mistakes_have_a_heat_map_for_each_of_two_classes(channels):
-    network = classifier_for(color_channels=channels)
+    network = network_for(color_channels=channels)
     evaluation = evaluation_of(mistakes(2), unknown={"1.png"})
-    first, second = worst_mistakes(evaluation, network, lambda index: image_of(index, channels))
+    first, second = worst_mistakes(evaluation, network.heat_maps, lambda index: image_of(index, channels))
     assert (first["path"], second["path"]) == ("1.png", "0.png")
     assert (first["true"], first["predicted"]) == ("bee", "ant")
     assert (first["true_score"], first["score"]) == (0.1, 0.51)
@@ -66,21 +66,21 @@ def test_worst_mistakes_are_at_most_twelve_and_no_other_image_is_loaded(count, s
         loaded.append(index)
         return image_of(index)
 
-    found = worst_mistakes(evaluation_of(mistakes(count)), classifier_for(), load)
+    found = worst_mistakes(evaluation_of(mistakes(count)), network_for().heat_maps, load)
     assert len(found) == shown
     assert sorted(loaded) == list(range(count))[count - shown :]
 
 
 def test_worst_mistakes_without_an_image_keep_their_text():
     found = worst_mistakes(
-        evaluation_of(mistakes(3)), classifier_for(), lambda index: None if index == 1 else image_of(index)
+        evaluation_of(mistakes(3)), network_for().heat_maps, lambda index: None if index == 1 else image_of(index)
     )
     assert [(item["path"], bool(item["image"]), len(item["maps"])) for item in found] == [
         ("2.png", True, 2),
         ("1.png", False, 0),
         ("0.png", True, 2),
     ]
-    (only,) = worst_mistakes(evaluation_of(mistakes(1)), classifier_for(), lambda _: None)
+    (only,) = worst_mistakes(evaluation_of(mistakes(1)), network_for().heat_maps, lambda _: None)
     assert (only["image"], only["maps"]) == ("", [])
 
 

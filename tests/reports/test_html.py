@@ -12,7 +12,7 @@ from reports.html import render
 from tests.helpers.checkpoints import model_config
 from tests.helpers.evaluations import evaluation_of
 from tests.helpers.pages import Page
-from tests.helpers.reports import classifier_for, contents_of, image_of
+from tests.helpers.reports import contents_of, image_of, network_for
 
 FOUR = [
     ("1.png", "ant", (0.9, 0.1)),
@@ -24,11 +24,11 @@ SECTIONS = ["data", "labels", "training", "confusions", "classes", "mistakes", "
 
 
 def page_text(evaluation: Evaluation, *, channels: int = 3, galleries: dict | None = None, **options) -> str:
-    network = classifier_for(evaluation.class_names, color_channels=channels)
+    network = network_for(evaluation.class_names, color_channels=channels)
     return render(
         contents_of(evaluation, **options),
         evaluation,
-        network,
+        network.heat_maps,
         lambda index: image_of(index, channels),
         **galleries or {},
     )
@@ -183,7 +183,7 @@ def test_page_of_pictures_that_are_all_unknown_and_of_a_class_without_any():
 def test_page_says_if_the_best_weights_are_lost():
     evaluation = evaluation_of(FOUR)
     contents = {**contents_of(evaluation), "best_epoch": 2}
-    text = Page(render(contents, evaluation, classifier_for(), image_of)).text
+    text = Page(render(contents, evaluation, network_for().heat_maps, image_of)).text
     assert "Epoch 3 of 3; the weights of the best one, 2, are lost" in text
 
 
@@ -194,7 +194,7 @@ def test_page_shows_duplicates_and_photos_in_several_classes():
     contents = contents_of(evaluation)
     contents["data"] |= {"repeated_photos": 13, "in_several_classes": [["ant/1.png", "bee/1.png"]] * 2}
     groups = {"duplicates": [{"pictures": pair, "more": 3}], "mixed": [{"pictures": pair, "more": 0}] * 2}
-    page = Page(render(contents, evaluation, classifier_for(), image_of, **groups))
+    page = Page(render(contents, evaluation, network_for().heat_maps, image_of, **groups))
     assert "13 photos are there several times in their class; these are 1 of them." in page.text
     assert "ant/1.png bee/1.png and 3 more" in page.text
     assert "2 photos are in the folders of several classes" in page.text
@@ -212,7 +212,7 @@ def test_page_of_a_folder_has_no_training():
         unreadable=[("ant/bad <i>.png", "the file is empty")],
         notes={},
     )
-    page = Page(render(contents, evaluation, classifier_for(), lambda _: None))
+    page = Page(render(contents, evaluation, network_for().heat_maps, lambda _: None))
     assert sections(page) == [name for name in SECTIONS if name != "training"]
     assert "Tested on 4 pictures: python predict.py --evaluate new" in page.text
     assert "If the network was trained on some of these pictures, all figures are too good." in page.text
@@ -220,12 +220,12 @@ def test_page_of_a_folder_has_no_training():
     assert "cannot be read any more" in page.text
     assert "validation pictures" not in page.text.replace("fitted on the validation pictures of the training", "")
     contents["data"]["unused"] = []
-    assert "data" not in sections(Page(render(contents, evaluation, classifier_for(), image_of)))
+    assert "data" not in sections(Page(render(contents, evaluation, network_for().heat_maps, image_of)))
 
 
 def test_page_is_the_same_if_it_is_made_again_from_the_json_file():
     evaluation = evaluation_of(FOUR)
-    network = classifier_for()
+    heat_maps = network_for().heat_maps
     contents = contents_of(evaluation)
     again = json.loads(json.dumps(contents))
-    assert render(again, evaluation, network, image_of) == render(contents, evaluation, network, image_of)
+    assert render(again, evaluation, heat_maps, image_of) == render(contents, evaluation, heat_maps, image_of)

@@ -6,12 +6,12 @@ from PIL import Image
 
 from reports import projector
 from reports.projector import write_projector
-from tests.helpers.reports import classifier_of, predictions, run_in
+from tests.helpers.reports import network_of, predictions, run_in
 
 
 def write(folder, run, predicted: list[int]) -> None:
     folder.mkdir(exist_ok=True)
-    write_projector(folder, run, classifier_of(run), run.evaluation(predictions(predicted, classes=2)))
+    write_projector(folder, run, network_of(run), run.evaluation(predictions(predicted, classes=2)))
 
 
 def test_projector_has_features_classes_and_thumbnails(tmp_path):

@@ -9,7 +9,7 @@ from reports.report_files import write_folder_report, write_run_report
 from tests.helpers.checkpoints import metrics
 from tests.helpers.evaluations import evaluation_of
 from tests.helpers.pages import Page
-from tests.helpers.reports import classifier_of, contents_of, image_of, predictions, run_in
+from tests.helpers.reports import contents_of, image_of, network_of, predictions, run_in
 
 
 class CountedImages:
@@ -30,11 +30,10 @@ def test_write_run_report_uses_only_the_images_that_it_shows(tmp_path):
     run = dataclasses.replace(
         run, train=run.train._replace(images=training), validation=run.validation._replace(images=validation)
     )
-    classifier = classifier_of(run)
-    classifier.step = 6
+    heat_maps = network_of(run).heat_maps
     evaluation = run.evaluation(predictions([0, 1, 0, 1, 1, 1], classes=2))
     history = [metrics(0.5), metrics(0.75)]
-    write_run_report(tmp_path, run, evaluation, classifier=classifier, history=history)
+    write_run_report(tmp_path, run, evaluation, heat_maps=heat_maps, epoch=2, history=history)
     contents = json.loads((tmp_path / "report.json").read_text())
     assert (contents["epoch"], contents["best_epoch"], contents["history"]) == (2, 2, history)
     assert contents["report"]["correct"] == 5
@@ -47,8 +46,8 @@ def test_write_run_report_uses_only_the_images_that_it_shows(tmp_path):
 
 def test_write_folder_report_writes_one_file(tmp_path):
     evaluation = evaluation_of([("1.png", "ant", (0.9, 0.1)), ("2.png", "bee", (0.8, 0.2))])
-    network = classifier_of(run_in(tmp_path))
+    network = network_of(run_in(tmp_path))
     path = tmp_path / "deep" / "page.html"
-    write_folder_report(path, contents_of(evaluation), evaluation, classifier=network, image_of=image_of)
+    write_folder_report(path, contents_of(evaluation), evaluation, heat_maps=network.heat_maps, image_of=image_of)
     assert "1 of 2 correct" in Page(path.read_text(encoding="utf-8")).text
     assert [found.name for found in path.parent.iterdir()] == ["page.html"]

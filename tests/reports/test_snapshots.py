@@ -11,7 +11,7 @@ import pytest
 from answers.calibration import Calibration
 from network.backend import tf
 from reports import snapshots
-from tests.helpers.reports import classifier_of, predictions, run_in
+from tests.helpers.reports import network_of, predictions, run_in
 from tests.helpers.runs import read_events
 
 
@@ -31,7 +31,7 @@ FITTED = Calibration(mean=np.zeros(64), whitening=np.eye(64))
 def snapshot(folder: Path, run, predicted: list[int], scores: list[float] | None = None) -> dict[str, np.ndarray]:
     classes = len(run.model_config.class_names)
     evaluation = run.evaluation(predictions(predicted, classes=classes, scores=scores))
-    classifier = classifier_of(run)
+    classifier = network_of(run)
     classifier.calibration = FITTED
     return written(folder, lambda: snapshots.write_snapshot(run, classifier, evaluation))
 
@@ -59,7 +59,7 @@ def test_snapshot_has_pictures_histograms_and_the_unknown_share(tmp_path, color_
 def test_snapshot_without_calibration_has_no_unknown_share(tmp_path):
     run = run_in(tmp_path / "bats", per_class=1)
     evaluation = run.evaluation(predictions([0, 1], classes=2))
-    assert "unknown" not in written(tmp_path, lambda: snapshots.write_snapshot(run, classifier_of(run), evaluation))
+    assert "unknown" not in written(tmp_path, lambda: snapshots.write_snapshot(run, network_of(run), evaluation))
 
 
 @pytest.mark.parametrize(("mistakes", "rows"), [(0, 0), (1, 1), (2, 1), (3, 2), (8, 4), (9, 4)])

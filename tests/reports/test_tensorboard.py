@@ -11,7 +11,7 @@ from network.backend import tf
 from reports import tensorboard as module
 from reports.tensorboard import TensorBoard
 from tests.helpers import checkpoints
-from tests.helpers.reports import classifier_of, run_in
+from tests.helpers.reports import network_of, run_in
 from tests.helpers.runs import read_events, scalars
 from training.callbacks import WeightAveraging
 
@@ -45,7 +45,7 @@ class Session:
         return self
 
     def finish(self) -> "Session":
-        classifier = classifier_of(self.run)
+        classifier = network_of(self.run)
         evaluation = self.run.evaluation(classifier.predict(self.run.validation.images))
         self.tensorboard.finish(classifier, evaluation)
         return self

@@ -1,0 +1,114 @@
+"""The formats of an export that are made from checkpoints: SavedModel, float16 and ONNX. Needs TensorFlow."""
+
+import importlib.util
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from answers.conversion import ServingModule, convert_saved_model, model_file_of
+from answers.export import Comparison, Export, Exported
+from answers.model_card import FLOAT16_FILE, ONNX_FILE, SAVED_MODEL
+from answers.trained_network import load_trained_network
+from network.backend import tf
+from network.model_file import write_model_file
+from network.model_structure import SIGNATURE
+from system.errors import UserError
+from system.files import write_atomically
+from system.progress import status
+from system.quiet import quiet_stderr
+from system.terminal import printable
+
+_OPSET = 17  # of ONNX; ONNX Runtime runs it since version 1.12 of 2022
+_LAST_WORDS = "the network was being exported when this process ended; its memory may not be enough"
+_ONNX_PACKAGES = ("tf2onnx", "onnxruntime")
+
+
+class Exporter:
+    """Writes the network of a folder of checkpoints in several formats."""
+
+    def __init__(self, checkpoints: Path, comparison: Comparison) -> None:
+        """Raises UserError if its weights are not those of the engine, as while a run goes on."""
+        self._network = load_trained_network(checkpoints)
+        self._comparison = comparison
+        if self._network.source != comparison.engine.model.source:
+            raise UserError(
+                f"{printable(checkpoints)}: has better weights since a moment ago; run the same command again"
+            )
+        self._module = ServingModule(self._network)
+
+    @property
+    def layers(self) -> list[tuple[str, str, str]]:
+        """The layers of the network: name, dimensions of the output, and number of weights."""
+        layers = self._network.model.layers
+        shapes = ("×".join(map(str, layer.output.shape[1:])) for layer in layers)
+        return [(layer.name, shape, f"{layer.count_params():,}") for layer, shape in zip(layers, shapes, strict=True)]
+
+    def write_all(self, folder: Path, found: Export) -> None:
+        """Writes all formats, and adds to `found` what was written and what was not."""
+        writers = {FLOAT16_FILE: self._write_float16, SAVED_MODEL: self._write_saved_model, ONNX_FILE: self._write_onnx}
+        if not all(map(importlib.util.find_spec, _ONNX_PACKAGES)):
+            del writers[ONNX_FILE]
+            found.notes.append(f"{ONNX_FILE} is left out; to get it too: pip install {' '.join(_ONNX_PACKAGES)}")
+        with tempfile.TemporaryDirectory() as temporary:  # TensorFlow cannot write to folders of any name
+            saved_model = f"{temporary}/saved_model"
+            self._module.save(saved_model)
+            for name, write in writers.items():
+                try:
+                    with status(f"writing {name} ..."):
+                        found.formats.append(write(folder / name, saved_model))
+                except UserError as error:
+                    found.refused.append(f"{name}: {error}")
+                    _remove(folder / name)
+
+    def _write_float16(self, path: Path, saved_model: str) -> Exported:
+        flatbuffer = convert_saved_model(saved_model, [*self._module.functions], float16=True)
+        write_model_file(path, model_file_of(self._network, flatbuffer))
+        return self._comparison.rounded(path)
+
+    def _write_saved_model(self, path: Path, saved_model: str) -> Exported:
+        shutil.copytree(saved_model, path / "1")  # TensorFlow Serving wants a folder for each version
+        with quiet_stderr(_LAST_WORDS):
+            loaded = tf.saved_model.load(saved_model)
+        run = loaded.signatures[SIGNATURE]
+        return self._comparison.exact(
+            path, lambda images: {name: value.numpy() for name, value in run(images=tf.constant(images)).items()}
+        )
+
+    def _write_onnx(self, path: Path, _saved_model: str) -> Exported:
+        with quiet_stderr(_LAST_WORDS):
+            content = _to_onnx(self._network.outputs, self._module.images)
+            if isinstance(content, str):
+                raise UserError(f"tf2onnx cannot convert this network ({content})")
+            import onnxruntime  # here, because it is optional
+
+            session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        write_atomically(path, content)
+        names = [output.name for output in session.get_outputs()]
+        return self._comparison.exact(
+            path, lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+        )
+
+
+def _to_onnx(outputs: Any, images: tf.TensorSpec) -> bytes | str:
+    """Returns the content of an ONNX file, or the reason why there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import tf2onnx  # here, because it is optional
+
+            serve = tf.function(outputs, input_signature=[images], autograph=False)
+            model, _ = tf2onnx.convert.from_function(serve, input_signature=[images], opset=_OPSET)
+    except Exception as error:  # of any kind, as it is not made for every version of TensorFlow
+        return printable(str(error).strip().partition("\n")[0])[:200]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "count"
+    return model.SerializeToString(deterministic=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,192 @@
+"""The network that answers: which file it is read from, and that threads can share it."""
+
+import dataclasses
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from answers.engine import Engine, load_engine
+from answers.predictions import BATCH_SIZE
+from network.model_file import MODEL_FILE, pack_model_file, read_model_file, write_model_file
+from system.errors import UserError
+from tests.helpers.checkpoints import (
+    MODEL_CONFIG,
+    calibrate_best,
+    checkpoint_file,
+    flip_a_bit,
+    model_config,
+    new_run,
+    save_epochs,
+    truncate,
+)
+from tests.helpers.model_files import tiny_flatbuffer
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, *MODEL_CONFIG.shape), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """Returns the checkpoints of a run whose best network is calibrated, with its model file."""
+    folder = tmp_path_factory.mktemp("saved")
+    save_epochs(*new_run(folder), 0.9, 0.5)
+    calibrate_best(folder)
+    load_engine(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(saved, tmp_path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "network"))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    values = {"step": 7, "source": "", "calibrated": True, "max_distance": 1.0, "min_score": 0.5}
+    return Engine(pack_model_file(tiny_flatbuffer(MODEL_CONFIG), model_config=MODEL_CONFIG, **values))
+
+
+# ---- answers ----
+
+
+@pytest.mark.parametrize("count", [1, BATCH_SIZE - 1, BATCH_SIZE, BATCH_SIZE + 1, 2 * BATCH_SIZE + 1])
+def test_predict_does_not_depend_on_the_number_of_images(engine, count):
+    found = engine.predict(images(count))
+    assert [len(values) for values in found] == [count] * 4
+    alone = [engine.predict(image[None]).logits[0] for image in images(count)[-3:]]
+    np.testing.assert_allclose(found.logits[-3:], alone, atol=1e-5)
+    classes = np.arange(count) % 2
+    maps = engine.heat_maps(images(count), classes)
+    np.testing.assert_allclose(maps[-1], engine.heat_maps(images(count)[-1:], classes[-1:])[0], atol=1e-5)
+
+
+def test_outputs_have_the_types_that_other_programs_see(engine):
+    logits, scores, distances = engine.outputs(images(3))
+    assert {values.dtype for values in (logits, scores, distances)} == {np.dtype(np.float32)}
+    assert (logits.shape, scores.shape, distances.shape) == ((3, 2), (3, 2), (3,))
+
+
+def test_predict_is_the_same_from_many_threads(engine):
+    given = [images(count) for count in range(1, 25)]
+    expected = [engine.predict(some).logits for some in given]
+    with ThreadPoolExecutor(8) as threads:
+        for found, alone in zip(threads.map(engine.predict, given * 3), expected * 3, strict=True):
+            np.testing.assert_allclose(found.logits, alone, atol=1e-5)
+
+
+def test_engine_says_in_one_line_that_litert_cannot_compute(saved):
+    model = read_model_file(saved / MODEL_FILE)
+    damaged = bytearray(model.content)
+    damaged[8:2000] = bytes(1992)
+    with pytest.raises(UserError, match=r"^LiteRT cannot compute this network \(.+\); train it again$"):
+        Engine(model._replace(content=bytes(damaged)))
+
+
+# ---- which file ----
+
+
+def test_load_engine_reads_the_model_file_without_a_word(folder, capfd):
+    engine = load_engine(folder)
+    assert (engine.step, engine.calibrated, engine.limits) == (10, True, (5.5, 6.5))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["", "best", "best/ckpt-10.safetensors", "model.json", MODEL_FILE])
+def test_load_engine_takes_the_folder_or_anything_in_it(folder, name):
+    assert load_engine(folder / name).step == 10
+
+
+def test_load_engine_takes_a_model_file_alone_under_any_name(folder, tmp_path):
+    (tmp_path / "alone").mkdir()
+    path = Path(shutil.copy(folder / MODEL_FILE, tmp_path / "alone" / "from a friend.tflite"))
+    assert load_engine(path).model_config == MODEL_CONFIG
+    path.rename(tmp_path / "alone" / MODEL_FILE)
+    assert load_engine(tmp_path / "alone").step == 10
+
+
+def is_built(folder: Path, capsys) -> bool:
+    """Loads the network; returns whether its model file was made again, and said so, and was kept."""
+    before = (folder / MODEL_FILE).read_bytes() if (folder / MODEL_FILE).exists() else b""
+    load_engine(folder)
+    lines = capsys.readouterr().err.splitlines()
+    built = f"{folder / MODEL_FILE}: is built from the best weights once, with TensorFlow ..." in lines
+    assert built == ((folder / MODEL_FILE).read_bytes() != before)
+    load_engine(folder)
+    assert capsys.readouterr().err == ""  # the second time it is there
+    return built
+
+
+def test_load_engine_builds_a_missing_model_file_once(folder, capsys):
+    (folder / MODEL_FILE).unlink()
+    assert is_built(folder, capsys)
+
+
+def test_load_engine_builds_the_model_file_again_after_better_weights(saved, tmp_path, capsys):
+    model, checkpoints = new_run(tmp_path)
+    save_epochs(model, checkpoints, 0.5)
+    assert is_built(tmp_path, capsys)
+    save_epochs(model, checkpoints, 0.9)
+    assert is_built(tmp_path, capsys)
+    assert load_engine(tmp_path).step == 20
+    calibrate_best(tmp_path)  # the same weights, but other answers
+    assert is_built(tmp_path, capsys)
+    assert load_engine(tmp_path).calibrated
+
+
+def test_load_engine_builds_a_damaged_model_file_again(folder, capsys):
+    flip_a_bit(folder / MODEL_FILE)
+    load_engine(folder)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{folder / MODEL_FILE}: damaged, or not a network of this toolkit (its checksum")
+    assert second.endswith("is built from the best weights once, with TensorFlow ...")
+    read_model_file(folder / MODEL_FILE)
+
+
+def test_load_engine_uses_a_model_file_that_cannot_be_kept(folder, capsys):
+    (folder / MODEL_FILE).unlink()
+    (folder / f".{MODEL_FILE}.part").mkdir()  # where it would be written
+    assert load_engine(folder).step == 10
+    assert not (folder / MODEL_FILE).exists()
+    assert capsys.readouterr().err.splitlines()[-1].endswith("; it is used without being kept")
+
+
+def test_load_engine_needs_no_checkpoints(folder):
+    shutil.rmtree(folder / "best")
+    for path in folder.glob("ckpt-*"):
+        path.unlink()
+    assert load_engine(folder).step == 10
+
+
+def test_load_engine_of_a_network_with_damaged_weights_still_answers(folder, capsys):
+    truncate(checkpoint_file(folder / "best", 10))
+    load_engine(folder)
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_load_engine_refuses_a_model_json_of_another_network(folder):
+    (folder / "model.json").write_bytes(model_config(class_names=["cat", "dog"]).to_json())
+    with pytest.raises(UserError, match="belongs to a different network than .*model.json; bring back the two"):
+        load_engine(folder)
+
+
+def test_load_engine_loads_no_tensorflow_if_there_is_nothing_to_build(tmp_path, capsys):
+    with pytest.raises(UserError, match="no trained network here"):
+        load_engine(tmp_path)
+    _, checkpoints = new_run(tmp_path)
+    checkpoints.save()
+    with pytest.raises(UserError, match="not saved any weights yet"):
+        load_engine(tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_load_engine_refuses_a_model_file_of_another_size_of_images(tmp_path):
+    other = dataclasses.replace(MODEL_CONFIG, height=20)
+    values = {"step": 7, "source": "", "calibrated": True, "max_distance": 1.0, "min_score": 0.5}
+    model = pack_model_file(tiny_flatbuffer(MODEL_CONFIG), model_config=other, **values)
+    write_model_file(tmp_path / "x.tflite", model)
+    with pytest.raises(UserError, match="its images have another size"):
+        load_engine(tmp_path / "x.tflite")
