@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from answers.asking import Batch, answer_pictures
+from answers.asking import answer_pictures
 from answers.engine import Engine
 from answers.output import Answer
 from answers.table import UNKNOWN
@@ -26,8 +26,8 @@ _FRAMES_PER_BATCH = 16  # of a video: computing them together is faster
 
 def answer_frames(
     engine: Engine, source: Path | int, *, max_pixels: int, print_changes: bool = True
-) -> Iterator[Batch]:
-    """Yields the answers for the frames of a video or a camera, and shows on the terminal what is seen.
+) -> Iterator[Answer]:
+    """Yields the answer for each frame of a video or a camera, and shows on the terminal what is seen.
 
     The path of a frame is `clip.mp4#t=3.200`, with its time in seconds, as addresses of web pages have it (W3C Media
     Fragments). A camera is called `camera 0`; it goes on until the iterator is closed. A line is printed whenever the
@@ -40,9 +40,6 @@ def answer_frames(
         source: a video file, or the number of a camera.
         max_pixels: a video with larger frames is not decoded.
         print_changes: whether to print those lines to stdout.
-
-    Yields:
-        answers, each with its image: up to 16 frames of a video, or one frame of a camera.
 
     Raises:
         UserError: there is no such camera, or it was unplugged.
@@ -63,13 +60,13 @@ def answer_frames(
                 answers = answer_pictures(engine, [(f"{name}#t={seconds:.3f}", frame) for seconds, frame in batch])
                 for (seconds, _), (answer, _) in zip(batch, answers, strict=True):
                     display.show(seconds, answer)
-                yield answers
+                    yield answer
         except UnreadableImage as reason:
             error = str(reason)
         finally:
             display.print_summary()
     if error:
-        yield [(Answer(path=name, error=error), None)]
+        yield Answer(path=name, error=error)
 
 
 def _batches(frames: Iterator[Frame]) -> Iterator[list[Frame]]:

@@ -36,8 +36,7 @@ class BrightnessEngine:
 
 
 def answers_of(path, **options) -> list[Answer]:
-    batches = answer_frames(BrightnessEngine(), path, max_pixels=10**6, **options)
-    return [answer for batch in batches for answer, _ in batch]
+    return list(answer_frames(BrightnessEngine(), path, max_pixels=10**6, **options))
 
 
 # ---- what is said about several frames ----
@@ -166,11 +165,11 @@ def frames_of_camera(number, config):
 
 def test_answer_frames_of_a_camera_go_on_until_they_are_closed(monkeypatch, capsys):
     monkeypatch.setattr(live, "camera_frames", frames_of_camera)
-    batches = answer_frames(BrightnessEngine(), 0, max_pixels=1)
-    ((first, image),) = next(batches)
-    assert (first.path, first.predicted, image.shape) == ("camera 0#t=0.000", 1, (16, 16, 3))
-    next(batches)
-    batches.close()
+    answers = answer_frames(BrightnessEngine(), 0, max_pixels=1)
+    first = next(answers)
+    assert (first.path, first.predicted) == ("camera 0#t=0.000", 1)
+    next(answers)
+    answers.close()
     out, err = capsys.readouterr()
     assert out == "camera 0  0:00.0  light    1.000\n"
     assert re.fullmatch(r"camera 0: 2 frames, [\d,]+ frames/s: 2 light\n", err)
@@ -180,12 +179,12 @@ def test_answer_frames_shows_what_is_seen_on_a_terminal(monkeypatch):
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_TEXTS", 0)
     monkeypatch.setattr(live, "camera_frames", frames_of_camera)
     screen = show_terminal(monkeypatch, "stdout", "stderr")
-    batches = answer_frames(BrightnessEngine(), 0, max_pixels=1)
+    answers = answer_frames(BrightnessEngine(), 0, max_pixels=1)
     for _ in range(13):
-        next(batches)
+        next(answers)
     line, status = rendered(screen.getvalue())
     assert line == "camera 0  0:00.0  light    1.000"
     assert re.fullmatch(r"camera 0  0:01\.2  light    1\.000  [\d,]+ frames/s", status)
-    batches.close()
+    answers.close()
     assert rendered(screen.getvalue())[1].startswith("camera 0: 13 frames, ")
     assert sys.stdout is screen
