@@ -53,6 +53,7 @@ from system.script import run_script
 from system.terminal import is_terminal, output_closed, print_to_stderr, printable
 
 _STDIN = "-"  # in place of the name of a picture
+_FIRST_BATCH = 4  # pictures
 _NOT_FOUND = "no such file, no pictures in it, or no match; check the name"
 
 
@@ -196,10 +197,14 @@ def answer(question: Question, engine: Engine, config: PredictConfig) -> Iterato
 
 
 def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Batch]:
-    """Yields an answer for each path, in order, a batch at a time; `pictures` are as from `read_in_background`."""
-    pairs = zip(paths, pictures, strict=True)
-    while some := list(itertools.islice(pairs, BATCH_SIZE)):
+    """Yields an answer for each path, in order, a batch at a time; `pictures` are as from `read_in_background`.
+
+    The first batches are small, so that the first answers are there at once.
+    """
+    pairs, size = zip(paths, pictures, strict=True), min(_FIRST_BATCH, BATCH_SIZE)
+    while some := list(itertools.islice(pairs, size)):
         yield answer_pictures(engine, some)
+        size = min(2 * size, BATCH_SIZE)
 
 
 def record_for(question: Question, engine: Engine, config: PredictConfig) -> Record:

@@ -2,15 +2,17 @@
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, overload
 
 import numpy as np
 
+from answers.asking import answer_pictures
 from answers.engine import load_engine
-from answers.predictions import BATCH_SIZE
+from answers.output import Answer
+from answers.predictions import BATCH_SIZE, short_float
 from config import DecodingConfig
 from pictures.arrays import picture_from_array
 from pictures.decoding import LoadedPicture, UnreadableImage, load_picture
@@ -89,18 +91,9 @@ class Classifier:
         return list(self._predict(self._load(picture, f"item {index}: ") for index, picture in enumerate(pictures)))
 
     def _predict(self, loaded: Iterator[LoadedPicture]) -> Iterator[Prediction]:
-        names = self.class_names
-        while batch := list(itertools.islice(loaded, BATCH_SIZE)):
-            predictions = self._engine.predict(np.stack([picture.image for picture in batch]))
-            for picture, predicted, logits, scores, unknown in zip(batch, *predictions, strict=True):
-                yield Prediction(
-                    predicted=names[predicted],
-                    score=float(scores[predicted]),
-                    unknown=bool(unknown),
-                    scores=dict(zip(names, scores.tolist(), strict=True)),
-                    raw=dict(zip(names, logits.tolist(), strict=True)),
-                    note=picture.note,
-                )
+        while batch := [("", picture) for picture in itertools.islice(loaded, BATCH_SIZE)]:
+            for answer, _ in answer_pictures(self._engine, batch):
+                yield _prediction(answer, self.class_names)
 
     def _load(self, picture: Picture, item: str = "") -> LoadedPicture:
         """Returns a picture as the network reads it. `item` is the start of the message about what is not a path."""
@@ -116,3 +109,14 @@ class Classifier:
             return load_picture(read_regular_file(Path(picture)), config, max_pixels=self._max_pixels)
         except UnreadableImage as error:
             raise type(error)(f"{printable(picture)}: {error}") from None
+
+
+def _prediction(answer: Answer, class_names: Sequence[str]) -> Prediction:
+    return Prediction(
+        predicted=class_names[answer.predicted],
+        score=short_float(answer.scores[answer.predicted]),
+        unknown=answer.unknown,
+        scores=dict(zip(class_names, map(short_float, answer.scores), strict=True)),
+        raw=dict(zip(class_names, map(short_float, answer.logits), strict=True)),
+        note=answer.note,
+    )

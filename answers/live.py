@@ -9,18 +9,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
+from answers.asking import answer_pictures
 from answers.engine import Engine
 from answers.output import Answer
+from answers.table import UNKNOWN
 from pictures.decoding import UnreadableImage
 from pictures.video import Frame, camera_frames, video_frames
 from system.progress import format_seconds, live_line
 from system.terminal import columns, fitted, plural, printable
 
-_UNKNOWN = "unknown"
 _WINDOW = 0.5  # seconds whose frames decide together what the answer is
 _MAX_FRAMES = 500  # in a window, if the times in a video are wrong
+_MAX_COUNTS = 5  # classes that the summary names
 _FRAMES_PER_BATCH = 16  # of a video: computing them together is faster
 
 
@@ -47,17 +47,20 @@ def answer_frames(
     """
     config = engine.model_config
     if isinstance(source, int):
-        name, frames, batch_size = f"camera {source}", camera_frames(source, config), 1
+        name, frames = f"camera {source}", camera_frames(source, config)
+        batches = ([frame] for frame in frames)  # at once
     else:
         name, frames = os.fspath(source), video_frames(source, config, max_pixels=max_pixels)
-        batch_size = _FRAMES_PER_BATCH
+        batches = _batches(frames)
     error = ""
     with contextlib.closing(frames), live_line() as show_status:
         display = _Display(name, config.class_names, show_status, print_changes=print_changes)
         try:
-            for seconds, answer in _answers(engine, frames, name=name, batch_size=batch_size):
-                display.show(seconds, answer)
-                yield answer
+            for batch in batches:
+                answers = answer_pictures(engine, [(f"{name}#t={seconds:.3f}", frame) for seconds, frame in batch])
+                for (seconds, _), (answer, _) in zip(batch, answers, strict=True):
+                    display.show(seconds, answer)
+                    yield answer
         except UnreadableImage as reason:
             error = str(reason)
         finally:
@@ -66,29 +69,13 @@ def answer_frames(
         yield Answer(path=name, error=error)
 
 
-def _answers(engine: Engine, frames: Iterator[Frame], *, name: str, batch_size: int) -> Iterator[tuple[float, Answer]]:
-    """Yields the time and the answer of each frame. What `frames` raises is raised after the frames before it."""
-    for batch in _batches(frames, batch_size):
-        predictions = engine.predict(np.stack([image for _, image in batch]))
-        for (seconds, _), predicted, logits, scores, unknown in zip(batch, *predictions, strict=True):
-            yield (
-                seconds,
-                Answer(
-                    path=f"{name}#t={seconds:.3f}",
-                    predicted=int(predicted),
-                    logits=logits,
-                    scores=scores,
-                    unknown=bool(unknown),
-                ),
-            )
-
-
-def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+def _batches(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+    """Yields frames, several at a time. An error is raised after the frames before it."""
     error = None
     while error is None:
         batch: list[Frame] = []
         try:
-            batch.extend(itertools.islice(frames, size))  # keeps what comes before an error
+            batch.extend(itertools.islice(frames, _FRAMES_PER_BATCH))
         except UnreadableImage as reason:
             error = reason
         if not batch:
@@ -109,11 +96,11 @@ class SteadyAnswer:
         self._class_names = class_names
         self._frames: deque[tuple[float, str, float]] = deque(maxlen=_MAX_FRAMES)
         self.name = ""  # the class, or "unknown"
-        self.score = 0.0  # of the class; if unknown, of the most probable class of each frame
+        self.score = 0.0  # of the class
 
     def add(self, seconds: float, answer: Answer) -> bool:
         """Adds a frame. Returns whether the class has changed, as it does with the first frame."""
-        name = _UNKNOWN if answer.unknown else self._class_names[answer.predicted]
+        name = UNKNOWN if answer.unknown else self._class_names[answer.predicted]
         self._frames.append((seconds, name, float(answer.scores[answer.predicted])))
         while self._frames[0][0] < seconds - _WINDOW:
             self._frames.popleft()
@@ -135,16 +122,17 @@ class _Display:
     ) -> None:
         self._name, self._class_names = printable(name), class_names
         self._show_status, self._print_changes = show_status, print_changes
-        self._width = max(columns(printable(name)) for name in (*class_names, _UNKNOWN))
+        self._width = max(columns(printable(name)) for name in (*class_names, UNKNOWN))
         self._steady = SteadyAnswer(class_names)
         self._counts: Counter[str] = Counter()
         self._start = time.monotonic()
 
     def show(self, seconds: float, answer: Answer) -> None:
         """Shows the answer for a frame."""
-        self._counts[_UNKNOWN if answer.unknown else self._class_names[answer.predicted]] += 1
+        self._counts[UNKNOWN if answer.unknown else self._class_names[answer.predicted]] += 1
         has_changed = self._steady.add(seconds, answer)
-        said = f"{fitted(printable(self._steady.name), self._width)}  {self._steady.score:.3f}"
+        score = "    -" if self._steady.name == UNKNOWN else f"{self._steady.score:.3f}"
+        said = f"{fitted(printable(self._steady.name), self._width)}  {score}"
         if has_changed and self._print_changes:
             self._show_status("")
             print(f"{self._name}  {format_time(seconds)}  {said}", flush=True)
@@ -154,9 +142,10 @@ class _Display:
         """Prints the number of frames, the rate, and how often each class was seen; nothing if there was no frame."""
         self._show_status("")
         if count := self._counts.total():
-            counts = ", ".join(f"{number:,} {printable(name)}" for name, number in self._counts.most_common())
+            counts = [f"{number:,} {printable(name)}" for name, number in self._counts.most_common(_MAX_COUNTS)]
+            counts += ["…"] * (len(self._counts) > _MAX_COUNTS)
             pace = f"{plural(count, 'frame')}, {self._rate:,.0f} frames/s"
-            print(f"{self._name}: {pace}: {counts}", file=sys.stderr, flush=True)
+            print(f"{self._name}: {pace}: {', '.join(counts)}", file=sys.stderr, flush=True)
 
     @property
     def _rate(self) -> float:

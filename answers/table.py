@@ -66,8 +66,10 @@ class Table:
         remark = f"  {answer.remark}" if answer.remark else ""
         shown = [index for index in others if self._raw or values[index] >= _NEAR_ZERO]
         cells = [self._cell(index, values[index]) for index in shown]
+        if cells and not remark:
+            cells[-1] = cells[-1].rstrip()
         rest = _joined(cells, room=self._room - columns(start + said + remark))
-        return [(start, ""), (said, color), (rest if remark else rest.rstrip(), "bright_black"), (remark, color)]
+        return [(start, ""), (said, color), (rest, "bright_black"), (remark, color)]
 
     def _cell(self, index: int, value: float) -> str:
         """Returns a class and its value, as wide as for every other class."""
@@ -77,7 +79,7 @@ class Table:
 
 def _joined(cells: Sequence[str], *, room: int) -> str:
     """Returns cells side by side; if there is no room for all, those for which there is, and …"""
-    if sum(map(columns, cells)) <= room:
+    if not cells or sum(map(columns, cells)) <= room:
         return "".join(cells)
     left = [cell for number, cell in enumerate(cells, 1) if sum(map(columns, cells[:number])) <= room - len("  …")]
     return "".join([*left, "  …"])

@@ -18,13 +18,14 @@ import numpy as np
 from config import ImageConfig
 from pictures import formats, heif
 from pictures.arrays import picture_from_array
-from pictures.decoding import ImageTooLarge, UnreadableImage
+from pictures.decoding import ImageTooLarge, LoadedPicture, UnreadableImage
 from system.errors import UserError
 from system.progress import format_seconds
 from system.terminal import plural
 
-Frame = tuple[float, np.ndarray]  # its time in seconds; uint8 (height, width, color_channels)
+Frame = tuple[float, LoadedPicture]  # with its time in seconds
 
+_NOT_DECODED = "cannot be decoded: the video is damaged, or of a format that is not read"
 _HEAD = 4096  # bytes that tell the format of a file
 _MAX_FAILURES = 500  # frames in a row that cannot be decoded, after which a video is given up
 _MISSING_SECONDS = 1.0  # at the end of a video before it is called incomplete; sound may be longer than its pictures
@@ -91,15 +92,17 @@ def video_frames(path: Path, config: ImageConfig, *, max_pixels: int) -> Iterato
 
 def _open_video(path: Path) -> cv2.VideoCapture:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg would write to stderr; read at its first use
+    if not is_video(path):  # FFmpeg may take the name of a missing file as a pattern
+        raise UnreadableImage(_NOT_DECODED)
     try:
         name = os.fspath(path.absolute())  # since "http:" and the like would be an address
         name.encode()
     except UnicodeEncodeError:  # would crash OpenCV
         raise UnreadableImage("has a name that is not UTF-8, which videos need: rename it") from None
     with _silent_opencv():
-        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)  # no other one, as some take a name as a pattern of names
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
     if not capture.isOpened():
-        raise UnreadableImage("cannot be decoded: the video is damaged, or of a format that is not read")
+        raise UnreadableImage(_NOT_DECODED)
     return capture
 
 
@@ -184,8 +187,8 @@ class _CameraReader:
         self._capture.release()
 
 
-def _standard(frame: np.ndarray, config: ImageConfig) -> np.ndarray:
-    return picture_from_array(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), config).image
+def _standard(frame: np.ndarray, config: ImageConfig) -> LoadedPicture:
+    return picture_from_array(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), config)
 
 
 @contextlib.contextmanager

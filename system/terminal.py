@@ -79,7 +79,7 @@ def plural(count: int, noun: str) -> str:
 
 def print_marked(line: str, mark: str) -> None:
     """Prints a line and a mark at its end, at once; on a terminal the mark is green, unless NO_COLOR is set."""
-    print(colored((line, ""), (mark, "green"), stream=sys.stdout), flush=True)
+    print(colored((line, ""), (mark, "green"), stream=sys.stdout).rstrip(), flush=True)
 
 
 def print_to_stderr(line: str, color: str = "") -> None:
@@ -88,14 +88,14 @@ def print_to_stderr(line: str, color: str = "") -> None:
 
 
 def colored(*parts: tuple[str, str], stream: Any) -> str:
-    """Returns texts as one, without spaces at the end; each has its color if the stream is a terminal with colors.
+    """Returns texts as one; each has its color if the stream is a terminal that shows colors.
 
     Args:
         parts: texts and their colors, by the names of rich; "" for the usual one.
         stream: on which it will be printed.
     """
     if not can_redraw(stream) or os.environ.get("NO_COLOR") or not any(color for _, color in parts):
-        return "".join(text for text, _ in parts).rstrip()
+        return "".join(text for text, _ in parts)
     from rich.console import Console  # here, because loading it takes 0.04 s
     from rich.text import Text
 

@@ -10,19 +10,19 @@ import pytest
 from PIL import Image
 
 import predict
+from answers.engine import load_engine
 from answers.trained_network import load_trained_network
 from config import PredictConfig, TrainConfig
-from network.backend import tf
-from network.checkpoint_file import network_folder, read_checkpoint, write_checkpoint
+from network.checkpoint_file import read_checkpoint, write_checkpoint
 from network.model_config import ModelConfig
+from network.model_file import MODEL_FILE
 from predict import read_in_background
 from preprocessing import training_pictures
-from system import resources
 from system.errors import UserError
 from tests.helpers import jobs
 from tests.helpers.checkpoints import write_first_version
 from tests.helpers.pictures import write_picture
-from tests.helpers.predictions import picture, pixels_of, with_max_distance
+from tests.helpers.predictions import picture, pixels_of, with_limits
 from tests.helpers.runs import run_here
 from training.batches import load
 
@@ -31,63 +31,78 @@ not_on_windows = pytest.mark.skipif(os.name == "nt", reason="links, pipes and si
 
 def names_of(lines: list[str]) -> list[str]:
     """Returns the pictures in lines of output."""
-    return [line.split("  ")[0] for line in lines]
+    return [line.split("  ")[0].rstrip() for line in lines]
 
 
-def test_output_has_path_class_and_the_score_of_every_class(ask):
+def values_of(line: str) -> tuple[str, dict[str, float]]:
+    """Returns the class and all values in the line of a picture whose name has no space."""
+    _, name, value, *others = line.split()
+    first = {} if value == "-" else {name: float(value)}
+    return name, first | dict(zip(others[::2], map(float, others[1::2]), strict=True))
+
+
+def test_output_has_path_class_and_scores_best_first(ask):
     ant, bee = picture("one.png"), picture("two.jpg", label=1)
     code, out, err = ask(ant, bee)
     assert (code, err) == (0, [])
-    answers = [line.split("  ") for line in out]
-    assert [answer[:2] for answer in answers] == [["one.png", "ant"], ["two.jpg", "bee"]]
-    for answer in answers:
-        assert [score.split(" ")[0] for score in answer[2:]] == ["ant", "bee"]
-        scores = {name: float(score) for name, score in (part.split(" ") for part in answer[2:])}
-        assert all(0 <= score <= 1 for score in scores.values())
-        assert max(scores, key=scores.get) == answer[1]
+    assert [line.split()[:2] for line in out] == [["one.png", "ant"], ["two.jpg", "bee"]]
+    for line in out:
+        scores = list(values_of(line)[1].values())
+        assert all(0 <= score <= 1 for score in scores)
+        assert scores == sorted(scores, reverse=True)
 
 
-def test_output_has_the_logits_or_calibrated_scores_of_the_network(trained, ask):
+def test_output_has_the_raw_magnitudes_or_calibrated_scores(trained, ask):
     """With two classes and the softmax loss, the log-odds of each are its logit minus the other one."""
     name = picture("one.png")
-    classifier = load_trained_network(trained)
-    (ant, bee), *_ = classifier.model.predict_on_batch(pixels_of(name, classifier.model_config)[None])
-    slope, intercept = classifier.calibration.slope, classifier.calibration.intercept
+    network = load_trained_network(trained)
+    (ant, bee), *_ = network.model.predict_on_batch(pixels_of(name, network.model_config)[None])
+    slope, intercept = network.calibration.slope, network.calibration.intercept
     assert slope != 1
     scores = [1 / (1 + np.exp(-(slope * odds + intercept))) for odds in (ant - bee, bee - ant)]
-    _, (raw,), _ = ask(name, raw=True, precision="float32")
-    assert raw.split("  ")[2:] == [f"ant {ant:.3f}", f"bee {bee:.3f}"]
-    _, (scored,), _ = ask(name, precision="float32")
-    assert scored.split("  ")[2:] == [f"ant {scores[0]:.3f}", f"bee {scores[1]:.3f}"]
-    assert raw.split("  ")[:2] == scored.split("  ")[:2]
+    _, (raw,), _ = ask(name, raw=True)
+    assert values_of(raw) == ("ant", pytest.approx({"ant": ant, "bee": bee}, abs=0.0006))
+    _, (scored,), _ = ask(name)
+    assert values_of(scored) == ("ant", pytest.approx({"ant": scores[0], "bee": scores[1]}, abs=0.0006))
 
 
-def test_picture_unlike_the_training_pictures_is_called_unknown(trained, ask, tmp_path):
+@pytest.mark.parametrize("raw", [False, True])
+def test_top_limits_the_classes_of_a_line(ask, raw):
+    name = picture("one.png")
+    _, (line,), _ = ask(name, top=1, raw=raw)
+    assert values_of(line)[1].keys() == {"ant"}
+    assert len(values_of(ask(name, top=2, raw=True)[1][0])[1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "remark"),
+    [({"max_distance": 0}, "like nothing seen"), ({"min_score": 1}, "no likely class")],
+)
+def test_unknown_picture_comes_with_the_reason(trained, ask, tmp_path, limits, remark):
     name = picture("one.png")
     _, (known,), _ = ask(name)
-    strict, lenient = (with_max_distance(trained, tmp_path / str(limit), limit) for limit in (-1, 1e9))
-    code, (line,), err = ask(name, network=strict)
+    code, (line,), err = ask(name, network=with_limits(trained, tmp_path / "strict", **limits))
     assert (code, err) == (0, [])
-    assert line.split("  ")[1] == "unknown"
-    assert line.split("  ")[2:] == known.split("  ")[2:]
-    assert ask(name, network=lenient)[1] == [known]
+    assert line.startswith("one.png  unknown      -  ant ") and line.endswith(f"  {remark}")
+    assert values_of(line.removesuffix(remark)) == ("unknown", values_of(known)[1])
+    assert ask(name, network=with_limits(trained, tmp_path / "lenient", max_distance=1e9))[1] == [known]
 
 
 def test_scores_of_a_network_that_is_not_calibrated_come_with_a_warning(trained, ask, tmp_path):
     name = picture("one.png")
-    shutil.copytree(trained, tmp_path / "copy")
-    (best,) = (tmp_path / "copy" / "best").glob("ckpt-*")
+    (best,) = (trained / "best").glob("ckpt-*")
     saved = read_checkpoint(best)
     weights = {name: tensor for name, tensor in saved.tensors.items() if not name.startswith("calibration/")}
-    write_checkpoint(best, weights, saved.model_config)
-    code, (line,), (warning,) = ask(name, network=tmp_path / "copy")
+    shutil.copytree(trained, tmp_path / "copy")
+    write_checkpoint(tmp_path / "copy" / "best" / best.name, weights, saved.model_config)
+    code, (line,), (built, warning) = ask(name, network=tmp_path / "copy")
     assert code == 0
+    assert built.endswith("model.tflite: is built from the best weights once, with TensorFlow ...")
     assert warning == "predict.py: the scores are not calibrated yet; run trainer.py to its end"
-    (raw,) = ask(name, raw=True)[1]
-    assert raw.split("  ")[:2] == line.split("  ")[:2]
-    ant, bee = (float(value.split(" ")[1]) for value in raw.split("  ")[2:])
-    scores = [float(value.split(" ")[1]) for value in line.split("  ")[2:]]
-    assert scores == pytest.approx([1 / (1 + np.exp(bee - ant)), 1 / (1 + np.exp(ant - bee))], abs=0.002)
+    raw = values_of(ask(name, raw=True)[1][0])[1]
+    odds = raw["ant"] - raw["bee"]
+    scores = {"ant": 1 / (1 + np.exp(-odds)), "bee": 1 / (1 + np.exp(odds))}
+    assert values_of(line)[1] == pytest.approx(scores, abs=0.002)
 
 
 def test_picture_gives_exactly_the_pixels_that_training_saw(rawdata, settings_for):
@@ -140,13 +155,15 @@ def test_name_that_looks_like_a_pattern_is_a_name_if_the_file_exists(ask):
 def test_predict_in_batches_equals_predicting_one_by_one(trained, tmp_path):
     paths = [Path(picture(tmp_path / f"{number}.png", label=number % 2, seed=number)) for number in range(130)]
     paths[64].write_bytes(b"")
-    classifier = load_trained_network(trained)
-    images = read_in_background(dict.fromkeys(paths), classifier.model_config, max_pixels=10**6)
-    answers = list(predict.predict(classifier, paths, images))
+    engine = load_engine(trained)
+    images = read_in_background(dict.fromkeys(paths), engine.model_config, max_pixels=10**6)
+    batches = list(predict.predict(engine, paths, images))
+    assert [len(batch) for batch in batches] == [4, 8, 16, 32, 64, 6]
+    answers = [answer for batch in batches for answer, _ in batch]
     assert [answer.path for answer in answers] == paths
     assert [answer.error for answer in answers] == [""] * 64 + ["the file is empty"] + [""] * 65
     for number in (0, 63, 65, 128, 129):
-        alone = classifier.predict(pixels_of(paths[number], classifier.model_config)[None])
+        alone = engine.predict(pixels_of(paths[number], engine.model_config)[None])
         np.testing.assert_allclose(answers[number].logits, alone.logits[0], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(answers[number].scores, alone.scores[0], rtol=1e-4, atol=1e-4)
     assert len({answer.logits.tobytes() for answer in answers if not answer.error}) == 129
@@ -240,17 +257,14 @@ def test_nothing_but_the_folder_of_checkpoints_is_needed(trained, ask, tmp_path,
     assert capsys.readouterr().out.splitlines() == expected
 
 
-def test_network_is_found_by_each_name_that_the_trainer_has_for_it(trained, ask, tmp_path):
+def test_network_is_found_by_each_name_that_it_may_have(trained, ask, tmp_path):
     name = picture("one.png")
     _, expected, _ = ask(name)
     (best,) = (trained / "best").glob("ckpt-*")
-    for network in (trained / "best", best, next(trained.glob("ckpt-*")), trained / "model.json"):
-        assert network_folder(network) == trained
-    assert ask(name, network=trained / "best") == (0, expected, [])
-    (tmp_path / "best").mkdir()
-    assert network_folder(tmp_path / "best") == tmp_path / "best"  # not of a network
-    shutil.copytree(trained, tmp_path / "copy" / "best")
-    assert network_folder(tmp_path / "copy" / "best") == tmp_path / "copy" / "best"
+    mailed = Path(shutil.copy(trained / MODEL_FILE, tmp_path / "ants [1].tflite"))
+    names = [trained / "best", best, next(trained.glob("ckpt-*")), trained / "model.json", trained / MODEL_FILE, mailed]
+    for network in names:
+        assert ask(name, network=network) == (0, expected, [])
 
 
 def test_picture_that_is_named_in_two_ways_is_shown_once(ask):
@@ -301,27 +315,6 @@ def test_script_prints_answers_on_stdout_and_errors_on_stderr(script, trained, t
     process = script("predict.py", "one.png", "two.png", "--model_save_name", trained)
     assert process.returncode == 1
     (answer,) = process.stdout.splitlines()
-    assert answer.startswith("one.png  ant  ant ")
+    assert answer.startswith("one.png  ant      ")
     (message,) = process.stderr.splitlines()
     assert message.startswith("predict.py: two.png: no such file")
-
-
-def test_network_that_exceeds_the_memory_is_refused_in_one_line(trained, ask, monkeypatch):
-    name = picture("one.png")
-    file = next((trained / "best").glob("ckpt-*"))
-    monkeypatch.setattr(resources, "memory_left", lambda: (6 * file.stat().st_size, 0))
-    code, out, err = ask(name)
-    assert (code, len(out), len(err)) == (0, 1, 1)  # it may work
-    assert "are free: it may be slow, or ended by the system; end other programs, or use a larger machine" in err[0]
-    monkeypatch.setattr(resources, "memory_left", lambda: (6 * file.stat().st_size - 1, 0))
-    with pytest.raises(UserError, match="its container or `ulimit` allows"):
-        ask(name)
-
-
-def test_memory_that_runs_out_while_predicting_is_a_memory_error(ask, monkeypatch):
-    def fail(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-
-    monkeypatch.setattr(Classifier, "predict", fail)
-    with pytest.raises(MemoryError):
-        ask(picture("one.png"))

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import predict
-from answers.evaluation import evaluate
-from answers.trained_network import load_trained_network
+from answers.engine import load_engine
 from config import PredictConfig
+from reports import folder
 from reports.text import format_report
 from system.errors import UserError
 from tests.helpers.pages import Page
-from tests.helpers.predictions import picture, pixels_of, with_max_distance
+from tests.helpers.predictions import picture, pixels_of, with_limits
 from tests.helpers.runs import run_here
 
 # ---- evaluating ----
@@ -36,7 +36,7 @@ def labeled(tmp_path) -> Path:
 
 def test_evaluate_counts_what_predict_says_about_each_picture(ask, labeled):
     _, answers, _ = ask("labeled")
-    predicted = {Path(line.split("  ")[0]): line.split("  ")[1] for line in answers}
+    predicted = {Path(line.split()[0]): line.split()[1] for line in answers}
     assert len(predicted) == 11
     counts = {(true, name): 0 for true in ("ant", "bee") for name in ("ant", "bee")}
     for path, name in predicted.items():
@@ -64,7 +64,7 @@ def test_printed_report_is_the_one_in_the_json_file(ask, labeled):
 def test_unknown_pictures_are_counted_and_evaluated_like_the_others(trained, ask, labeled, tmp_path):
     _, known, _ = ask(evaluate="labeled")
     assert "called unknown       0.0 %  0 of 11 pictures" in known
-    _, out, _ = ask(evaluate="labeled", network=with_max_distance(trained, tmp_path / "strict", -1))
+    _, out, _ = ask(evaluate="labeled", network=with_limits(trained, tmp_path / "strict", max_distance=0))
     assert "called unknown     100.0 %  11 of 11 pictures" in out
     assert [line for line in out if "unknown" not in line] == [line for line in known if "unknown" not in line]
 
@@ -147,13 +147,6 @@ def test_folders_that_are_not_classes_are_refused_by_name(ask, labeled, capsys):
     assert not Path("all.json").exists()
 
 
-def test_class_names_are_compared_whatever_letters_with_accents_are_made_of(tmp_path):
-    composed, decomposed = "caf\u00e9", "cafe\u0301"
-    picture(tmp_path / decomposed / "1.png")
-    for name in (composed, decomposed):
-        assert list(predict.find_true_classes(tmp_path, ["bee", name])[1].values()) == [name]
-
-
 def test_raw_and_evaluate_exclude_each_other(ask, labeled, capsys):
     assert "leave one out" in refusal(ask, evaluate="labeled", raw=True, json="all.json")
     assert capsys.readouterr().out == ""
@@ -177,18 +170,6 @@ def test_folder_without_pictures_in_class_folders_is_refused(ask, content):
     assert (
         refusal(ask, evaluate="labeled") == "--evaluate labeled: no pictures in its sub-folders; put some into ant, bee"
     )
-
-
-def test_find_true_classes_escapes_the_names_of_classes(tmp_path):
-    names = ["a\x1b[2J", "b\nee"]
-    with pytest.raises(UserError) as empty:
-        predict.find_true_classes(tmp_path, names)
-    picture(tmp_path / "c\x1b" / "1.png")
-    with pytest.raises(UserError) as unexpected:
-        predict.find_true_classes(tmp_path, names)
-    for refused in (unexpected, empty):
-        assert str(refused.value).isprintable()
-        assert r"a\x1b[2J, b\nee" in str(refused.value)
 
 
 def test_script_refuses_an_unknown_class_folder_with_exit_code_2(trained, labeled, tmp_path, monkeypatch, capsys):
@@ -229,8 +210,8 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
     content = json.loads(Path("deep/all.json").read_text())
     assert list(content) == ["version", "predictions"]
     assert content["version"] == 3
-    classifier = load_trained_network(trained)
-    predictions = classifier.predict(np.stack([pixels_of(name, classifier.model_config) for name in (good, other)]))
+    engine = load_engine(trained)
+    predictions = engine.predict(np.stack([pixels_of(name, engine.model_config) for name in (good, other)]))
     first, failed, second, missing = content["predictions"]
     for row, name, line, logits, scores in zip(
         (first, second), (good, other), out, predictions.logits.tolist(), predictions.scores.tolist(), strict=True
@@ -238,7 +219,7 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
         assert row == {
             "picture": name,
             "true_class": None,
-            "predicted": line.split("  ")[1],
+            "predicted": line.split()[1],
             "unknown": False,
             "scores": pytest.approx(dict(zip(["ant", "bee"], scores, strict=True))),
             "raw": pytest.approx(dict(zip(["ant", "bee"], logits, strict=True))),
@@ -299,7 +280,7 @@ def test_json_has_true_classes_when_evaluating(ask, labeled):
 def test_json_marks_unknown_pictures_beside_the_predicted_class(trained, ask, tmp_path):
     name = picture("one.png")
     ask(name, json="known.json")
-    ask(name, json="unknown.json", network=with_max_distance(trained, tmp_path / "strict", -1))
+    ask(name, json="unknown.json", network=with_limits(trained, tmp_path / "strict", max_distance=0))
     known, unknown = (json.loads(Path(f"{file}.json").read_text())["predictions"][0] for file in ("known", "unknown"))
     assert (known.pop("unknown"), unknown.pop("unknown")) == (False, True)
     assert known == unknown
@@ -375,11 +356,7 @@ def test_html_reads_only_the_pictures_again_that_it_shows(ask, labeled, monkeypa
         read.append(item[0].as_posix())
         return "is not needed"
 
-    def evaluate_first(evaluation):  # by now all pictures are read and predicted
-        monkeypatch.setattr(predict, "try_read_picture", count)
-        return evaluate(evaluation)
-
-    monkeypatch.setattr(predict, "evaluate", evaluate_first)
+    monkeypatch.setattr(folder, "try_read_picture", count)  # that of the page
     assert ask(evaluate="labeled", html="report.html", json="all.json")[0] == 0
     rows = json.loads(Path("all.json").read_text())["predictions"]
     assert set(read) == {row["picture"] for row in rows if row["predicted"] != row["true_class"]}

@@ -11,6 +11,7 @@ import pytest
 
 import predict
 from answers import output
+from answers.engine import Engine
 from config import PredictConfig
 from reports import report_files
 from system.files import write_atomically
@@ -42,12 +43,15 @@ def test_files_are_written_though_nobody_reads_the_output(trained, tmp_path):
 def test_predicting_stops_early_if_nobody_sees_the_answers(ask, monkeypatch):
     names = [picture(f"{number}.png") for number in range(3)]
     seen = iter([False, True])
+    monkeypatch.setattr(predict, "BATCH_SIZE", 1)
     monkeypatch.setattr(predict, "output_closed", lambda: next(seen))
     code, out, err = ask(*names)
-    assert (code, len(out), err) == (0, 1, [])  # run_script makes it 141
+    assert (code, len(out), err) == (0, 2, [])  # run_script makes it 141
     monkeypatch.setattr(predict, "output_closed", lambda: True)
+    assert len(ask(*names)[1]) == 1
     assert len(ask(*names, csv="all.csv")[1]) == 3
     assert len(rows_of(Path("all.csv"))) == 3
+    assert len(ask(*names, sort="sorted")[1]) == 3
 
 
 def test_page_is_written_though_nobody_reads_the_output(ask, monkeypatch):
@@ -75,11 +79,11 @@ def test_interrupted_work_leaves_no_file(ask, monkeypatch):
     name = picture("one.png")
     seen = []
 
-    def interrupted(_classifier, _images):
+    def interrupted(_engine, _images):
         seen.extend(path for path in ("deep/all.json", "all.csv") if Path(path).stat().st_size == 0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict.Classifier, "predict", interrupted)
+    monkeypatch.setattr(Engine, "predict", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ask(name, json="deep/all.json", csv="all.csv")
     assert seen == ["deep/all.json", "all.csv"]
@@ -107,7 +111,7 @@ def test_file_that_cannot_be_written_is_noticed_before_the_work(option, trained,
     def too_early(_folder):
         raise AssertionError("the network was loaded")
 
-    monkeypatch.setattr(predict, "load_trained_network", too_early)
+    monkeypatch.setattr(predict, "load_engine", too_early)
     arguments = {"json": "all.json", "csv": "all.csv", option: "file/all"}
     options = [f"--{key}={value}" for key, value in arguments.items()]
     code = run_here("predict.py", predict.main, PredictConfig, name, "--model_save_name", trained, *options)

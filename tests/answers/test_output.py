@@ -1,6 +1,7 @@
-"""Answers as lines of a terminal, and as JSON and CSV files."""
+"""Answers as JSON and CSV, in files and on standard output."""
 
 import csv
+import io
 import json
 import os
 import sys
@@ -9,43 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from answers.output import Answer, format_answer, to_row, write_csv, write_json
+from answers.output import Answer, CsvRows, JsonLines, to_row, write_csv, write_json
+from tests.helpers.screens import show_terminal
 
 NAMES = ["ant", "bee", "wasp"]
 GOOD = Answer(
     path=Path("a.png"),
     predicted=2,
-    logits=np.array([-2.0, 0.0, 1.0]),
-    scores=np.array([0.1192, 0.5, 0.73106]),
+    logits=np.array([-2.0, 0.0, 1.0], np.float32),
+    scores=np.array([0.1, 0.5, 0.73106], np.float32),
     note="12-bit levels",
 )
 UNKNOWN = Answer(path=Path("u.png"), logits=(4.0, 1.0, 2.0), scores=(0.9, 0.1, 0.25), unknown=True)
 FAILED = Answer(path=Path("bad.png"), error="the file is empty")
 NOTHING = {"predicted": None, "unknown": None, "scores": None, "raw": None, "note": None}
-
-
-def test_format_answer_shows_scores_or_raw_magnitudes():
-    assert format_answer(GOOD, NAMES, raw=False) == "a.png  wasp  ant 0.119  bee 0.500  wasp 0.731"
-    assert format_answer(GOOD, NAMES, raw=True) == "a.png  wasp  ant -2.000  bee 0.000  wasp 1.000"
-
-
-def test_format_answer_shows_the_values_of_an_unknown_picture():
-    assert format_answer(UNKNOWN, NAMES, raw=False) == "u.png  unknown  ant 0.900  bee 0.100  wasp 0.250"
-    assert format_answer(UNKNOWN, NAMES, raw=True) == "u.png  unknown  ant 4.000  bee 1.000  wasp 2.000"
-
-
-def test_format_answer_names_the_predicted_class_even_if_scores_are_equal():
-    low = Answer(path=Path("a.png"), predicted=1, logits=(-30.0, -20.0), scores=(1e-13, 2e-9))
-    assert format_answer(low, ["ant", "bee"], raw=False) == "a.png  bee  ant 0.000  bee 0.000"
-    equal = Answer(path=Path("a.png"), predicted=1, logits=(80.0, 90.0), scores=(1.0, 1.0))
-    assert format_answer(equal, ["ant", "bee"], raw=False) == "a.png  bee  ant 1.000  bee 1.000"
-    assert to_row(equal, ["ant", "bee"], None)["predicted"] == "bee"
-
-
-def test_format_answer_escapes_control_characters():
-    answer = Answer(path=Path("a\x1b[31m\n.png"), predicted=1, logits=(1.0, 2.0), scores=(0.4, 0.6))
-    line = format_answer(answer, ["ant", "b\x1b[2J\nee"], raw=False)
-    assert line == r"a\x1b[31m\n.png  b\x1b[2J\nee  ant 0.400  b\x1b[2J\nee 0.600"
+HEAD = ["picture", "true_class", "predicted", "unknown"]
+HEAD += ["scores ant", "scores bee", "scores wasp", "raw ant", "raw bee", "raw wasp", "note", "error"]
+CELLS = ["a.png", "bee", "wasp", "False", "0.1", "0.5", "0.73106", "-2.0", "0.0", "1.0", "12-bit levels", ""]
 
 
 def test_to_row_has_every_value_of_an_answer():
@@ -54,7 +35,7 @@ def test_to_row_has_every_value_of_an_answer():
         "true_class": "bee",
         "predicted": "wasp",
         "unknown": False,
-        "scores": {"ant": 0.1192, "bee": 0.5, "wasp": 0.73106},
+        "scores": {"ant": 0.1, "bee": 0.5, "wasp": 0.73106},  # not 0.10000000149
         "raw": {"ant": -2, "bee": 0, "wasp": 1},
         "note": "12-bit levels",
         "error": None,
@@ -65,13 +46,24 @@ def test_to_row_has_every_value_of_an_answer():
     assert to_row(FAILED, NAMES, "ant") == failed
 
 
+def test_to_row_has_the_predicted_class_even_if_scores_are_equal():
+    equal = Answer(path=Path("a.png"), predicted=1, logits=(80.0, 90.0), scores=(1.0, 1.0))
+    assert to_row(equal, ["ant", "bee"], None)["predicted"] == "bee"
+
+
 @pytest.mark.parametrize("count", [1, 3])
-def test_answers_need_one_value_for_each_class(count):
+def test_to_row_needs_one_value_for_each_class(count):
     answer = Answer(path=Path("a.png"), logits=(0.5,) * count, scores=(0.5,) * count)
     with pytest.raises(ValueError, match="argument 2"):
-        format_answer(answer, ["ant", "bee"], raw=False)
-    with pytest.raises(ValueError, match="argument 2"):
         to_row(answer, ["ant", "bee"], None)
+
+
+def test_numbers_are_short_and_exact():
+    values = np.random.default_rng(1).normal(size=50).astype(np.float32)
+    answer = Answer(path="a", logits=values, scores=values)
+    written = json.loads(json.dumps(to_row(answer, [str(number) for number in range(50)], None)))["raw"].values()
+    np.testing.assert_array_equal(np.array([*written], np.float32), values)
+    assert max(len(str(value)) for value in written) <= len("-0.123456789")
 
 
 def test_write_json_writes_version_report_and_predictions(tmp_path):
@@ -80,7 +72,7 @@ def test_write_json_writes_version_report_and_predictions(tmp_path):
     content = json.loads((tmp_path / "deep" / "all.json").read_text())
     assert content == {"version": 3, "report": {"pictures": 1}, "predictions": rows}
     assert list(content) == ["version", "report", "predictions"]
-    write_json(tmp_path / "all.json", rows, None)
+    write_json(tmp_path / "all.json", iter(rows), None)
     assert json.loads((tmp_path / "all.json").read_text()) == {"version": 3, "predictions": rows}
     assert (tmp_path / "all.json").read_text().startswith('{\n "version": 3,\n "predictions": [\n')
 
@@ -88,12 +80,7 @@ def test_write_json_writes_version_report_and_predictions(tmp_path):
 def test_write_csv_has_a_column_for_each_value(tmp_path):
     write_csv(tmp_path / "all.csv", [to_row(GOOD, NAMES, "bee"), to_row(FAILED, NAMES, None)], NAMES)
     with (tmp_path / "all.csv").open(newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [
-            ["picture", "true_class", "predicted", "unknown"]
-            + ["scores ant", "scores bee", "scores wasp", "raw ant", "raw bee", "raw wasp", "note", "error"],
-            ["a.png", "bee", "wasp", "False", "0.1192", "0.5", "0.73106", "-2.0", "0.0", "1.0", "12-bit levels", ""],
-            ["bad.png", *[""] * 10, "the file is empty"],
-        ]
+        assert list(csv.reader(file)) == [HEAD, CELLS, ["bad.png", *[""] * 10, "the file is empty"]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
@@ -106,3 +93,47 @@ def test_files_keep_names_with_commas_line_ends_and_other_bytes(tmp_path):
     assert [row["picture"] for row in predictions] == names
     with (tmp_path / "all.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         assert [row["picture"] for row in csv.DictReader(file)] == names
+
+
+# ---- standard output ----
+
+
+def test_json_lines_are_the_entries_of_the_file(capsys):
+    lines = JsonLines(NAMES, {Path("a.png"): "bee"})
+    lines.add([GOOD, FAILED])
+    lines.add([])
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        to_row(GOOD, NAMES, "bee"),
+        to_row(FAILED, NAMES, None),
+    ]
+
+
+def test_csv_rows_are_those_of_the_file_with_line_ends_of_unix(capsys):
+    rows = CsvRows(NAMES, {Path("a.png"): "bee"})
+    assert capsys.readouterr().out == ",".join(HEAD) + "\n"  # before the first answer
+    rows.add([GOOD])
+    assert capsys.readouterr().out == ",".join(CELLS) + "\n"
+
+
+class Pipe(io.StringIO):
+    """A text stream that cannot encode all letters, over one of bytes."""
+
+    encoding = "ascii"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO()
+
+
+def test_csv_rows_are_utf8_and_keep_bytes_of_names(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", pipe := Pipe())
+    CsvRows(["café", "bee"], {}).add([Answer(path="a\udcffb.png", error="bad")])
+    head, row = pipe.buffer.getvalue().splitlines()
+    assert b"scores caf\xc3\xa9" in head
+    assert row.startswith(b"a\xffb.png,")
+
+
+def test_csv_rows_on_a_terminal_have_no_control_characters(monkeypatch):
+    screen = show_terminal(monkeypatch, "stdout")
+    CsvRows(NAMES, {}).add([Answer(path="a\x1b[2J.png", error="bad")])
+    assert r"a\x1b[2J.png," in screen.getvalue() and "\x1b" not in screen.getvalue()

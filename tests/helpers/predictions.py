@@ -1,12 +1,11 @@
 """Pictures and networks to predict with, for the tests of predict.py."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 
-from answers.trained_network import load_trained_network
 from network.model_config import ModelConfig
+from network.model_file import MODEL_FILE, pack_model_file, read_model_file, write_model_file
 from pictures.folders import read_image
 from tests.helpers.pictures import write_picture
 
@@ -20,10 +19,17 @@ def pixels_of(name: str | Path, model_config: ModelConfig) -> np.ndarray:
     return read_image(Path(name), model_config, max_pixels=10**6)
 
 
-def with_max_distance(trained: Path, folder: Path, max_distance: float) -> Path:
-    """Copies a folder of checkpoints; its network calls pictures farther from the training pictures unknown."""
-    shutil.copytree(trained, folder)
-    classifier = load_trained_network(folder)
-    classifier.calibration = classifier.calibration._replace(max_distance=float(max_distance))
-    classifier.save(folder)
+def with_limits(trained: Path, folder: Path, *, max_distance: float = np.inf, min_score: float = 0.0) -> Path:
+    """Writes the model file of a network to a folder, with other limits beyond which pictures are called unknown."""
+    model = read_model_file(trained / MODEL_FILE)
+    packed = pack_model_file(
+        model.content[: model.size],
+        model_config=model.model_config,
+        step=model.step,
+        source=model.source,
+        calibrated=model.calibrated,
+        max_distance=max_distance,
+        min_score=min_score,
+    )
+    write_model_file(folder / MODEL_FILE, packed)
     return folder

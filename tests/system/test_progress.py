@@ -8,7 +8,7 @@ import pytest
 
 from system import bar as bar_module
 from system import progress as progress_module
-from system.progress import format_seconds, live_bar, progress, status
+from system.progress import format_seconds, live_bar, live_line, progress, status
 from tests.helpers.screens import rendered, show_terminal
 
 
@@ -163,3 +163,44 @@ def test_status_during_work_is_shown_beside_the_bar(monkeypatch):
 )
 def test_format_seconds(seconds, text):
     assert format_seconds(seconds) == text
+
+
+def test_live_line_replaces_a_text_and_erases_it(monkeypatch):
+    monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_TEXTS", 0)
+    screen = show_terminal(monkeypatch, "stdout", "stderr", columns=12)
+    with live_line() as show:
+        for text, seen in (
+            ("a long text", ["a long text"]),
+            ("short", ["short"]),
+            ("", []),
+            ("too long a text", ["too long a…"]),
+        ):
+            show(text)
+            assert rendered(screen.getvalue()) == seen
+        show("")
+        print("printed")
+        show("text")
+        assert rendered(screen.getvalue()) == ["printed", "text"]
+    assert rendered(screen.getvalue()) == ["printed"]
+
+
+def test_live_line_leaves_out_texts_that_follow_at_once(monkeypatch):
+    monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_TEXTS", 3600)
+    screen = show_terminal(monkeypatch, "stdout", "stderr")
+    with live_line() as show:
+        show("one")
+        show("two")
+        assert rendered(screen.getvalue()) == ["one"]
+        show("")
+        show("three")
+        assert rendered(screen.getvalue()) == ["three"]
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_live_line_shows_nothing_unless_both_streams_are_the_terminal(name, monkeypatch, capsys):
+    screen = show_terminal(monkeypatch, name)
+    with live_line() as show:
+        show("text")
+        show("")
+    assert screen.getvalue() == ""
+    assert capsys.readouterr() == ("", "")

@@ -9,6 +9,7 @@ import pytest
 
 from system.terminal import (
     can_redraw,
+    colored,
     columns,
     fitted,
     is_terminal,
@@ -18,12 +19,13 @@ from system.terminal import (
     plural,
     print_entry,
     print_marked,
+    print_to_stderr,
     printable,
     wrapped,
 )
 from tests.helpers.pictures import ROOT
 from tests.helpers.processes import environment
-from tests.helpers.screens import Terminal
+from tests.helpers.screens import Terminal, rendered, show_terminal
 
 
 @pytest.mark.parametrize(
@@ -168,3 +170,29 @@ def test_symbols_that_an_encoding_lacks_are_replaced_and_letters_escaped(tmp_pat
             [sys.executable, "-c", code], cwd=ROOT, env=environment(PYTHONIOENCODING=encoding), capture_output=True
         )
         assert done.stdout.decode(encoding).rstrip() == shown, done.stderr
+
+
+def test_colored_has_colors_on_a_terminal_only(monkeypatch):
+    parts = [("a ", ""), ("b", "red"), ("  ", "")]
+    screen = show_terminal(monkeypatch, "stdout")
+    assert colored(*parts, stream=screen) == "a \x1b[31mb\x1b[0m  "
+    assert colored(("a", ""), stream=screen) == "a"
+    assert colored(*parts, stream=io.StringIO()) == "a b  "
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert colored(*parts, stream=screen) == "a b  "
+
+
+def test_colored_takes_text_as_it_is(monkeypatch):
+    screen = show_terminal(monkeypatch, "stdout", columns=20)
+    text = "[red]a[/red] :smile: " * 4
+    assert colored((text, "green"), stream=screen) == f"\x1b[32m{text}\x1b[0m"
+
+
+def test_print_to_stderr_wraps_and_colors_on_a_terminal(monkeypatch, capsys):
+    print_to_stderr("one two three", "red")
+    assert capsys.readouterr() == ("", "one two three\n")
+    screen = show_terminal(monkeypatch, "stderr", columns=10)
+    print_to_stderr("one two three")
+    assert screen.getvalue() == "one two\nthree\n"
+    print_to_stderr("four five six", "red")
+    assert rendered(screen.getvalue()) == ["one two", "three", "four five", "six"]

@@ -1,0 +1,66 @@
+"""Which settings of predict.py are refused together."""
+
+from pathlib import Path
+
+import pytest
+
+from answers.arguments import check_arguments, files_to_write
+from config import PredictConfig
+from system.errors import UserError
+
+ONE = {"images": ("a.png",)}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ONE,
+        {"images": ("-",), "json": "-", "csv": "new.csv", "explain": "maps", "sort": "sorted", "least_score": 0.5},
+        {"evaluate": "in", "html": "new.html", "json": "new.json", "csv": "-"},
+        {"watch": "in", "sort": "sorted", "explain": "in2", "raw": True},
+        {"export": "new", "images": ("a.png",)},
+        {"export": "new"},
+    ],
+)
+def test_settings_that_go_together_are_accepted(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_arguments(PredictConfig(**settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg"),
+        ({**ONE, "evaluate": "in"}, "name pictures, folders or patterns, or else --evaluate"),
+        ({**ONE, "watch": "in"}, "name pictures, folders or patterns, or else --evaluate"),
+        ({"evaluate": "in", "watch": "in"}, "--evaluate and --watch are two tasks: leave one out"),
+        ({"export": "new", "watch": "in"}, "--watch and --export are two tasks: leave one out"),
+        (
+            {"export": "new", "raw": True, "csv": "-"},
+            "--export writes the network and answers nothing: leave out --raw and --csv",
+        ),
+        ({"evaluate": "in", "raw": True}, "--raw shows the magnitudes of each picture"),
+        ({**ONE, "html": "new"}, "--html is a report on pictures whose class is known: add --evaluate FOLDER"),
+        ({"evaluate": "in", "html": "-"}, "--html -: the page is written to a file"),
+        ({**ONE, "json": "-", "csv": "-"}, "--json - and --csv - write to the same place"),
+        ({**ONE, "least_score": 0.1}, "--least_score is a limit for --sort: add --sort FOLDER"),
+        ({**ONE, "json": "all", "csv": "./all"}, "--json all and --csv are the same file; use two"),
+        ({**ONE, "json": "all", "sort": "all"}, "--json all and --sort are the same file; use two"),
+        ({**ONE, "explain": "a", "sort": "b/../a"}, "--explain a and --sort are the same folder; use two"),
+        ({"watch": "in", "sort": "in/sorted"}, "--sort in/sorted: is watched itself"),
+        ({"watch": "in", "explain": "in"}, "--explain in: is watched itself"),
+        ({**ONE, "csv": "here"}, "--csv here: exists already and is not overwritten; use another file"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_in_one_line(settings, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("here").touch()
+    with pytest.raises(UserError) as refused:
+        check_arguments(PredictConfig(**settings))
+    assert str(refused.value).startswith(message)
+    assert str(refused.value).isprintable()
+
+
+def test_files_to_write_are_neither_standard_output_nor_folders():
+    config = PredictConfig(**ONE, json="-", csv="a.csv", explain="maps")
+    assert files_to_write(config) == {"csv": Path("a.csv")}
