@@ -52,9 +52,8 @@ class ServingModule(tf.Module):
             by_view = [tf.concat(tf.unstack(values, views, axis=1), axis=0) for values in (features, middle)]
             return {HEAT_MAPS: grad_cam(*by_view, classes)}
 
-        self.images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
-        self.serve = _function(serve, self.images)
-        self.functions = {SIGNATURE: self.serve.get_concrete_function()}
+        images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+        self.functions = {SIGNATURE: _function(serve, images).get_concrete_function()}
         if extra:
             specs = [
                 tf.TensorSpec((None, views, *output.shape[1:]), output.dtype, name=name)

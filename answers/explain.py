@@ -5,7 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-# Returns how much each part of an image speaks for a class, 0..1, as `Classifier.heat_maps` does.
+# Returns how much each part of an image speaks for a class, 0..1, as `Engine.heat_maps` does, which raises
+# UserError if the network has none.
 HeatMaps = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _OPACITY = 0.45  # of a heat map over its image

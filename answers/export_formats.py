@@ -9,7 +9,7 @@ from pathlib import Path
 from answers.conversion import ServingModule, convert, model_file_of
 from answers.export import Comparison, Export, Exported
 from answers.model_card import FLOAT16_FILE, ONNX_FILE, SAVED_MODEL
-from answers.trained_network import load_trained_network
+from answers.trained_network import TrainedNetwork, load_trained_network
 from network.backend import tf
 from network.model_file import write_model_file
 from network.model_structure import SIGNATURE
@@ -76,7 +76,7 @@ class Exporter:
 
     def _write_onnx(self, path: Path, _saved_model: str) -> Exported:
         with quiet_stderr(_LAST_WORDS):
-            content = _to_onnx(self._module)
+            content = _to_onnx(self._network)
             if isinstance(content, str):
                 raise UserError(f"tf2onnx cannot convert this network ({content})")
             import onnxruntime  # here, because it is optional
@@ -89,14 +89,20 @@ class Exporter:
         )
 
 
-def _to_onnx(module: ServingModule) -> bytes | str:
+def _to_onnx(network: TrainedNetwork) -> bytes | str:
     """Returns the content of an ONNX file, or the reason why there is none."""
+    images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+
+    @tf.function(input_signature=[images], autograph=False)
+    def serve(images):
+        return network.outputs(*network.with_features(images, training=False))
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import tf2onnx  # here, because it is optional
 
-            model, _ = tf2onnx.convert.from_function(module.serve, input_signature=[module.images], opset=_OPSET)
+            model, _ = tf2onnx.convert.from_function(serve, input_signature=[images], opset=_OPSET)
     except Exception as error:  # of any kind, as it is not made for every version of TensorFlow
         return printable(str(error).strip().partition("\n")[0])[:200]
     for value in (*model.graph.input, *model.graph.output):

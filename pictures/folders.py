@@ -24,6 +24,7 @@ _FILE_ERRORS = {
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
     *(errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
 }
+_READ = "which is read, so its files would be read again and again; use a folder elsewhere"
 # Files and folders that systems, network drives and archives create, in lower case; hidden ones start with a dot.
 _SYSTEM_NAMES = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
@@ -145,6 +146,23 @@ def _pattern(name: str) -> str:
 
 def _files_of(path: Path) -> dict[Path, Path | None]:
     return dict.fromkeys(picture_files(path), path) if path.is_dir() else {path: None}
+
+
+def check_output_folder(option: str, folder: Path, sources: Iterable[Path]) -> None:
+    """Raises UserError if what is written to a folder would be read as pictures the next time, or at once by --watch.
+
+    Args:
+        option: that names the folder, for the message.
+        folder: it need not exist.
+        sources: the folders and files that are read.
+    """
+    real = Path(os.path.realpath(folder))
+    for source in sources:
+        real_source = Path(os.path.realpath(source))
+        if real.is_relative_to(real_source):
+            raise UserError(f"--{option} {printable(folder)}: lies in {printable(source)}, {_READ}")
+        if real_source.is_relative_to(real):
+            raise UserError(f"--{option} {printable(folder)}: {printable(source)} lies in it, {_READ}")
 
 
 # ---- reading files ----

@@ -34,8 +34,8 @@ class Explanations:
         """
         if not engine.explains:
             raise UserError(
-                "--explain: this network has no heat maps, since its model.py has a way around activation_3; "
-                "leave --explain out, or remove it and train again"
+                "--explain: this network has no heat maps: its model.py has a way around activation_3, such as a skip "
+                "connection; leave --explain out"
             )
         self.files = AddedFiles(folder)
         self._engine = engine
@@ -77,8 +77,9 @@ def draw(answer: Answer, image: np.ndarray, maps: dict[int, np.ndarray], class_n
         class_names: of the network.
     """
     large = _magnified(image)
+    name = "/".join(Path(answer.path).parts[-2:])  # two folders may have a picture of the same name
     remark = ["unknown"] if answer.unknown else []
-    tiles = [Tile(large, [drawable(Path(answer.path).name, "picture"), *remark], is_wrong=answer.unknown)]
+    tiles = [Tile(large, [drawable(name, "picture"), *remark], is_wrong=answer.unknown)]
     for label, heat_map in maps.items():
         caption = f"{drawable_class(label, class_names)} {answer.scores[label]:.3f}"
         tiles.append(Tile(overlay(large, heat_map), [caption]))

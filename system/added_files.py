@@ -67,7 +67,7 @@ class AddedFiles:
             return filecmp.cmp(source, path, shallow=False)
 
         try:
-            with source.open("rb"):
+            with source.open("rb"):  # first of all, so that other errors are those of the folder
                 pass
         except OSError as error:
             self.problems.append(describe_os_error(error))
@@ -85,6 +85,7 @@ class AddedFiles:
 
     def _add(self, name: str, is_same: Callable[[Path], bool], create: Callable[[Path], None]) -> None:
         try:
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             for number, path in enumerate(_places(self.folder / name), start=1):
                 try:
                     if not os.path.lexists(path):

@@ -64,10 +64,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def create_atomically(path: Path, chunks: Iterable[bytes], *, like: Path | None = None) -> None:
-    """Creates missing folders, writes a new file under a temporary name, and renames it once it is complete.
+    """Writes a new file under a temporary name, and renames it once it is complete.
 
     Args:
-        path: the file; its name has at most `MAX_NAME_BYTES`.
+        path: the file, in a folder that exists; its name has at most `MAX_NAME_BYTES`.
         chunks: its content.
         like: a file whose times and permissions it gets, if any.
 
@@ -75,7 +75,6 @@ def create_atomically(path: Path, chunks: Iterable[bytes], *, like: Path | None 
         FileExistsError: there is something of this name already. It is not touched.
     """
     temporary = path.with_name(f".{path.name}{_PARTIAL_SUFFIX}")
-    _make_folders(path.parent)
     _unfinished.add(temporary)
     try:
         temporary.unlink(missing_ok=True)  # left by a killed writer; it could be a link, which is not written to
@@ -97,15 +96,17 @@ def create_atomically(path: Path, chunks: Iterable[bytes], *, like: Path | None 
 
 
 def _rename_to_new(path: Path, target: Path) -> None:
-    """Gives a file another name. Raises FileExistsError if it is taken, which `rename` does on Windows only."""
-    try:
-        target.hardlink_to(path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links, as on memory cards
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target)) from None
-        path.rename(target)
+    """Gives a file another name. Raises FileExistsError if it is taken."""
+    if os.name != "nt":  # there, renaming never replaces a file
+        try:
+            target.hardlink_to(path)
+            return
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links, as on memory cards
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target)) from None
+    path.rename(target)
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -81,7 +81,7 @@ def test_run_says_what_it_needs(finished):
     _, out = finished
     memory, disk = re.search(r"^ +needs about (\S+) GB of memory, up to (\S+) MB of disk", out, re.MULTILINE).groups()
     assert 0.3 < float(memory) < 5
-    assert disk == "21"  # 293,602 weights in 4 bytes: 4 checkpoints of 4 times as much and 2 best ones
+    assert disk == "22"  # 293,602 weights in 4 bytes: 4 checkpoints of 4 times as much, 2 best ones, 1 model file
 
 
 def test_summary_shows_every_layer(rawdata, settings_for, capsys):

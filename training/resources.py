@@ -9,6 +9,7 @@ import numpy as np
 from config import TrainConfig
 from network.backend import keras, tf
 from network.checkpoint_file import BEST, checkpoint_paths
+from system.errors import UserError
 from system.resources import format_bytes, require_disk, require_memory, used_memory
 from training.batches import epoch_steps, fits_in_memory
 
@@ -17,6 +18,7 @@ from training.batches import epoch_steps, fits_in_memory
 # epoch; the first four parts a second and third time while a checkpoint is written.
 _BYTES_PER_WEIGHT = 4 * 15
 _ACTIVATIONS = 1.25  # of the outputs of all layers, for a batch: there is also what convolutions work with
+_MAX_WEIGHTS = 2**31 - 2**24  # bytes of the weights in a model file, whose offsets have 32 bits with a sign
 _COMPILED = 130 * 2**20  # the graphs of training, validation and prediction
 
 
@@ -47,8 +49,9 @@ def need_of_run(model: keras.Model, config: TrainConfig, *, count: int) -> Need:
     steps, steps_per_execution = epoch_steps(count, config.batch_size)
     saves = 2 + config.epochs * steps // steps_per_execution  # before the first step, and at most between executions
     kept = min(config.max_to_keep + 1, saves)  # a new file is complete before the oldest one is deleted
-    # A checkpoint has four values for each weight, and the best weights before each checkpoint are kept as well.
-    disk = kept * weights * 4 * 4 + min(kept, config.epochs) * weights * 4
+    # A checkpoint has four values for each weight, and the best weights before each checkpoint are kept as well. At the
+    # end the best ones are written again for LiteRT.
+    disk = kept * weights * 4 * 4 + (min(kept, config.epochs) + 1) * weights * 4
     return Need(int(memory), disk)
 
 
@@ -56,12 +59,18 @@ def require_resources(model: keras.Model, config: TrainConfig, *, count: int) ->
     """Returns one line about what a run needs. The arguments are those of `need_of_run`.
 
     Raises:
-        UserError: it is more than this machine has.
+        UserError: it is more than this machine has, or than a model file can hold.
     """
     need = need_of_run(model, config, count=count)
     memory, disk = format_bytes(need.memory + used_memory()), format_bytes(need.disk)
     smaller = "use a smaller --height and --width"
     require_memory(need.memory, f"{smaller}, --batch_size or --memory_gib")
+    size = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
+    if size > _MAX_WEIGHTS:
+        raise UserError(
+            f"--height {config.height} --width {config.width}: the network would have {format_bytes(size)} of weights, "
+            f"and {format_bytes(_MAX_WEIGHTS)} fit into the file that predict.py reads; {smaller}"
+        )
     folder = Path(config.model_save_name)
     stored = sum(path.stat().st_size for part in (folder, folder / BEST) for path in checkpoint_paths(part))
     require_disk(folder, need.disk - stored, f"free some, or {smaller}, or --max_to_keep")

@@ -13,6 +13,7 @@ from model import generate_model
 from pictures.manifest import KEPT, TRAIN, VALIDATION, Picture
 from reports.contents import run_contents
 from reports.run import Run
+from system.errors import UserError
 from tests.helpers.checkpoints import metrics, model_config
 from training.batches import Samples
 
@@ -71,6 +72,11 @@ def network_for(class_names: Sequence[str] = ("ant", "bee"), **changes) -> Train
     """Returns a network for images of 16×16 pixels that was never trained."""
     config = model_config(class_names=list(class_names), **changes)
     return TrainedNetwork(generate_model(config), config)
+
+
+def no_heat_maps(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Answers like a network whose `model.py` was edited so that it has no heat maps."""
+    raise UserError("there are no heat maps")
 
 
 def predictions(labels: list[int], *, classes: int, scores: list[float] | None = None) -> Predictions:

@@ -81,6 +81,9 @@ def test_model_config_cannot_be_built_with_wrong_values(change):
         {"class_names": ["", "a"]},
         {"class_names": ["../a", "b"]},
         {"class_names": ["a", "b\0"]},
+        {"class_names": [".", "a"]},
+        {"class_names": ["..", "a"]},
+        {"class_names": [".hidden", "a"]},
         {"seed": -1},
         {"seed": 2**31},
         {"batch_size": 0},
@@ -112,7 +115,7 @@ def test_read_model_config_names_a_damaged_file_in_one_line(tmp_path, content):
         ),
         (
             json.dumps(FIELDS | {"version": VERSION, "class_names": ["a", "b/c"]}),
-            "class_names: 'b/c' cannot be the name of a folder",
+            "class_names: 'b/c' cannot be the name of a class folder",
         ),
         (
             json.dumps(FIELDS | {"version": VERSION, "class_names": ["a"]}),

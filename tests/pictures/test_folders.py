@@ -10,6 +10,7 @@ import pytest
 from config import ImageConfig
 from pictures.decoding import ImageTooLarge, UnreadableImage, load_image
 from pictures.folders import (
+    check_output_folder,
     find_classes,
     find_pictures,
     link_problem,
@@ -324,3 +325,33 @@ def test_try_read_picture_returns_the_reason_instead_of_raising(tmp_path, monkey
     monkeypatch.setattr(Path, "read_bytes", fail)
     assert try_read_picture((path, None), **options) == "Input/output error"
     assert try_read_picture((path, None), **options) == "timed out"
+
+
+# ---- folders that are written to ----
+
+
+@pytest.mark.parametrize(
+    ("folder", "source", "reason"),
+    [
+        ("photos/sorted", "photos", "lies in photos, which is read"),
+        ("photos", "photos", "lies in photos"),
+        (".", "photos/a.jpg", "photos/a.jpg lies in it"),
+        ("photos", "link", "lies in link"),
+        ("link/sorted", "photos", "lies in photos"),
+        ("photos/../photos/x", "photos", "lies in photos"),
+        ("photos2", "photos", ""),
+        ("sorted", "photos", ""),
+        ("sorted", "photos/a.jpg", ""),
+        ("sorted", "a.jpg", ""),
+    ],
+)
+def test_check_output_folder_refuses_what_would_be_read_again(tmp_path, monkeypatch, folder, source, reason):
+    monkeypatch.chdir(tmp_path)
+    make_files(tmp_path, "photos/a.jpg", "a.jpg")
+    if "link" in (source, folder.split("/")[0]):
+        Path("link").symlink_to("photos")
+    if not reason:
+        check_output_folder("sort", Path(folder), [Path(source)])
+        return
+    with pytest.raises(UserError, match=rf"^--sort {folder}: {reason}.*; use a folder elsewhere$"):
+        check_output_folder("sort", Path(folder), [Path(source)])

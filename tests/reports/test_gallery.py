@@ -17,7 +17,7 @@ from reports.gallery import (
     worst_mistakes,
 )
 from tests.helpers.evaluations import evaluation_of
-from tests.helpers.reports import image_of, network_for
+from tests.helpers.reports import image_of, network_for, no_heat_maps
 
 
 def decode(uri: str) -> Image.Image:
@@ -82,6 +82,11 @@ def test_worst_mistakes_without_an_image_keep_their_text():
     ]
     (only,) = worst_mistakes(evaluation_of(mistakes(1)), network_for().heat_maps, lambda _: None)
     assert (only["image"], only["maps"]) == ("", [])
+
+
+def test_worst_mistakes_of_a_network_without_heat_maps_keep_their_images():
+    (found,) = worst_mistakes(evaluation_of(mistakes(1)), no_heat_maps, image_of)
+    assert (found["image"], found["maps"]) == (data_uri(image_of(0), 160), [])
 
 
 @pytest.mark.parametrize(("count", "shown"), [(23, 23), (25, 24)])

@@ -5,6 +5,7 @@ import os
 import re
 
 import numpy as np
+import pytest
 
 from answers.evaluation import Evaluation
 from reports.contents import folder_contents
@@ -12,7 +13,7 @@ from reports.html import render
 from tests.helpers.checkpoints import model_config
 from tests.helpers.evaluations import evaluation_of
 from tests.helpers.pages import Page
-from tests.helpers.reports import contents_of, image_of, network_for
+from tests.helpers.reports import contents_of, image_of, network_for, no_heat_maps
 
 FOUR = [
     ("1.png", "ant", (0.9, 0.1)),
@@ -221,6 +222,15 @@ def test_page_of_a_folder_has_no_training():
     assert "validation pictures" not in page.text.replace("fitted on the validation pictures of the training", "")
     contents["data"]["unused"] = []
     assert "data" not in sections(Page(render(contents, evaluation, network_for().heat_maps, image_of)))
+
+
+@pytest.mark.parametrize("explains", [True, False])
+def test_page_speaks_of_heat_maps_only_if_the_network_has_them(explains):
+    evaluation = evaluation_of(FOUR)
+    heat_maps = network_for().heat_maps if explains else no_heat_maps
+    page = Page(render(contents_of(evaluation), evaluation, heat_maps, image_of))
+    assert ("Grad-CAM" in page.text) == explains
+    assert "mistakes" in sections(page)
 
 
 def test_page_is_the_same_if_it_is_made_again_from_the_json_file():

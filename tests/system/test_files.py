@@ -14,6 +14,7 @@ import pytest
 from system import files
 from system.errors import UserError
 from system.files import (
+    create_atomically,
     fsync_all,
     locked,
     remove_partial_files,
@@ -21,6 +22,7 @@ from system.files import (
     reserved,
     write_atomically,
 )
+from tests.helpers.files import contents
 from tests.helpers.processes import running, with_modules
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc to find the file of a handle")
@@ -149,6 +151,55 @@ def test_write_atomically_flushes_the_folders_that_it_makes(tmp_path, calls):
         str(tmp_path / "new" / "deep" / ".a.json.part"),
         str(tmp_path / "new" / "deep"),
     ]
+
+
+@pytest.fixture(params=[True, False], ids=["hard links", "none"])
+def hard_links(request, monkeypatch):
+    """A file system with and without hard links."""
+
+    def refuse(path, target):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), os.fspath(target), None, os.fspath(path))
+
+    if not request.param:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+
+
+def test_create_atomically_writes_a_new_file(tmp_path, hard_links):
+    create_atomically(tmp_path / "a", [b"on", b"e"])
+    assert contents(tmp_path) == {"a": b"one"}
+    assert (tmp_path / "a").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "broken link"])
+def test_create_atomically_replaces_nothing(tmp_path, hard_links, kind):
+    path = tmp_path / "a"
+    make = {"file": path.touch, "folder": path.mkdir, "broken link": lambda: path.symlink_to("nowhere")}
+    make[kind]()
+    before = os.lstat(path)
+    with pytest.raises(FileExistsError):
+        create_atomically(path, [b"one"])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
+    assert os.lstat(path) == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "full")])
+def test_create_atomically_interrupted_leaves_nothing(tmp_path, error):
+    def chunks():
+        yield b"half"
+        raise error
+
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else OSError) as raised:
+        create_atomically(tmp_path / "a", chunks())
+    assert not list(tmp_path.iterdir())
+    if error is not KeyboardInterrupt:
+        assert raised.value.filename == str(tmp_path / "a")
+
+
+def test_create_atomically_does_not_follow_a_link_at_the_temporary_name(tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / ".a.part").symlink_to("mine")
+    create_atomically(tmp_path / "a", [b"one"])
+    assert contents(tmp_path) == {"a": b"one", "mine": b"mine"}
 
 
 @only_linux

@@ -14,6 +14,7 @@ from system.errors import UserError
 from tests.helpers.checkpoints import model_config
 from tests.helpers.pictures import ROOT, write_picture
 from tests.helpers.processes import with_modules
+from training import resources as training_resources
 from training.resources import need_of_run, require_resources
 
 WEIGHTS = 293_602  # of model_config(): 1,216 + 8,224 + 18,496 + 448 + 263,168 + 2,050
@@ -29,14 +30,14 @@ def need(config: TrainConfig, *, count: int = 20, **changes):
 
 
 def test_need_of_disk_is_that_of_all_checkpoints_and_a_new_one(settings_for):
-    # A checkpoint: weights, average and two moments; the best weights before each of them.
-    assert need(settings_for(TrainConfig)).disk == 5 * (4 + 1) * 4 * WEIGHTS
-    assert need(settings_for(TrainConfig, max_to_keep=1)).disk == 2 * (4 + 1) * 4 * WEIGHTS
+    # A checkpoint: weights, average and two moments; the best weights before each of them, and the model file.
+    assert need(settings_for(TrainConfig)).disk == (5 * (4 + 1) + 1) * 4 * WEIGHTS
+    assert need(settings_for(TrainConfig, max_to_keep=1)).disk == (2 * (4 + 1) + 1) * 4 * WEIGHTS
 
 
 def test_need_of_disk_counts_no_checkpoint_that_is_never_written(settings_for):
     # Two epochs of two steps, after each of which Python is in control once: at most 4 checkpoints, 2 of them best.
-    assert need(settings_for(TrainConfig, max_to_keep=1000, epochs=2)).disk == (4 * 4 + 2) * 4 * WEIGHTS
+    assert need(settings_for(TrainConfig, max_to_keep=1000, epochs=2)).disk == (4 * 4 + 2 + 1) * 4 * WEIGHTS
 
 
 def test_need_of_memory_grows_with_the_weights(settings_for):
@@ -75,7 +76,7 @@ def test_require_resources_says_what_a_run_needs(settings_for):
     words = said.split()
     assert words[:2] == ["needs", "about"]
     assert 0.2 < float(words[2]) < 5  # depends on what this process has loaded
-    assert " ".join(words[3:]) == "GB of memory, up to 29 MB of disk for checkpoints"
+    assert " ".join(words[3:]) == "GB of memory, up to 31 MB of disk for checkpoints"
 
 
 def test_require_resources_refuses_more_memory_than_there_is(settings_for):
@@ -83,16 +84,28 @@ def test_require_resources_refuses_more_memory_than_there_is(settings_for):
         require_resources(sketch(height=4096, width=4096), settings_for(TrainConfig), count=20)
 
 
+@pytest.mark.parametrize(("missing", "is_refused"), [(0, False), (1, True)])
+def test_require_resources_refuses_more_weights_than_a_model_file_holds(settings_for, monkeypatch, missing, is_refused):
+    monkeypatch.setattr(training_resources, "_MAX_WEIGHTS", 4 * WEIGHTS - missing)
+    if is_refused:
+        with pytest.raises(
+            UserError, match="the network would have 1 MB of weights, and 1 MB fit into the file"
+        ):
+            require_resources(sketch(), settings_for(TrainConfig), count=20)
+    else:
+        assert require_resources(sketch(), settings_for(TrainConfig), count=20)
+
+
 def test_require_resources_counts_what_a_run_has_stored_already(settings_for, tmp_path, monkeypatch):
     config = settings_for(TrainConfig)
-    free = type("Usage", (), {"free": 20_000_000})  # 29 MB are needed in all
+    free = type("Usage", (), {"free": 20_000_000})  # 31 MB are needed in all
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: free)
-    with pytest.raises(UserError, match=r"needs 29 MB more of disk, but only 20 MB are free; free some"):
+    with pytest.raises(UserError, match=r"needs 31 MB more of disk, but only 20 MB are free; free some"):
         require_resources(sketch(), config, count=20)
     best = tmp_path / "model_save_name" / "best"
     best.mkdir(parents=True)
     (best / "ckpt-1.safetensors").write_bytes(bytes(4_000_000))
-    (best.parent / "ckpt-2.safetensors").write_bytes(bytes(6_000_000))
+    (best.parent / "ckpt-2.safetensors").write_bytes(bytes(8_000_000))
     require_resources(sketch(), config, count=20)
 
 
