@@ -1,6 +1,7 @@
 """The formats of an export that are made from checkpoints: SavedModel, float16 and ONNX. Needs TensorFlow."""
 
 import importlib.util
+import math
 import shutil
 import tempfile
 import warnings
@@ -10,7 +11,8 @@ from answers.conversion import ServingModule, convert, model_file_of
 from answers.export import Comparison, Export, Exported
 from answers.model_card import FLOAT16_FILE, ONNX_FILE, SAVED_MODEL
 from answers.trained_network import TrainedNetwork, load_trained_network
-from network.backend import tf
+from network.backend import keras, tf
+from network.device import raises_memory_error
 from network.model_file import write_model_file
 from network.model_structure import SIGNATURE
 from system.errors import UserError
@@ -20,6 +22,7 @@ from system.quiet import quiet_stderr
 from system.terminal import printable
 
 _OPSET = 17  # of ONNX; ONNX Runtime runs it since version 1.12 of 2022
+_LARGE = 2**16  # values of a weight
 _LAST_WORDS = "the network was being exported when this process ended; its memory may not be enough"
 _ONNX_PACKAGES = ("tf2onnx", "onnxruntime")
 
@@ -27,6 +30,7 @@ _ONNX_PACKAGES = ("tf2onnx", "onnxruntime")
 class Exporter:
     """Writes the network of a folder of checkpoints in several formats."""
 
+    @raises_memory_error()
     def __init__(self, checkpoints: Path, comparison: Comparison) -> None:
         """Raises UserError if its weights are not those of the engine, as while a run goes on."""
         self._network = load_trained_network(checkpoints)
@@ -44,6 +48,7 @@ class Exporter:
         shapes = ("×".join(map(str, layer.output.shape[1:])) for layer in layers)
         return [(layer.name, shape, f"{layer.count_params():,}") for layer, shape in zip(layers, shapes, strict=True)]
 
+    @raises_memory_error()
     def write_all(self, folder: Path, found: Export) -> None:
         """Writes all formats, and adds to `found` what was written and what was not."""
         writers = {FLOAT16_FILE: self._write_float16, SAVED_MODEL: self._write_saved_model, ONNX_FILE: self._write_onnx}
@@ -90,19 +95,32 @@ class Exporter:
 
 
 def _to_onnx(network: TrainedNetwork) -> bytes | str:
-    """Returns the content of an ONNX file, or the reason why there is none."""
-    images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+    """Returns the content of an ONNX file, or the reason why there is none.
 
-    @tf.function(input_signature=[images], autograph=False)
-    def serve(images):
-        return network.outputs(*network.with_features(images, training=False))
+    tf2onnx copies all constants many times: it would take seconds, and 40 times the memory of the weights. So large
+    weights are inputs of the function that it converts, and get their values afterwards.
+    """
+    large = [weight for weight in network.model.weights if math.prod(weight.shape) > _LARGE]
+    names = [weight.path.replace("/", "_") for weight in large]
+    images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
+    specs = [tf.TensorSpec(weight.shape, weight.dtype, name) for weight, name in zip(large, names, strict=True)]
+
+    def serve(images: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
+        with keras.StatelessScope(state_mapping=list(zip(large, values, strict=True))):
+            return network.outputs(*network.with_features(images, training=False))
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import tf2onnx  # here, because it is optional
+            import onnx  # here, because it is optional
+            import tf2onnx
 
-            model, _ = tf2onnx.convert.from_function(serve, input_signature=[images], opset=_OPSET)
+            function = tf.function(serve, input_signature=[images, *specs], autograph=False)
+            model, _ = tf2onnx.convert.from_function(function, input_signature=[images, *specs], opset=_OPSET)
+            values = {name: weight.numpy() for name, weight in zip(names, large, strict=True)}
+            for value in [value for value in model.graph.input if value.name in values]:
+                model.graph.input.remove(value)
+            model.graph.initializer.extend(onnx.numpy_helper.from_array(values[name], name) for name in names)
     except Exception as error:  # of any kind, as it is not made for every version of TensorFlow
         return printable(str(error).strip().partition("\n")[0])[:200]
     for value in (*model.graph.input, *model.graph.output):
