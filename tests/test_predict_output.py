@@ -171,7 +171,7 @@ def test_frames_of_a_video_are_written_as_they_are_answered(ask, monkeypatch):
         yield Answer(path="clip.mp4#t=0.000", predicted=1, logits=(0.0, 1.0), scores=(0.1, 0.9))
         yield Answer(path="clip.mp4", error="has no more frames")
 
-    monkeypatch.setattr(predict, "is_video", lambda path: path.suffix == ".mp4")
+    monkeypatch.setattr(predict, "live_source", Path)
     monkeypatch.setattr(live, "answer_frames", frames)
     printed = "json"
     code, out, err = ask("clip.mp4", json="-")
