@@ -108,6 +108,32 @@ def test_load_engine_takes_a_model_file_alone_under_any_name(folder, tmp_path):
     assert load_engine(tmp_path / "alone").step == 10
 
 
+def test_load_engine_takes_another_file_in_the_folder_of_a_run_as_it_is(folder, capsys):
+    old = Path(shutil.copy(folder / MODEL_FILE, folder / "old.TFLITE"))
+    (folder / MODEL_FILE).unlink()
+    assert load_engine(old).step == 10
+    assert not (folder / MODEL_FILE).exists()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.tflite", "none.tflite: no such file; name a folder of checkpoints or a .tflite file"),
+        ("text.bin", "text.bin: damaged, or not a network of this toolkit (File is not a zip file); "),
+        ("ckpt-7.safetensors", "ckpt-7.safetensors: no trained network here; "),
+        (".", ".: no trained network here; try --model_save_name friend.tflite"),
+    ],
+)
+def test_load_engine_refuses_names_without_a_network(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for existing in ("text.bin", "ckpt-7.safetensors", "friend.tflite"):
+        Path(existing).write_text("text")
+    with pytest.raises(UserError) as refused:
+        load_engine(Path(name))
+    assert str(refused.value).startswith(message)
+
+
 def is_built(folder: Path, capsys) -> bool:
     """Loads the network; returns whether its model file was made again, and said so, and was kept."""
     before = (folder / MODEL_FILE).read_bytes() if (folder / MODEL_FILE).exists() else b""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from answers.predictions import Limits, predictions_of
+from answers.predictions import Limits, predictions_of, short_float
 
 LOGITS = np.array([[1, 2], [2, 1], [3, 3]], np.float32)
 SCORES = np.array([[0.2, 0.75], [0.75, 0.1], [0.5, 0.5]], np.float32)
@@ -28,3 +28,9 @@ def test_predictions_of_calls_unknown_what_is_beyond_a_limit_and_not_at_it():
 
 def test_predictions_of_calls_nothing_unknown_without_limits():
     assert unknown([0, 1e30, math.inf]) == [False] * 3
+
+
+def test_short_float_has_the_digits_that_tell_a_float32_from_others():
+    assert [short_float(np.float32(value)) for value in (0.1, 1, 1e-7, 0.99999857)] == [0.1, 1.0, 1e-7, 0.99999857]
+    assert np.float32(short_float(np.float32(1 / 3))) == np.float32(1 / 3)
+    assert short_float(0.25) == 0.25

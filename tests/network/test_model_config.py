@@ -222,6 +222,16 @@ def test_read_model_config_names_neighboring_folders_with_a_network(tmp_path, mo
     assert f"; try --model_save_name {tmp_path / 'net0'} or " in str(refused.value)
 
 
+def test_read_model_config_names_model_files_in_the_folder_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("mail", "ants [1].tflite"), Path("net", "model.json")):
+        path.parent.mkdir()
+        path.touch()
+    with pytest.raises(UserError) as refused:
+        read_model_config(Path("mail"))
+    assert str(refused.value).endswith("; try --model_save_name 'mail/ants [1].tflite' or --model_save_name net")
+
+
 @pytest.mark.parametrize(
     ("change", "both"),
     [

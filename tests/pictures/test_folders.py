@@ -1,5 +1,6 @@
 """Which picture files exist, and reading those that may be read."""
 
+import io
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pictures.folders import (
     picture_entries,
     picture_files,
     read_image,
+    read_names,
     read_regular_file,
     try_read_picture,
 )
@@ -126,6 +128,20 @@ def test_picture_files_yields_a_folder_that_cannot_be_opened(tmp_path, monkeypat
     assert list(picture_files(tmp_path)) == [tmp_path / "d", tmp_path / "e" / "b.jpg"]
     with pytest.raises(PermissionError):
         list(picture_files(tmp_path / "d"))
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (b"", []),
+        (b"a.png", ["a.png"]),
+        (b"a b.png\n\nb.png\r\n", ["a b.png", "b.png"]),
+        (b"a\nb.png\0c\r\n.png\0", ["a\nb.png", "c\r\n.png"]),
+        ("é.png".encode(), ["é.png"]),
+    ],
+)
+def test_read_names_takes_one_a_line_or_between_nul_bytes(data, names):
+    assert [os.fsencode(name) for name in read_names(io.BytesIO(data))] == [name.encode() for name in names]
 
 
 def test_find_pictures_takes_files_folders_and_patterns_each_once(tmp_path, monkeypatch):
