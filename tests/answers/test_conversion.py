@@ -146,7 +146,9 @@ def test_convert_refuses_a_layer_that_litert_does_not_have(capfd):
 def test_convert_of_an_edited_network_keeps_the_heat_maps():
     network = edited(lambda _, third: keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(third)))
     images = drawings(network.model_config)
-    found = Engine(ConvertedNetwork(network).model_file).heat_maps(images, np.zeros(10, int))
+    engine = Engine(ConvertedNetwork(network).model_file)
+    assert engine.explains
+    found = engine.heat_maps(images, np.zeros(10, int))
     np.testing.assert_allclose(found, network.heat_maps(images, np.zeros(10, int)), atol=1e-4)
     assert found.shape == (10, 4, 4) and found.any()
 
@@ -158,6 +160,7 @@ def test_convert_of_a_network_without_heat_maps_keeps_the_answers():
     images = drawings(network.model_config)
     engine = Engine(ConvertedNetwork(network).model_file)
     np.testing.assert_allclose(engine.predict(images).logits, network.predict(images).logits, atol=1e-4)
+    assert not engine.explains
     with pytest.raises(UserError, match=r"^model\.py: there is a way around activation_3, so there are no heat maps"):
         engine.heat_maps(images, np.zeros(10, int))
 
