@@ -5,7 +5,7 @@ TensorFlow is loaded only for the formats that need it: export_formats.py.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +17,7 @@ from network.checkpoint_file import trained_paths
 from network.model_file import LABELS, MODEL_FILE, labels_of, read_model_file, write_model_file
 from system.errors import UserError
 from system.files import new_folder, write_atomically
-from system.progress import status
-from system.terminal import printable
+from system.terminal import plural, printable
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "unseen"  # pictures to compare with if none are named
 MODEL_CARD = "README.md"
@@ -43,9 +42,10 @@ class Export(NamedTuple):
     formats: list[Exported]
     refused: list[str]  # a line about each format that is not kept, since it gives other answers or cannot be made
     notes: list[str]  # lines about formats that were left out
+    pictures: int  # on which they were compared
 
 
-def export(engine: Engine, name: Path, folder: Path, images: np.ndarray) -> Export:
+def export(engine: Engine, name: Path, folder: Path, images: Sequence[np.ndarray]) -> Export:
     """Writes a network to a new folder: in all formats from a folder of checkpoints, else as a copy of its model file.
 
     After an error there is no folder. A format whose answers differ from those of the engine is not kept.
@@ -54,10 +54,11 @@ def export(engine: Engine, name: Path, folder: Path, images: np.ndarray) -> Expo
         engine: as from `load_engine(name)`.
         name: the folder of checkpoints, or the model file.
         folder: which must not exist.
-        images: uint8 (count, height, width, color_channels), on which the formats are compared with the engine.
+        images: of pictures on which the formats are compared with the engine, uint8 (height, width, color_channels).
 
     Raises:
-        UserError: the folder exists, there is no image, or the checkpoints belong to other weights by now.
+        UserError: the folder exists, there is no image, or the checkpoints have other weights by now.
+        MemoryError: TensorFlow needs more memory than there is.
         OSError: the folder cannot be written.
     """
     if os.path.lexists(folder):
@@ -68,20 +69,20 @@ def export(engine: Engine, name: Path, folder: Path, images: np.ndarray) -> Expo
     if checkpoints and not trained_paths(checkpoints):
         checkpoints = None
     with new_folder(folder) as part:
-        comparison = Comparison(engine, images)
+        comparison = Comparison(engine, np.stack(images))
         write_model_file(part / MODEL_FILE, engine.model)
-        found = Export([comparison.of_engine(part / MODEL_FILE)], [], [])
+        found = Export([comparison.of_engine(part / MODEL_FILE)], [], [], len(images))
         layers: list[tuple[str, str, str]] = []
         if checkpoints:
-            with status("loading TensorFlow ..."):
-                from answers.export_formats import Exporter  # here, because loading TensorFlow takes seconds
+            from answers.export_formats import Exporter  # here, because loading TensorFlow takes seconds
+
             exporter = Exporter(checkpoints, comparison)
             exporter.write_all(part, found)
             layers = exporter.layers
         else:
             found.notes.append("the other formats are made from checkpoints, which a .tflite file alone does not have")
         write_atomically(part / LABELS, labels_of(engine.model_config).encode())
-        card = _model_card(engine, found, layers=layers, report=_read_report(checkpoints, engine), count=len(images))
+        card = _model_card(engine, found, layers=layers, report=_read_report(checkpoints, engine))
         write_atomically(part / MODEL_CARD, card.encode())
     return found
 
@@ -96,7 +97,8 @@ def format_export(found: Export) -> list[str]:
     for row in found.formats:
         size = f"{row.size / 1e6:.1f} MB"
         lines.append(f"{row.name:<{width}}  {size:>8}  {row.raw_difference:>14.1g}  {row.score_difference:>6.1g}")
-    return lines
+    pictures = plural(found.pictures, "picture")
+    return [*lines, f"compared with predict.py on {pictures}; {MODEL_CARD} says how to use each format"]
 
 
 class Comparison:
@@ -129,15 +131,14 @@ class Comparison:
         """Returns the row of a model file with weights in float16.
 
         Raises:
-            UserError: it has numbers that are not finite, or gives another class to an image whose two highest scores
-                are not close.
+            UserError: it gives numbers that are not finite, or clearly another class to an image.
         """
         found = Engine(read_model_file(path)).outputs(self._images)
-        highest = np.sort(self._scores, axis=1)
-        is_clear = highest[:, -1] - highest[:, -2] >= _CLEAR
-        others = int((is_clear & (found[0].argmax(axis=1) != self._logits.argmax(axis=1))).sum())
-        if others or not np.isfinite(found[0]).all():
-            raise UserError(f"its weights do not fit into float16 ({others} other classes), so it is not kept")
+        if not np.isfinite(found[0]).all():
+            raise UserError("the weights of this network are too large for float16, so it is not kept")
+        if others := clear_changes(found[0], self._logits, self._scores):
+            count = plural(others, "picture")
+            raise UserError(f"gives {count} clearly another class than predict.py, so it is not kept")
         return self._row(path, found)
 
     def _row(self, path: Path, found: tuple[np.ndarray, ...]) -> Exported:
@@ -148,6 +149,18 @@ class Comparison:
             raw_difference=largest_difference(found[0], self._logits),
             score_difference=largest_difference(found[1], self._scores),
         )
+
+
+def clear_changes(logits: np.ndarray, expected: np.ndarray, scores: np.ndarray) -> int:
+    """Returns how many images have another class than expected, although their two highest scores are not close.
+
+    Args:
+        logits: float32 (count, classes), with rounded weights.
+        expected: the same with the weights as they are.
+        scores: that belong to `expected`.
+    """
+    *_, second, highest = np.sort(scores, axis=1).T
+    return int(((highest - second >= _CLEAR) & (logits.argmax(axis=1) != expected.argmax(axis=1))).sum())
 
 
 def _read_report(checkpoints: Path | None, engine: Engine) -> dict[str, Any] | None:
@@ -162,4 +175,4 @@ def _read_report(checkpoints: Path | None, engine: Engine) -> dict[str, Any] | N
 def _model_card(engine: Engine, found: Export, **values: Any) -> str:
     from answers.model_card import model_card  # here, because loading Jinja2 takes 0.1 s
 
-    return model_card(engine.model, formats=found.formats, **values)
+    return model_card(engine.model, formats=found.formats, count=found.pictures, **values)

@@ -1,16 +1,19 @@
 """The formats of an export that are made from checkpoints: SavedModel, float16 and ONNX. Needs TensorFlow."""
 
 import importlib.util
+import math
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from answers.conversion import ServingModule, convert, model_file_of
 from answers.export import Comparison, Export, Exported
 from answers.model_card import FLOAT16_FILE, ONNX_FILE, SAVED_MODEL
 from answers.trained_network import TrainedNetwork, load_trained_network
-from network.backend import tf
+from network.backend import keras, tf
+from network.device import raises_memory_error
 from network.model_file import write_model_file
 from network.model_structure import SIGNATURE
 from system.errors import UserError
@@ -19,7 +22,11 @@ from system.progress import status
 from system.quiet import quiet_stderr
 from system.terminal import printable
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 _OPSET = 17  # of ONNX; ONNX Runtime runs it since version 1.12 of 2022
+_LARGE = 2**16  # values of a weight
 _LAST_WORDS = "the network was being exported when this process ended; its memory may not be enough"
 _ONNX_PACKAGES = ("tf2onnx", "onnxruntime")
 
@@ -27,6 +34,7 @@ _ONNX_PACKAGES = ("tf2onnx", "onnxruntime")
 class Exporter:
     """Writes the network of a folder of checkpoints in several formats."""
 
+    @raises_memory_error()
     def __init__(self, checkpoints: Path, comparison: Comparison) -> None:
         """Raises UserError if its weights are not those of the engine, as while a run goes on."""
         self._network = load_trained_network(checkpoints)
@@ -44,6 +52,7 @@ class Exporter:
         shapes = ("×".join(map(str, layer.output.shape[1:])) for layer in layers)
         return [(layer.name, shape, f"{layer.count_params():,}") for layer, shape in zip(layers, shapes, strict=True)]
 
+    @raises_memory_error()
     def write_all(self, folder: Path, found: Export) -> None:
         """Writes all formats, and adds to `found` what was written and what was not."""
         writers = {FLOAT16_FILE: self._write_float16, SAVED_MODEL: self._write_saved_model, ONNX_FILE: self._write_onnx}
@@ -76,12 +85,10 @@ class Exporter:
 
     def _write_onnx(self, path: Path, _saved_model: str) -> Exported:
         with quiet_stderr(_LAST_WORDS):
-            content = _to_onnx(self._network)
-            if isinstance(content, str):
-                raise UserError(f"tf2onnx cannot convert this network ({content})")
-            import onnxruntime  # here, because it is optional
-
-            session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            found = _try_onnx(self._network)
+        if isinstance(found, str):
+            raise UserError(f"tf2onnx or ONNX Runtime cannot compute this network ({found})")
+        content, session = found
         write_atomically(path, content)
         names = [output.name for output in session.get_outputs()]
         return self._comparison.exact(
@@ -89,25 +96,50 @@ class Exporter:
         )
 
 
-def _to_onnx(network: TrainedNetwork) -> bytes | str:
-    """Returns the content of an ONNX file, or the reason why there is none."""
-    images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
-
-    @tf.function(input_signature=[images], autograph=False)
-    def serve(images):
-        return network.outputs(*network.with_features(images, training=False))
-
+def _try_onnx(network: TrainedNetwork) -> tuple[bytes, "onnxruntime.InferenceSession"] | str:
+    """Returns the content of an ONNX file and what computes it, or the reason why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import tf2onnx  # here, because it is optional
+            import onnxruntime  # here, because it is optional
 
-            model, _ = tf2onnx.convert.from_function(serve, input_signature=[images], opset=_OPSET)
-    except Exception as error:  # of any kind, as it is not made for every version of TensorFlow
+            content = _to_onnx(network)
+            return content, onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of any kind, as they are not made for every version of TensorFlow
         return printable(str(error).strip().partition("\n")[0])[:200]
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "count"
+
+
+def _to_onnx(network: TrainedNetwork) -> bytes:
+    """Returns the content of an ONNX file.
+
+    tf2onnx copies all constants many times: it would take seconds, and 40 times the memory of the weights. So large
+    weights are inputs of the function that it converts, and get their values afterwards.
+    """
+    import onnx  # here, because it is optional
+    import tf2onnx
+
+    large = {weight.path.replace("/", "_"): weight for weight in network.model.weights if _is_large(weight)}
+    specs = [
+        tf.TensorSpec((None, *network.model_config.shape), tf.uint8, "images"),
+        *(tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in large.items()),
+    ]
+
+    @tf.function(input_signature=specs, autograph=False)
+    def serve(images, *values):
+        with keras.StatelessScope(state_mapping=list(zip(large.values(), values, strict=True))):
+            return network.outputs(*network.with_features(images, training=False))
+
+    model, _ = tf2onnx.convert.from_function(serve, input_signature=specs, opset=_OPSET)
+    for entry in [entry for entry in model.graph.input if entry.name in large]:
+        model.graph.input.remove(entry)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(large[entry.name].numpy(), entry.name))
+    for entry in (*model.graph.input, *model.graph.output):
+        entry.type.tensor_type.shape.dim[0].dim_param = "count"
     return model.SerializeToString(deterministic=True)
+
+
+def _is_large(weight: keras.Variable) -> bool:
+    return math.prod(weight.shape) > _LARGE
 
 
 def _remove(path: Path) -> None:

@@ -121,4 +121,4 @@ def _difference(row: "Exported") -> str:
 
 def _escaped(text: str) -> str:
     """Returns a name in which nothing has a meaning in Markdown or HTML."""
-    return "".join(f"&#{ord(char)};" if char in _SPECIAL else char for char in printable(text))
+    return "".join(f"\\{char}" if char in _SPECIAL else char for char in printable(text))

@@ -16,6 +16,7 @@ or other way.
     start                       `trainer.py` until its first steps return (up to 16 are executed at a time)
     predict-cold                `predict.py` with one picture: the whole process
     predict-folder              `predict.py` with many pictures, less the time for one; limit: as for preprocess-small
+    export                      building `model.tflite`, and the whole process of `predict.py --export`
     growth                      each script with more and more small pictures, less the time for 40, and its peak memory
     reports                     fraction of a default run that TensorBoard and report.html take, and their sizes
     gpu                         `trainer.py` on the original's whole job: 7,620 pictures, 300 epochs, batches of 10
@@ -38,6 +39,9 @@ import cv2
 import numpy as np
 
 import trainer
+from answers.conversion import ConvertedNetwork
+from answers.model_card import SAVED_MODEL
+from answers.trained_network import load_trained_network
 from benchmarks.baselines.pictures import time_decoding, time_imread_resize_imwrite
 from benchmarks.baselines.training import HAS_PYTORCH, time_original, time_pytorch, time_textbook_keras
 from benchmarks.harness import first_steps
@@ -60,6 +64,7 @@ from benchmarks.harness.timing import (
 from benchmarks.harness.training import config_in
 from benchmarks.harness.workspace import CLASSES, Workspace
 from config import Count, PictureConfig, TrainConfig
+from network.model_file import MODEL_FILE, write_model_file
 from pictures.folders import picture_files
 from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import preprocess
@@ -284,6 +289,38 @@ def predict_folder(workspace: Workspace) -> Iterator[Row]:
     yield Row(f"predict-folder, {count}", format_rate(our), "-", "-", format_rate(limits), fraction, remark)
 
 
+# ---- other forms of a network ----
+
+
+def time_conversion(folder: Path, work: Path) -> Measurement:
+    """Converts the network of a folder of checkpoints, checks the result, and writes it to another folder."""
+    network = load_trained_network(folder)
+    images = np.random.default_rng(0).integers(0, 256, (48, *network.model_config.shape), np.uint8)
+    expected = network.predict(images)
+
+    def convert() -> None:
+        converted = ConvertedNetwork(network)
+        converted.check(images, expected)
+        write_model_file(work / MODEL_FILE, converted.model_file)
+
+    return timed(convert)
+
+
+def exporting(workspace: Workspace) -> Iterator[Row]:
+    network = workspace.network()
+    ours = [in_new_process(time_conversion, network, workspace.new_folder()) for _ in range(workspace.rounds)]
+    yield Row(f"export, {MODEL_FILE}", format_seconds(ours))
+
+    def whole() -> Measurement:
+        folder = workspace.new_folder() / "export"
+        measurement, text = run_python(ROOT / "predict.py", "--export", folder, "--model_save_name", network)
+        require((folder / SAVED_MODEL).is_dir(), text)
+        return measurement
+
+    (all_formats,) = alternate({"ours": whole}, workspace.rounds).values()
+    yield Row("export, all formats", format_seconds(all_formats), remark=f"peak memory {format_peak(all_formats[0])}")
+
+
 # ---- growth with the number of pictures ----
 
 
@@ -394,6 +431,7 @@ EXPERIMENTS: dict[str, Callable[[Workspace], Iterator[Row]]] = {
     "start": start,
     "predict-cold": predict_cold,
     "predict-folder": predict_folder,
+    "export": exporting,
     "growth": growth,
     "reports": reports,
     "gpu": gpu,

@@ -180,6 +180,10 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise
         yield temporary
         temporary.rename(path)
+    except OSError as error:
+        if error.filename and Path(error.filename).is_relative_to(temporary):  # a name that nobody has seen
+            error.filename = os.fspath(path / Path(error.filename).relative_to(temporary))
+        raise
     finally:
         if temporary in _unfinished:
             _unfinished.discard(temporary)

@@ -17,6 +17,7 @@ from system.files import (
     create_atomically,
     fsync_all,
     locked,
+    new_folder,
     remove_partial_files,
     remove_unfinished_files,
     reserved,
@@ -252,6 +253,47 @@ def test_reserved_leaves_alone_what_exists(name, tmp_path):
     with pytest.raises(OSError), reserved(tmp_path / name):
         raise AssertionError("the work began")
     assert list(tmp_path.iterdir()) == [tmp_path / "there"]
+
+
+def test_new_folder_gets_its_name_when_it_is_complete(tmp_path):
+    path = tmp_path / "deep" / "out"
+    with new_folder(path) as part:
+        (part / "file").write_bytes(b"content")
+        assert part.parent == path.parent
+        assert part.name.startswith(".")
+        assert not path.exists()
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "deep", path, path / "file"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_new_folder_leaves_nothing_after_an_error(error, tmp_path):
+    with pytest.raises(error), new_folder(tmp_path / "deep" / "out") as part:
+        (part / "inner").mkdir()
+        (part / "inner" / "file").write_bytes(b"content")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_folder_is_deleted_if_the_process_ends_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError), new_folder(tmp_path / "out") as part:
+        (part / "file").write_bytes(b"content")
+        remove_unfinished_files()
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "broken link"])
+def test_new_folder_leaves_alone_what_exists(kind, tmp_path):
+    path = tmp_path / "out"
+    {"file": path.touch, "folder": path.mkdir, "broken link": lambda: path.symlink_to("nowhere")}[kind]()
+    with pytest.raises(FileExistsError, match="out"), new_folder(path):
+        raise AssertionError("the work began")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_new_folder_names_a_file_as_it_would_have_been_named(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, new_folder(tmp_path / "out") as part:
+        raise OSError(errno.ENOSPC, "No space left on device", str(part / "inner" / "file"))
+    assert caught.value.filename == str(tmp_path / "out" / "inner" / "file")
 
 
 def test_remove_unfinished_files_deletes_what_is_not_complete(tmp_path, monkeypatch):
