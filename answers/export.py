@@ -17,7 +17,6 @@ from network.checkpoint_file import trained_paths
 from network.model_file import LABELS, MODEL_FILE, labels_of, read_model_file, write_model_file
 from system.errors import UserError
 from system.files import new_folder, write_atomically
-from system.progress import status
 from system.terminal import plural, printable
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "unseen"  # pictures to compare with if none are named
@@ -43,6 +42,7 @@ class Export(NamedTuple):
     formats: list[Exported]
     refused: list[str]  # a line about each format that is not kept, since it gives other answers or cannot be made
     notes: list[str]  # lines about formats that were left out
+    pictures: int  # on which they were compared
 
 
 def export(engine: Engine, name: Path, folder: Path, images: Sequence[np.ndarray]) -> Export:
@@ -71,18 +71,18 @@ def export(engine: Engine, name: Path, folder: Path, images: Sequence[np.ndarray
     with new_folder(folder) as part:
         comparison = Comparison(engine, np.stack(images))
         write_model_file(part / MODEL_FILE, engine.model)
-        found = Export([comparison.of_engine(part / MODEL_FILE)], [], [])
+        found = Export([comparison.of_engine(part / MODEL_FILE)], [], [], len(images))
         layers: list[tuple[str, str, str]] = []
         if checkpoints:
-            with status("loading TensorFlow ..."):
-                from answers.export_formats import Exporter  # here, because loading TensorFlow takes seconds
+            from answers.export_formats import Exporter  # here, because loading TensorFlow takes seconds
+
             exporter = Exporter(checkpoints, comparison)
             exporter.write_all(part, found)
             layers = exporter.layers
         else:
             found.notes.append("the other formats are made from checkpoints, which a .tflite file alone does not have")
         write_atomically(part / LABELS, labels_of(engine.model_config).encode())
-        card = _model_card(engine, found, layers=layers, report=_read_report(checkpoints, engine), count=len(images))
+        card = _model_card(engine, found, layers=layers, report=_read_report(checkpoints, engine))
         write_atomically(part / MODEL_CARD, card.encode())
     return found
 
@@ -97,7 +97,8 @@ def format_export(found: Export) -> list[str]:
     for row in found.formats:
         size = f"{row.size / 1e6:.1f} MB"
         lines.append(f"{row.name:<{width}}  {size:>8}  {row.raw_difference:>14.1g}  {row.score_difference:>6.1g}")
-    return lines
+    pictures = plural(found.pictures, "picture")
+    return [*lines, f"compared with predict.py on {pictures}; {MODEL_CARD} says how to use each format"]
 
 
 class Comparison:
@@ -174,4 +175,4 @@ def _read_report(checkpoints: Path | None, engine: Engine) -> dict[str, Any] | N
 def _model_card(engine: Engine, found: Export, **values: Any) -> str:
     from answers.model_card import model_card  # here, because loading Jinja2 takes 0.1 s
 
-    return model_card(engine.model, formats=found.formats, **values)
+    return model_card(engine.model, formats=found.formats, count=found.pictures, **values)

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from answers.conversion import ServingModule, convert, model_file_of
 from answers.export import Comparison, Export, Exported
@@ -20,6 +21,9 @@ from system.files import write_atomically
 from system.progress import status
 from system.quiet import quiet_stderr
 from system.terminal import printable
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 _OPSET = 17  # of ONNX; ONNX Runtime runs it since version 1.12 of 2022
 _LARGE = 2**16  # values of a weight
@@ -81,12 +85,10 @@ class Exporter:
 
     def _write_onnx(self, path: Path, _saved_model: str) -> Exported:
         with quiet_stderr(_LAST_WORDS):
-            content = _to_onnx(self._network)
-            if isinstance(content, str):
-                raise UserError(f"tf2onnx cannot convert this network ({content})")
-            import onnxruntime  # here, because it is optional
-
-            session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            found = _try_onnx(self._network)
+        if isinstance(found, str):
+            raise UserError(f"tf2onnx or ONNX Runtime cannot compute this network ({found})")
+        content, session = found
         write_atomically(path, content)
         names = [output.name for output in session.get_outputs()]
         return self._comparison.exact(
@@ -94,38 +96,50 @@ class Exporter:
         )
 
 
-def _to_onnx(network: TrainedNetwork) -> bytes | str:
-    """Returns the content of an ONNX file, or the reason why there is none.
+def _try_onnx(network: TrainedNetwork) -> tuple[bytes, "onnxruntime.InferenceSession"] | str:
+    """Returns the content of an ONNX file and what computes it, or the reason why there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import onnxruntime  # here, because it is optional
+
+            content = _to_onnx(network)
+            return content, onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of any kind, as they are not made for every version of TensorFlow
+        return printable(str(error).strip().partition("\n")[0])[:200]
+
+
+def _to_onnx(network: TrainedNetwork) -> bytes:
+    """Returns the content of an ONNX file.
 
     tf2onnx copies all constants many times: it would take seconds, and 40 times the memory of the weights. So large
     weights are inputs of the function that it converts, and get their values afterwards.
     """
-    large = [weight for weight in network.model.weights if math.prod(weight.shape) > _LARGE]
-    names = [weight.path.replace("/", "_") for weight in large]
-    images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
-    specs = [tf.TensorSpec(weight.shape, weight.dtype, name) for weight, name in zip(large, names, strict=True)]
+    import onnx  # here, because it is optional
+    import tf2onnx
 
-    def serve(images: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
-        with keras.StatelessScope(state_mapping=list(zip(large, values, strict=True))):
+    large = {weight.path.replace("/", "_"): weight for weight in network.model.weights if _is_large(weight)}
+    specs = [
+        tf.TensorSpec((None, *network.model_config.shape), tf.uint8, "images"),
+        *(tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in large.items()),
+    ]
+
+    @tf.function(input_signature=specs, autograph=False)
+    def serve(images, *values):
+        with keras.StatelessScope(state_mapping=list(zip(large.values(), values, strict=True))):
             return network.outputs(*network.with_features(images, training=False))
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import onnx  # here, because it is optional
-            import tf2onnx
-
-            function = tf.function(serve, input_signature=[images, *specs], autograph=False)
-            model, _ = tf2onnx.convert.from_function(function, input_signature=[images, *specs], opset=_OPSET)
-            values = {name: weight.numpy() for name, weight in zip(names, large, strict=True)}
-            for value in [value for value in model.graph.input if value.name in values]:
-                model.graph.input.remove(value)
-            model.graph.initializer.extend(onnx.numpy_helper.from_array(values[name], name) for name in names)
-    except Exception as error:  # of any kind, as it is not made for every version of TensorFlow
-        return printable(str(error).strip().partition("\n")[0])[:200]
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "count"
+    model, _ = tf2onnx.convert.from_function(serve, input_signature=specs, opset=_OPSET)
+    for entry in [entry for entry in model.graph.input if entry.name in large]:
+        model.graph.input.remove(entry)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(large[entry.name].numpy(), entry.name))
+    for entry in (*model.graph.input, *model.graph.output):
+        entry.type.tensor_type.shape.dim[0].dim_param = "count"
     return model.SerializeToString(deterministic=True)
+
+
+def _is_large(weight: keras.Variable) -> bool:
+    return math.prod(weight.shape) > _LARGE
 
 
 def _remove(path: Path) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import trainer
+from answers.engine import load_engine
 from answers.evaluation import confusion_matrix
-from answers.trained_network import load_trained_network
 from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
 from benchmarks.harness.options import select
 from benchmarks.harness.processes import in_new_process
@@ -90,7 +90,7 @@ def accuracy_of_many(config: ClassesConfig, seed: int) -> float:
         train_config = config_in(work, work / REST, seed=seed, epochs=config.epochs)
         trainer.main(train_config)
         test = load_classes(work / TEST)
-        predictions = load_trained_network(Path(train_config.model_save_name)).predict(test.images)
+        predictions = load_engine(Path(train_config.model_save_name)).predict(test.images)
         return float((predictions.predicted == test.labels).mean())
 
 
@@ -114,7 +114,7 @@ def recalls(config: ClassesConfig, balance: bool, seed: int) -> tuple[np.ndarray
         train_config = config_in(work, work / REST, balance_classes=balance, seed=seed, epochs=config.epochs)
         trainer.main(train_config)
         test = load_classes(work / TEST)
-        predicted = load_trained_network(Path(train_config.model_save_name)).predict(test.images).predicted
+        predicted = load_engine(Path(train_config.model_save_name)).predict(test.images).predicted
         matrix = confusion_matrix(test.labels, predicted, classes=test.labels.max() + 1)
         print(f"balance_classes {balance}, seed {seed}: {matrix.tolist()}")
         return matrix.diagonal() / matrix.sum(axis=1), rare

@@ -18,9 +18,9 @@ import numpy as np
 from scipy.special import expit
 
 import trainer
-from answers.calibration import log_odds
 from answers.curves import expected_calibration_error
-from answers.trained_network import load_trained_network
+from answers.engine import load_engine
+from answers.outputs import log_odds
 from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
 from benchmarks.harness.processes import in_new_process
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
@@ -85,15 +85,16 @@ def measure(config: ScoresConfig, loss: str, seed: int) -> Result:
             kinds["unrelated"] = load_classes(Path(config.unrelated)).images
         train_config = config_in(work, work / REST, loss=loss, seed=seed, epochs=config.epochs)
         trainer.main(train_config)
-        classifier = load_trained_network(Path(train_config.model_save_name))
-        predictions = {kind: classifier.predict(images) for kind, images in kinds.items()}
+        engine = load_engine(Path(train_config.model_save_name))
+        predictions = {kind: engine.predict(images) for kind, images in kinds.items()}
 
         predicted, logits, scores, _ = predictions["held out"]
+        odds = np.asarray(log_odds(logits, loss=loss))
         correct = predicted == test.labels
         result = Result(
             accuracy=float(correct.mean()),
             error_of_logits=expected_calibration_error(expit(logits.max(axis=1)), correct),
-            error_of_log_odds=expected_calibration_error(expit(log_odds(logits, loss=loss).max(axis=1)), correct),
+            error_of_log_odds=expected_calibration_error(expit(odds.max(axis=1)), correct),
             error_of_scores=expected_calibration_error(scores.max(axis=1), correct),
             unknown={kind: float(own.unknown.mean()) for kind, own in predictions.items()},
             lower_score=float(predictions["both classes"].scores[:, :2].min(axis=1).mean()),

@@ -33,15 +33,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 import trainer
-from answers.conversion import ConvertedNetwork
-from answers.model_card import SAVED_MODEL
-from answers.trained_network import load_trained_network
+from benchmarks.answering import exporting, predict_cold, predict_folder, time_prediction
 from benchmarks.baselines.pictures import time_decoding, time_imread_resize_imwrite
 from benchmarks.baselines.training import HAS_PYTORCH, time_original, time_pytorch, time_textbook_keras
 from benchmarks.harness import first_steps
@@ -49,7 +46,7 @@ from benchmarks.harness.machine import has_gpu
 from benchmarks.harness.options import Size, select
 from benchmarks.harness.processes import ROOT, folder_arguments, in_new_process, run_python, time_script
 from benchmarks.harness.steps import time_ours
-from benchmarks.harness.tables import format_header, format_row
+from benchmarks.harness.tables import Row, format_header, format_row
 from benchmarks.harness.timing import (
     Measurement,
     alternate,
@@ -62,9 +59,8 @@ from benchmarks.harness.timing import (
     timed,
 )
 from benchmarks.harness.training import config_in
-from benchmarks.harness.workspace import CLASSES, Workspace
+from benchmarks.harness.workspace import CLASSES, SMALL, Workspace
 from config import Count, PictureConfig, TrainConfig
-from network.model_file import MODEL_FILE, write_model_file
 from pictures.folders import picture_files
 from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import preprocess
@@ -75,7 +71,6 @@ from system.resources import format_bytes
 from system.script import run_script
 from system.validation import Validated
 
-_SMALL = (338, 450)  # height and width of 0.15 megapixels
 _LARGE = (3000, 4000)
 _FEW = 40  # pictures: with so few, a script shows what it takes to start
 _MAX_DIFFERENCE = 16  # of 255, the mean difference of pixels. Plain resizing skips pixels, so there is some.
@@ -90,18 +85,6 @@ class SpeedConfig(Validated):
     size: Size = 1.0  # Factor of all numbers of pictures and steps.
     rounds: Count = 3  # How often each side is measured.
     raw_data: str = "rawdata"  # Folder of pictures, of parts of which all pictures of the benchmark are made.
-
-
-class Row(NamedTuple):
-    """One row of the table; the remark is printed below it."""
-
-    name: str
-    ours: str
-    other: str = "-"
-    ratio: str = "-"
-    limit: str = "-"
-    fraction: str = "-"
-    remark: str = ""
 
 
 # ---- training ----
@@ -201,7 +184,7 @@ def preprocess_again(workspace: Workspace) -> Iterator[Row]:
 
 
 def augmenting(workspace: Workspace) -> Iterator[Row]:
-    raw, per_class = workspace.pictures(100, *_SMALL), workspace.scaled(500)
+    raw, per_class = workspace.pictures(100, *SMALL), workspace.scaled(500)
 
     def ours() -> Measurement:
         work = workspace.new_folder()
@@ -225,9 +208,9 @@ def augmenting(workspace: Workspace) -> Iterator[Row]:
 # ---- from the start of a process ----
 
 
-def compare_with_import(workspace: Workspace, name: str, *, module: str, process: Callable[[], Measurement]) -> Row:
+def compare_with_import(workspace: Workspace, name: str, process: Callable[[], Measurement]) -> Row:
     """Compares a process with one that only imports TensorFlow; the remark says how long each part of it takes."""
-    parts = {"Python alone": "", "import tensorflow": "import tensorflow", f"import {module}": f"import {module}"}
+    parts = {"Python alone": "", "import tensorflow": "import tensorflow", "import trainer": "import trainer"}
     imports = {part: lambda code=code: run_python("-c", code)[0] for part, code in parts.items()}
     measurements = alternate({"all of it": process, **imports}, workspace.rounds)
     ours, tensorflow = measurements["all of it"], measurements["import tensorflow"]
@@ -253,72 +236,7 @@ def start(workspace: Workspace) -> Iterator[Row]:
     time_script("preprocessing.py", *preprocessed)
     for what, arguments in {"in a ready-made data/": ready_made, "already preprocessed": preprocessed}.items():
         name = f"start, {count} pictures, {what}"
-        yield compare_with_import(workspace, name, module="trainer", process=partial(until_first_steps, arguments))
-
-
-def time_prediction(network: Path, pictures: Path, *, count: int) -> Measurement:
-    measurement, text = run_python(ROOT / "predict.py", pictures, "--model_save_name", network)
-    answers = len(re.findall(rf"{CLASSES[0]} \d", text))
-    require(answers == count, f"{answers} answers for {count} pictures:\n{text[-2000:]}")
-    return measurement
-
-
-def predict_cold(workspace: Workspace) -> Iterator[Row]:
-    picture = next(picture_files(workspace.pictures(2, *_SMALL)))
-    process = partial(time_prediction, workspace.network(), picture, count=1)
-    yield compare_with_import(workspace, "predict-cold", module="predict", process=process)
-
-
-def predict_folder(workspace: Workspace) -> Iterator[Row]:
-    count, fewer, side = workspace.scaled(5000), workspace.scaled(1000), PictureConfig.height
-    pictures, network = workspace.pictures(count, *_SMALL), workspace.network()
-    single = next(picture_files(pictures))
-
-    def ours() -> Measurement:
-        one = time_prediction(network, single, count=1)
-        all_of_them = time_prediction(network, pictures, count=count)
-        return Measurement(all_of_them.seconds - one.seconds, count - 1, count, all_of_them.peak)
-
-    def limit() -> Measurement:
-        return in_new_process(time_decoding, pictures, side, side)._replace(work=count)
-
-    our, limits = alternate({"ours": ours, "limit": limit}, workspace.rounds).values()
-    of_fewer = time_prediction(network, workspace.pictures(fewer, *_SMALL), count=fewer)
-    remark = f"peak memory {format_peak(our[0])} for {count} pictures, {format_peak(of_fewer)} for {fewer}"
-    fraction = f"{speedup(our, limits):.0%}"
-    yield Row(f"predict-folder, {count}", format_rate(our), "-", "-", format_rate(limits), fraction, remark)
-
-
-# ---- other forms of a network ----
-
-
-def time_conversion(folder: Path, work: Path) -> Measurement:
-    """Converts the network of a folder of checkpoints, checks the result, and writes it to another folder."""
-    network = load_trained_network(folder)
-    images = np.random.default_rng(0).integers(0, 256, (48, *network.model_config.shape), np.uint8)
-    expected = network.predict(images)
-
-    def convert() -> None:
-        converted = ConvertedNetwork(network)
-        converted.check(images, expected)
-        write_model_file(work / MODEL_FILE, converted.model_file)
-
-    return timed(convert)
-
-
-def exporting(workspace: Workspace) -> Iterator[Row]:
-    network = workspace.network()
-    ours = [in_new_process(time_conversion, network, workspace.new_folder()) for _ in range(workspace.rounds)]
-    yield Row(f"export, {MODEL_FILE}", format_seconds(ours))
-
-    def whole() -> Measurement:
-        folder = workspace.new_folder() / "export"
-        measurement, text = run_python(ROOT / "predict.py", "--export", folder, "--model_save_name", network)
-        require((folder / SAVED_MODEL).is_dir(), text)
-        return measurement
-
-    (all_formats,) = alternate({"ours": whole}, workspace.rounds).values()
-    yield Row("export, all formats", format_seconds(all_formats), remark=f"peak memory {format_peak(all_formats[0])}")
+        yield compare_with_import(workspace, name, partial(until_first_steps, arguments))
 
 
 # ---- growth with the number of pictures ----
@@ -425,7 +343,7 @@ EXPERIMENTS: dict[str, Callable[[Workspace], Iterator[Row]]] = {
     "training-10": partial(training, batch_size=10, step_count=240),
     "training-64": partial(training, batch_size=64, step_count=96),
     "preprocess-12mp": partial(preprocessing, name="preprocess-12mp", count=40, size=_LARGE),
-    "preprocess-small": partial(preprocessing, name="preprocess-small", count=2000, size=_SMALL),
+    "preprocess-small": partial(preprocessing, name="preprocess-small", count=2000, size=SMALL),
     "preprocess-again": preprocess_again,
     "augment": augmenting,
     "start": start,

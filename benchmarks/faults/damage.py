@@ -1,4 +1,4 @@
-"""The experiment that damages checkpoints and model.json."""
+"""The experiment that damages checkpoints, model.tflite and model.json."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ from benchmarks.faults.campaign import Experiment, Row, expect, format_tried
 from benchmarks.faults.resumed import ReferenceRun, newest_checkpoint
 from network.checkpoint_file import BEST, read_checkpoint
 from network.model_config import MODEL_CONFIG, read_model_config
+from network.model_file import MODEL_FILE, read_model_file
 from system.errors import UserError
 
 _PAGE = 4096  # bytes that disks write at a time
@@ -20,7 +21,7 @@ _TRUNCATION_STEP = 37  # bytes between the truncations that are tried
 
 
 def checkpoint_damage(experiment: Experiment, *, size: float, reference: ReferenceRun) -> Iterator[Row]:
-    """Damages the newest and the best checkpoint in many ways; `size` is a factor of how often."""
+    """Damages the newest and the best checkpoint and the model file in many ways; `size` is a factor of how often."""
     reference.finished()
     flip_count, page_count = (max(1, round(size * count)) for count in (1000, 100))
     step = max(1, round(_TRUNCATION_STEP / size))
@@ -40,7 +41,40 @@ def checkpoint_damage(experiment: Experiment, *, size: float, reference: Referen
             for kind, (damages, count) in kinds.items():
                 read_checkpoint(path)  # intact until now
                 yield read_damaged(experiment, f"{name}, {length / 1e6:.1f} MB: {kind}", path, damages, count)
+    yield from model_file_damage(experiment, size=size, reference=reference)
     yield from model_config_damage(experiment, reference)
+
+
+def model_file_damage(experiment: Experiment, *, size: float, reference: ReferenceRun) -> Iterator[Row]:
+    """Damages the model file, whose archive has bits that mean nothing: it must be refused, or read as before."""
+    flip_count, page_count = (max(1, round(size * count)) for count in (1000, 100))
+    with experiment.case(MODEL_FILE) as (folder, rng):
+        path = Path(shutil.copy(reference.checkpoints / MODEL_FILE, folder))
+        expected, length = read_model_file(path), path.stat().st_size
+        archive = range(8 * expected.size, 8 * length)
+        lengths = range(length - 1, -1, -max(1, length // flip_count))
+        kinds = {
+            "bit flips": (flips(path, rng.sample(range(8 * length), flip_count)), flip_count),
+            "bit flips in its archive": (flips(path, rng.sample(archive, flip_count)), flip_count),
+            "zeroed pages": (pages(path, rng, swapped=False, count=page_count), page_count),
+            "truncations": (truncations(path, lengths), len(lengths)),
+        }
+        for kind, (damages, count) in kinds.items():
+            counts = Counter()
+            with contextlib.closing(damages):  # which repairs the file
+                for damage in damages:
+                    counts["all"] += 1
+                    try:
+                        found = read_model_file(path)
+                        counts["harmless"] += 1
+                        expect(found._replace(content=expected.content) == expected, f"{damage}: read as another")
+                    except UserError:
+                        counts["refused"] += 1
+                    if not experiment.has_time():
+                        break
+            tried = format_tried(counts["all"], count, "damaged files")
+            result = f"{counts['refused']:,} refused, {counts['harmless']:,} read as before"
+            yield Row(f"{experiment.name}, {MODEL_FILE}, {length / 1e6:.1f} MB: {kind}", tried, result)
 
 
 def read_damaged(experiment: Experiment, what: str, path: Path, damages: Iterator[str], count: int) -> Row:

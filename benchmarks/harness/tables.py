@@ -1,8 +1,21 @@
 """Results as Markdown tables."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Row(NamedTuple):
+    """One row of the table of speeds; the remark is printed below it."""
+
+    name: str
+    ours: str
+    other: str = "-"
+    ratio: str = "-"
+    limit: str = "-"
+    fraction: str = "-"
+    remark: str = ""
 
 
 def format_row(*cells: object) -> str:

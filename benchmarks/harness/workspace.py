@@ -15,6 +15,7 @@ from pictures.folders import picture_files
 from system.errors import UserError
 
 CLASSES = "first", "second"  # of the pictures that are made
+SMALL = (338, 450)  # height and width of 0.15 megapixels
 
 
 class Workspace:

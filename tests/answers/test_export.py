@@ -258,7 +258,7 @@ def test_network_that_onnx_cannot_express_is_refused_in_one_line(checkpoints, en
 
     monkeypatch.setattr(tf2onnx.convert, "from_function", fail)
     exporter = export_formats.Exporter(checkpoints, Comparison(engine, noise(1, 16, 16, 3)))
-    with pytest.raises(UserError, match=r"tf2onnx cannot convert this network \(no such operator\)$"):
+    with pytest.raises(UserError, match=r"cannot compute this network \(no such operator\)$"):
         exporter._write_onnx(checkpoints / "never.onnx", "")
 
 
@@ -331,11 +331,12 @@ def test_float16_that_changes_answers_is_refused(engine, exported, monkeypatch):
 
 def test_format_export_aligns_a_table():
     formats = [Exported("model.tflite", 44_745_897, 0.0, 0.0), Exported("saved_model", 900_000, 1.23e-6, 4.5e-8)]
-    assert format_export(Export(formats, [], [])) == [
+    assert format_export(Export(formats, [], [], 10)) == [
         "                        largest difference of",
         "format            size  raw magnitudes  scores",
         "model.tflite   44.7 MB               0       0",
         "saved_model     0.9 MB           1e-06   4e-08",
+        "compared with predict.py on 10 pictures; README.md says how to use each format",
     ]
 
 
