@@ -380,15 +380,7 @@ def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) ->
     converted.save(folder)
     write_atomically(folder / REPORT, text().encode())
     with status("writing the report ..."):
-        write_run_report(
-            folder,
-            run,
-            evaluation,
-            heat_maps=network.heat_maps,
-            epoch=epoch,
-            source=network.source,
-            history=history,
-        )
+        write_run_report(folder, run, evaluation, network=network, history=history)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ from reports.html import render
 from system.files import write_atomically
 from training.history import History
 
-if TYPE_CHECKING:  # loading it would load TensorFlow, which the page about a folder does not need
+if TYPE_CHECKING:  # loading them would load TensorFlow, which the page about a folder does not need
+    from answers.trained_network import TrainedNetwork
     from reports.run import Run
 
 HTML_REPORT, JSON_REPORT = "report.html", "report.json"
 
 
 def write_run_report(
-    folder: Path, run: "Run", evaluation: Evaluation, *, heat_maps: HeatMaps, epoch: int, source: str, history: History
+    folder: Path, run: "Run", evaluation: Evaluation, *, network: "TrainedNetwork", history: History
 ) -> None:
     """Writes `report.json` and `report.html` of a training run. Equal runs give equal files.
 
@@ -27,20 +28,19 @@ def write_run_report(
         folder: of the checkpoints.
         run: its settings and its pictures; only the images of those that are shown are used.
         evaluation: the predictions for the validation pictures.
-        heat_maps: of the trained network.
-        epoch: the one whose weights were kept, from 1.
-        source: checksum of the checkpoint that has them.
-        history: the metrics of all epochs.
+        network: the trained one.
+        history: the metrics of its epochs.
 
     Raises:
         OSError: a file cannot be written.
         UserError: a picture of `data/` cannot be read.
     """
-    contents = run_contents(run, evaluation, history=history, epoch=epoch, source=source)
+    epoch = run.epochs_in(network.step)
+    contents = run_contents(run, evaluation, history=history, epoch=epoch, source=network.source)
     page = render(
         contents,
         evaluation,
-        heat_maps,
+        network.heat_maps,
         image_of=run.validation_image,
         duplicates=duplicates(run.pictures, run.image_of),
         mixed=in_several_classes(run.pictures, run.image_of),

@@ -30,13 +30,14 @@ def test_write_run_report_uses_only_the_images_that_it_shows(tmp_path):
     run = dataclasses.replace(
         run, train=run.train._replace(images=training), validation=run.validation._replace(images=validation)
     )
-    heat_maps = network_of(run).heat_maps
+    network = network_of(run)
+    network.step, network.source = 6, "ab12"
     evaluation = run.evaluation(predictions([0, 1, 0, 1, 1, 1], classes=2))
     history = [metrics(0.5), metrics(0.75)]
-    write_run_report(tmp_path, run, evaluation, heat_maps=heat_maps, epoch=2, history=history)
+    write_run_report(tmp_path, run, evaluation, network=network, history=history)
     contents = json.loads((tmp_path / "report.json").read_text())
     assert (contents["epoch"], contents["best_epoch"], contents["history"]) == (2, 2, history)
-    assert contents["report"]["correct"] == 5
+    assert (contents["source"], contents["report"]["correct"]) == ("ab12", 5)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "5 of 6 correct" in page.text
     assert "rawdata/ant/validation1.png" in page.text
