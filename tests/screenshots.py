@@ -5,8 +5,11 @@
 It is one of the tests' programs and no benchmark, since it needs their browser and knows the pages as they do.
 """
 
+import html
 import io
 import json
+import subprocess
+import sys
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
@@ -23,6 +26,14 @@ from tests.helpers.tensorboard import Board, Served, serving, tabs_of
 
 PINNED = ("accuracy", "cost")
 IMAGES = "confusion|mistakes|training"
+STYLE = """<!doctype html><meta charset="utf-8"><style>
+body { margin: 0; background: #14181f }
+main { display: grid; grid-template-columns: 60px auto; gap: 6px 18px; align-items: center; padding: 6px 14px;
+       width: max-content; background: #14181f; color: #e6e6e6; font: 17px monospace }
+b { grid-column: 1 / 3; color: #8fd694; font-weight: normal }
+img { max-width: 58px; max-height: 58px; justify-self: center }
+pre { margin: 0; font: inherit }
+</style>"""  # of the picture of predictions
 MARGIN = 8  # pixels around a picture
 SETTLE = 1500  # milliseconds until charts and graphs have stopped moving
 
@@ -35,7 +46,11 @@ def main() -> None:
         serving(run, log=Path(folder) / "log") as served,
     ):
         wait_until(lambda: tabs_of(served)["projector"], served.process)
-        for name, image in [*tensorboard_pictures(browser, served), ("report", report_picture(browser, run))]:
+        pictures = [
+            ("report", report_picture(browser, run)),
+            ("predictions", predictions_picture(browser, run, folder)),
+        ]
+        for name, image in [*tensorboard_pictures(browser, served), *pictures]:
             path = ROOT / "docs" / f"{name}.png"
             # A palette makes the file a third as large, and nobody sees it.
             image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
@@ -64,6 +79,18 @@ def report_picture(browser: Browser, run: Path) -> Image.Image:
     """Returns the report, up to the curves of the training."""
     page = Watched(browser, (run / "report.html").as_uri(), viewport={"width": 1100, "height": 2000}).page
     return picture_of(page.locator("header, #training"))
+
+
+def predictions_picture(browser: Browser, run: Path, folder: str) -> Image.Image:
+    """Returns what predict.py says about the drawings that the network has not seen, each line beside its drawing."""
+    command = ["predict.py", "samples/unseen"]
+    asked = [sys.executable, *command, "--model_save_name", str(run)]
+    answers = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    drawings = [(ROOT / line.split("  ")[0]).as_uri() for line in answers]
+    rows = [f'<img src="{uri}"><pre>{html.escape(line)}</pre>' for uri, line in zip(drawings, answers, strict=True)]
+    page = Path(folder, "predictions.html")
+    page.write_text(f"{STYLE}<main><b>$ python {' '.join(command)}</b>{''.join(rows)}</main>", encoding="utf-8")
+    return picture_of(Watched(browser, page.as_uri(), viewport={"width": 900, "height": 800}).page.locator("main"))
 
 
 def picture_of(elements: Locator) -> Image.Image:
