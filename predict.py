@@ -44,7 +44,7 @@ from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_pictures, read_names, try_read_picture
-from pictures.video import camera_number, is_video
+from pictures.video import live_source
 from system.added_files import AddedFiles
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError
 from system.files import reserved
@@ -75,13 +75,17 @@ def main(config: PredictConfig) -> int:
                 hand_out(batch, [record, *outputs], picture_outputs)
                 if config.watch:
                     tell(record)
-                if output_closed() and not (config.evaluate or files_to_write(config) or picture_outputs):
+                if output_closed() and not (record.keeps or picture_outputs):
                     break  # nobody would see the others
         except KeyboardInterrupt as stop:
             if not (config.watch or question.live):
                 raise
             stopped = stop  # the usual end, before which everything is written
-        unwritten = results(record, question, engine, config)
+        unwritten = []
+        if record.keeps:
+            from reports.results import write_results  # here, because most need none
+
+            unwritten = write_results(record, question, engine, config)
     added = [output.files for output in picture_outputs]
     if not (config.evaluate or question.live):
         print_summary(record, added, time.monotonic() - start)
@@ -122,12 +126,6 @@ def find_question(config: PredictConfig, class_names: Sequence[str]) -> Question
     if len(live) < len(names) or config.explain or config.sort:
         raise UserError("videos and cameras are not pictures: ask about them alone, without --explain and --sort")
     return Question({}, live=live)
-
-
-def live_source(name: str) -> Path | int | None:
-    """Returns a video, or the number of a camera; None for the name of anything else."""
-    number = camera_number(name)
-    return number if number is not None else Path(name) if is_video(Path(name)) else None
 
 
 def read_in_background(
@@ -248,15 +246,6 @@ def hand_out(batch: Batch, outputs: Iterable[Output], picture_outputs: Iterable[
     pairs = [(answer, image) for answer, image in batch if image is not None]
     for picture_output in picture_outputs:
         picture_output.add(pairs)
-
-
-def results(record: Record, question: Question, engine: Engine, config: PredictConfig) -> list[str]:
-    """Returns a line about each output file that could not be written."""
-    if not record.keeps:
-        return []
-    from reports.results import write_results  # here, because most need none
-
-    return write_results(record, question, engine, config)
 
 
 def print_summary(record: Record, added: Sequence[AddedFiles], seconds: float) -> None:

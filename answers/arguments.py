@@ -6,6 +6,7 @@ from pathlib import Path
 
 from answers.output import STDOUT
 from config import PredictConfig
+from pictures.folders import check_output_folder
 from system.errors import UserError
 from system.terminal import printable
 
@@ -25,8 +26,8 @@ def check_arguments(config: PredictConfig) -> None:
             what = "folder" if name in folders else "file"
             raise UserError(f"--{name} {printable(path)} and --{other} are the same {what}; use two")
     for name, path in folders.items():
-        if config.watch and path.resolve().is_relative_to(Path(config.watch).resolve()):
-            raise UserError(f"--{name} {printable(path)}: is watched itself, so it would never end; use another folder")
+        sources = filter(os.path.exists, (*config.images, config.evaluate, config.watch))
+        check_output_folder(name, path, map(Path, sources))
     for name, path in files.items():
         if os.path.lexists(path):
             raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
@@ -39,9 +40,8 @@ def _contradiction(config: PredictConfig) -> str:
         return f"--{tasks[0]} and --{tasks[1]} are two tasks: leave one out"
     if config.export:
         others = [name for name in ("raw", *_FILES, *_FOLDERS) if getattr(config, name)]
-        return (
-            f"--export writes the network and answers nothing: leave out --{' and --'.join(others)}" if others else ""
-        )
+        refused = f"--export writes the network and answers nothing: leave out --{' and --'.join(others)}"
+        return refused if others else ""
     if bool(config.images) == bool(tasks):
         return "name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg"
     if config.raw and config.evaluate:

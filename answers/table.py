@@ -1,5 +1,6 @@
 """Answers as an aligned table for people, and a line that counts them."""
 
+import itertools
 import os
 import shutil
 import sys
@@ -46,10 +47,9 @@ class Table:
 
     def add(self, answers: Sequence[Answer]) -> None:
         """Prints answers at once, except for pictures that could not be read."""
-        for answer in answers:
-            if not answer.error:
-                print(colored(*self.line(answer), stream=sys.stdout))
-        sys.stdout.flush()
+        lines = [[*self.line(answer), ("\n", "")] for answer in answers if not answer.error]
+        if lines:  # printed together, since a progress bar is drawn again below each text
+            print(colored(*itertools.chain(*lines), stream=sys.stdout), end="", flush=True)
 
     def line(self, answer: Answer) -> list[tuple[str, str]]:
         """Returns the parts of the line of an answer, each with its color."""

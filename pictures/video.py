@@ -52,6 +52,12 @@ def camera_number(name: str) -> int | None:
     return int(name)
 
 
+def live_source(name: str) -> Path | int | None:
+    """Returns the path of a video, or the number of a camera; None for the name of anything else."""
+    number = camera_number(name)
+    return number if number is not None else Path(name) if is_video(Path(name)) else None
+
+
 def video_frames(path: Path, config: ImageConfig, *, max_pixels: int) -> Iterator[Frame]:
     """Yields the frames of a video, each with its time since the beginning, upright as the video says.
 

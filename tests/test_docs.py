@@ -170,9 +170,7 @@ def test_commands_for_your_own_pictures_work(tmp_path):
     )
 
     assert process.returncode == 0, process.stderr
-    assert re.search(
-        r"^picture\.jpg  (cat|dog|unknown)  cat [01]\.\d{3}  dog [01]\.\d{3}$", process.stdout, re.MULTILINE
-    )
+    assert re.search(r"^picture\.jpg  (cat|dog|unknown)  +([01]\.\d{3}|-)", process.stdout, re.MULTILINE)
     assert (project / "checkpoints-catdog" / "best").is_dir()
     assert (project / "checkpoints-catdog" / "report.html").is_file()
 

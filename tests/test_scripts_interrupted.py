@@ -38,7 +38,7 @@ def test_script_interrupted_at_its_start_says_one_line(script, tmp_path):
         ("preprocessing.py", "_multiarray_umath"),
         ("augment.py", "_multiarray_umath"),
         ("trainer.py", "_pywrap_tensorflow"),
-        ("predict.py", "_pywrap_tensorflow"),
+        ("predict.py", "_pywrap_litert"),
     ],
 )
 def test_script_interrupted_during_its_imports_says_one_line(script, library, tmp_path):

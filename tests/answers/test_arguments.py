@@ -24,6 +24,7 @@ ONE = {"images": ("a.png",)}
 )
 def test_settings_that_go_together_are_accepted(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
     check_arguments(PredictConfig(**settings))
 
 
@@ -47,14 +48,16 @@ def test_settings_that_go_together_are_accepted(settings, tmp_path, monkeypatch)
         ({**ONE, "json": "all", "csv": "./all"}, "--json all and --csv are the same file; use two"),
         ({**ONE, "json": "all", "sort": "all"}, "--json all and --sort are the same file; use two"),
         ({**ONE, "explain": "a", "sort": "b/../a"}, "--explain a and --sort are the same folder; use two"),
-        ({"watch": "in", "sort": "in/sorted"}, "--sort in/sorted: is watched itself"),
-        ({"watch": "in", "explain": "in"}, "--explain in: is watched itself"),
+        ({"watch": "in", "sort": "in/sorted"}, "--sort in/sorted: lies in in, which is read"),
+        ({"evaluate": "in", "explain": "in"}, "--explain in: lies in in, which is read"),
+        ({"images": ("none.png", "in"), "sort": "."}, "--sort .: in lies in it, which is read"),
         ({**ONE, "csv": "here"}, "--csv here: exists already and is not overwritten; use another file"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_in_one_line(settings, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("here").touch()
+    Path("in").mkdir()
     with pytest.raises(UserError) as refused:
         check_arguments(PredictConfig(**settings))
     assert str(refused.value).startswith(message)
