@@ -15,12 +15,12 @@ from training.batches import epoch_steps, fits_in_memory
 
 # Fitted to the peaks of short runs with 32×32 to 256×256 pixels and batches of 10 to 2048, on Linux without a GPU.
 # The weights are in memory as such, as their average, as the two moments of Adam, as gradients and as those of the best
-# epoch; the first four parts a second and third time while a checkpoint is written. Converting the best network for
-# LiteRT, at the end, takes about two more.
-_BYTES_PER_WEIGHT = 4 * 17
+# epoch; the first four parts a second and third time while a checkpoint is written. Converting the network at the
+# end takes no more than that.
+_BYTES_PER_WEIGHT = 4 * 15
 _ACTIVATIONS = 1.25  # of the outputs of all layers, for a batch: there is also what convolutions work with
 _MAX_WEIGHTS = 2**31 - 2**24  # bytes of the weights in a model file, whose offsets have 32 bits with a sign
-_COMPILED = 230 * 2**20  # the graphs of training, validation, prediction and conversion
+_COMPILED = 190 * 2**20  # the graphs of training, validation, prediction and conversion
 
 
 class Need(NamedTuple):
