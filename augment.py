@@ -6,7 +6,7 @@ often the run was interrupted. Only pictures on the training side of the split a
 is named and has no copies; the exit code is 0 all the same, as in preprocessing.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the imports, which take a moment
     import os
     import sys
 

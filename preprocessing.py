@@ -5,7 +5,7 @@ picture's source is recorded, and all pictures of the same photo are on one side
 validation. If you run it again, only what has changed is processed.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the imports, which take a moment
     import os
     import sys
 

@@ -3,7 +3,7 @@
 Ctrl-C saves and ends the run; `tensorboard --logdir checkpoints` shows it while it runs and afterwards.
 """
 
-if __name__ == "__main__":  # before the imports, which take seconds
+if __name__ == "__main__":  # before the imports, which take a moment
     import os
     import sys
 

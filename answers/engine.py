@@ -16,10 +16,15 @@ from network.model_structure import HEAT_MAP_INPUTS, HEAT_MAPS, SIGNATURE
 from system.errors import UserError, describe_os_error
 from system.pool import available_cores
 from system.quiet import quiet_stderr
+from system.resources import require_memory
 from system.terminal import print_to_stderr, printable
 
 DEVICE = f"LiteRT, {available_cores()} cores, float32"  # that answers
 _SUFFIX = Path(MODEL_FILE).suffix
+# How many times the size of a file its network takes in memory, as measured: to be computed, and to be built.
+_READING, _BUILDING = 3, 15
+_LARGE = 2**27  # bytes of a file from which on the memory is checked, which takes longer than to read a small one
+_REMEDY = "use a larger machine"
 _LAST_WORDS = "LiteRT was opening a network when this process ended; if its file comes from elsewhere, do not use it"
 
 
@@ -107,13 +112,14 @@ def load_engine(name: Path) -> Engine:
     """
     folder = checkpoints_of(name)
     if folder is None:
-        return Engine(read_model_file(name))
+        return Engine(_read(name))
     path = folder / MODEL_FILE
     model = _current_model_file(folder)
     if model is None:
         read_model_config(folder)  # says what is wrong before TensorFlow is loaded
         if not trained_paths(folder):
             read_best(folder)  # raises the error that applies
+        require_memory(_BUILDING * trained_paths(folder)[0].stat().st_size, _REMEDY)
         print_to_stderr(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
         from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
 
@@ -143,11 +149,18 @@ def _current_model_file(folder: Path) -> ModelFile | None:
     if not path.exists():
         return None
     if not weights:
-        return read_model_file(path)
+        return _read(path)
     try:
-        model = read_model_file(path)
+        model = _read(path)
     except UserError as error:
         print_to_stderr(str(error))
         return None
     is_current = model.source == stored_checksum(weights[0]) and model.model_config == read_model_config(folder)
     return model if is_current else None
+
+
+def _read(path: Path) -> ModelFile:
+    """Returns a model file, if the memory can hold it: in one piece, and once more as LiteRT arranges the weights."""
+    if path.is_file() and (size := path.stat().st_size) > _LARGE:
+        require_memory(_READING * size, _REMEDY)
+    return read_model_file(path)

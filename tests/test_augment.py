@@ -180,7 +180,7 @@ def test_main_copies_training_sources_only_and_evenly(settings_for, rawdata):
 def test_main_gives_the_same_bytes_in_any_number_of_processes(settings_for, rawdata, monkeypatch):
     results = []
     for cores in (1, 3):
-        monkeypatch.setattr(pool, "_available_cores", lambda count=cores: count)
+        monkeypatch.setattr(pool, "available_cores", lambda count=cores: count)
         config = settings_for(AugmentConfig, sample=15)
         results.append(copies_for(config))
         shutil.rmtree(config.augmented)

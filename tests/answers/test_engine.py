@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from answers import engine as engine_module
 from answers.engine import Engine, load_engine
 from answers.predictions import BATCH_SIZE
 from network.model_file import MODEL_FILE, pack_model_file, read_model_file, write_model_file
+from system import resources
 from system.errors import UserError
 from tests.helpers.checkpoints import (
     MODEL_CONFIG,
@@ -216,3 +218,24 @@ def test_load_engine_refuses_a_model_file_of_another_size_of_images(tmp_path):
     write_model_file(tmp_path / "x.tflite", model)
     with pytest.raises(UserError, match="its images have another size"):
         load_engine(tmp_path / "x.tflite")
+
+
+def test_load_engine_checks_the_memory_before_it_reads_a_large_file(folder, monkeypatch):
+    size = (folder / MODEL_FILE).stat().st_size
+    monkeypatch.setattr(engine_module, "_LARGE", size)
+    monkeypatch.setattr(resources, "memory_left", lambda: (0, 0))
+    assert load_engine(folder).step == 10
+    monkeypatch.setattr(engine_module, "_LARGE", size - 1)
+    with pytest.raises(UserError, match="its container or `ulimit` allows .+; use a larger machine$"):
+        load_engine(folder)
+    monkeypatch.setattr(resources, "memory_left", lambda: (3 * size, 3 * size))
+    assert load_engine(folder).step == 10
+
+
+def test_load_engine_checks_the_memory_before_it_builds(folder, monkeypatch):
+    (folder / MODEL_FILE).unlink()
+    size = checkpoint_file(folder / "best", 10).stat().st_size
+    monkeypatch.setattr(resources, "memory_left", lambda: (15 * size - 1, 0))
+    with pytest.raises(UserError, match="its container or `ulimit` allows .+; use a larger machine$"):
+        load_engine(folder)
+    assert not (folder / MODEL_FILE).exists()

@@ -1,5 +1,6 @@
 """How a run can be repeated: its command, its settings and the versions of the libraries."""
 
+import importlib
 import shlex
 import sys
 
@@ -39,7 +40,8 @@ def test_command_gives_the_same_settings(settings):
 
 
 def test_versions_are_those_of_the_loaded_libraries():
+    importlib.import_module("ai_edge_litert")
     found = versions()
-    assert list(found) == ["python", "tensorflow", "keras", "numpy", "pillow", "opencv"]
+    assert list(found) == ["python", "tensorflow", "keras", "litert", "numpy", "pillow", "opencv"]
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["numpy"] == np.__version__

@@ -47,7 +47,7 @@ def test_imap_of_no_items_is_empty():
 
 
 def test_imap_runs_in_other_processes_which_are_few_and_reused(monkeypatch):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
+    monkeypatch.setattr(pool, "available_cores", lambda: 2)
     first = set(results(jobs.process_id, range(200)))
     assert os.getpid() not in first
     assert 1 <= len(first) <= 2
@@ -55,7 +55,7 @@ def test_imap_runs_in_other_processes_which_are_few_and_reused(monkeypatch):
 
 
 def test_imap_starts_one_worker_for_one_item(monkeypatch):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 8)
+    monkeypatch.setattr(pool, "available_cores", lambda: 8)
     monkeypatch.setattr(pool, "_idle", [])
     results(jobs.square, [3])
     assert len(pool._idle) == 1
@@ -64,7 +64,7 @@ def test_imap_starts_one_worker_for_one_item(monkeypatch):
 
 @pytest.mark.parametrize(("count", "chunks"), [(1, 1), (15, 15), (16, 8), (1000, 63)])
 def test_imap_spreads_few_items_over_all_cores(count, chunks, monkeypatch):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
+    monkeypatch.setattr(pool, "available_cores", lambda: 2)
     slices = []
 
     class Recorded(list):
@@ -77,7 +77,7 @@ def test_imap_spreads_few_items_over_all_cores(count, chunks, monkeypatch):
 
 
 def test_imap_starts_at_once_and_limits_the_items_in_progress(monkeypatch, tmp_path):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
+    monkeypatch.setattr(pool, "available_cores", lambda: 2)
     touch = partial(jobs.touch, below=tmp_path)
     started = imap(touch, range(1000), on_failure=jobs.failed, description="working")
     wait_until(lambda: len(list(tmp_path.iterdir())) == 4 * 16)  # two chunks per core
@@ -87,7 +87,7 @@ def test_imap_starts_at_once_and_limits_the_items_in_progress(monkeypatch, tmp_p
 
 
 def test_imap_that_is_never_iterated_drops_its_items(monkeypatch, tmp_path):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
+    monkeypatch.setattr(pool, "available_cores", lambda: 2)
     imap(partial(jobs.touch, below=tmp_path), range(1000), on_failure=jobs.failed, description="working")
     assert len(list(tmp_path.iterdir())) <= 4 * 16  # two chunks per core
 
@@ -120,7 +120,7 @@ def test_imap_raises_an_error_with_its_traceback_and_drops_the_rest():
 
 def test_imap_drops_what_is_not_under_way_at_an_error(monkeypatch, tmp_path):
     """Of four items, two are under way when the first one has failed; the last one is never begun."""
-    monkeypatch.setattr(pool, "_available_cores", lambda: 2)
+    monkeypatch.setattr(pool, "available_cores", lambda: 2)
     wait = pool.wait
 
     def go_on(futures, timeout):
@@ -135,7 +135,7 @@ def test_imap_drops_what_is_not_under_way_at_an_error(monkeypatch, tmp_path):
 
 def test_imap_does_not_end_a_worker_that_waits_for_work(monkeypatch):
     """Two clocks watch a worker, one here and one in its process. Neither goes on once the items are done."""
-    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    monkeypatch.setattr(pool, "available_cores", lambda: 1)
     monkeypatch.setattr(pool, "_EXTRA_SECONDS", 0.5)
     close_idle_workers()
     with monkeypatch.context() as patch:
@@ -199,7 +199,7 @@ def test_imap_kills_a_worker_that_was_stopped(monkeypatch):
 
 
 def test_imap_applies_its_timeout_to_each_item_and_not_to_a_chunk(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    monkeypatch.setattr(pool, "available_cores", lambda: 1)
     naps, log = [0.7] * 6 + [0] * 34, tmp_path / "log"  # the first six are one chunk, and take 4.2 s
     assert results(partial(jobs.nap, log=log), naps, timeout=4) == [None] * 40
     assert log.read_text() == "z" * 40  # none was tried twice
@@ -213,7 +213,7 @@ def test_imap_refuses_workers_that_end_as_soon_as_they_start():
 
 
 def test_imap_replaces_a_worker_that_died_while_idle(monkeypatch):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    monkeypatch.setattr(pool, "available_cores", lambda: 1)
     monkeypatch.setattr(pool, "_idle", [])
     (pid,) = set(results(jobs.process_id, range(3)))
     pool._idle[0].kill()
@@ -337,7 +337,7 @@ def test_imap_ends_at_ctrl_c_even_if_an_item_hangs(tmp_path):
 
 
 def test_cancel_running_jobs_ends_work_whose_results_are_still_open(monkeypatch, tmp_path):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    monkeypatch.setattr(pool, "available_cores", lambda: 1)
     touch = partial(jobs.touch, below=tmp_path, slow=1)
     open_results = imap(touch, range(40), on_failure=jobs.failed, description="working", chunksize=1)
     assert next(open_results) == 0
@@ -352,7 +352,7 @@ def test_cancel_running_jobs_ends_work_whose_results_are_still_open(monkeypatch,
 
 @not_on_windows
 def test_workers_leave_signals_to_their_run(monkeypatch):
-    monkeypatch.setattr(pool, "_available_cores", lambda: 1)
+    monkeypatch.setattr(pool, "available_cores", lambda: 1)
     (worker,) = set(results(jobs.process_id, range(3)))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         os.kill(worker, number)
