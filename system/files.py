@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from system.errors import UserError
 from system.terminal import printable
 
@@ -238,6 +236,8 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         UserError: another process holds the lock and `wait` is not set.
     """
+    from filelock import FileLock, Timeout  # here, because predict.py locks nothing, and loading it takes 0.03 s
+
     made = _make_folders(folder)
     lock = FileLock(folder / _LOCK_NAME)
     is_waiting = False
