@@ -184,8 +184,8 @@ class PredictConfig(CheckpointConfig, DecodingConfig):
     watch: PathName = ""  # Folder to watch: answer for every new picture in it, until Ctrl-C.
     export: PathName = ""  # New folder to write the network to, in formats that other programs can run.
     # Output files
-    json: PathName = ""  # File to write all predictions to, as JSON; - writes a line for each to the terminal.
-    csv: PathName = ""  # File to write all predictions to, as a table; - writes it to the terminal.
+    json: PathName = ""  # File to write all predictions to, as JSON; - writes a line for each to standard output.
+    csv: PathName = ""  # File to write all predictions to, as a table; - writes it to standard output.
     html: PathName = ""  # File to write a report to, as a web page, with --evaluate. It must not exist yet.
     explain: PathName = ""  # Folder to write each picture to, with a heat map that shows where the network looks.
     sort: PathName = ""  # Folder to copy the pictures to, one sub-folder per predicted class.

@@ -117,6 +117,8 @@ def _try_to_convert(folder: str, signatures: list[str], float16: bool) -> bytes 
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
+    except (MemoryError, OSError):  # too little memory, or no room on the disk: not the fault of model.py
+        raise
     except Exception as error:  # of several kinds, as the converter is a program of its own
         return printable(str(error).strip().partition("\n")[0])[:200]
 

@@ -155,8 +155,12 @@ def _current_model_file(folder: Path) -> ModelFile | None:
     except UserError as error:
         print_to_stderr(str(error))
         return None
-    is_current = model.source == stored_checksum(weights[0]) and model.model_config == read_model_config(folder)
-    return model if is_current else None
+    if model.model_config != read_model_config(folder):
+        return None
+    checksum = stored_checksum(weights[0])
+    if not checksum:  # older weights, which could be read, would replace the best ones here, each time
+        print_to_stderr(f"{printable(weights[0])}: damaged; {MODEL_FILE}, which is intact, is used as it is")
+    return model if checksum in ("", model.source) else None
 
 
 def _read(path: Path) -> ModelFile:

@@ -25,10 +25,8 @@ _ITEM_SIZES = {
     schema.TensorType.BOOL: 1,
 }
 # Operators that do more than to compute values from values.
-_REFUSED = {
-    getattr(schema.BuiltinOperator, name)
-    for name in ("CUSTOM", "DELEGATE", "CALL", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "READ_VARIABLE")
-}
+_KINDS = ("CUSTOM", "DELEGATE", "CALL", "IF", "WHILE", "VAR_", "READ_VAR", "ASSIGN_VAR", "HASHTABLE", "STABLEHLO_")
+_REFUSED = {code for name, code in vars(schema.BuiltinOperator).items() if name.startswith(_KINDS)}
 
 
 def check_structure(content: bytes, *, shape: tuple[int, int, int]) -> None:

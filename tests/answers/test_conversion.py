@@ -143,6 +143,16 @@ def test_convert_refuses_a_layer_that_litert_does_not_have(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("error", [MemoryError(), OSError("disk full")], ids=["memory", "disk"])
+def test_convert_does_not_blame_the_layers_for_too_little_memory_or_disk(error, monkeypatch):
+    def fail(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", fail)
+    with pytest.raises(type(error)):
+        convert(new_network(height=16, width=16))
+
+
 def test_convert_of_an_edited_network_keeps_the_heat_maps():
     network = edited(lambda _, third: keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(third)))
     images = drawings(network.model_config)

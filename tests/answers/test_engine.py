@@ -189,10 +189,22 @@ def test_load_engine_needs_no_checkpoints(folder):
     assert load_engine(folder).step == 10
 
 
-def test_load_engine_of_a_network_with_damaged_weights_still_answers(folder, capsys):
+def test_load_engine_keeps_an_intact_model_file_if_the_best_weights_are_damaged(folder, capsys):
+    before = (folder / MODEL_FILE).read_bytes()
     truncate(checkpoint_file(folder / "best", 10))
-    load_engine(folder)
-    assert "damaged" in capsys.readouterr().err
+    engine = load_engine(folder)
+    assert (engine.step, engine.calibrated) == (10, True)
+    assert (folder / MODEL_FILE).read_bytes() == before
+    assert capsys.readouterr().err.endswith(
+        "ckpt-10.safetensors: damaged; model.tflite, which is intact, is used as it is\n"
+    )
+
+
+def test_load_engine_builds_from_other_weights_if_the_best_are_damaged_and_alone(folder, capsys):
+    (folder / MODEL_FILE).unlink()
+    truncate(checkpoint_file(folder / "best", 10))
+    assert load_engine(folder).step == 20
+    assert "ckpt-10.safetensors: damaged" in capsys.readouterr().err
 
 
 def test_load_engine_refuses_a_model_json_of_another_network(folder):

@@ -35,6 +35,14 @@ def set_while(model):
     model.operatorCodes[0].builtinCode = schema.BuiltinOperator.WHILE
 
 
+def set_stablehlo_while(model):
+    model.operatorCodes[0].builtinCode = schema.BuiltinOperator.STABLEHLO_WHILE
+
+
+def set_assign_variable(model):
+    model.operatorCodes[0].builtinCode = schema.BuiltinOperator.ASSIGN_VARIABLE
+
+
 def set_larger_kernel(model):
     kernel = kernel_of(model)
     kernel.shape = kernel.shape + 1
