@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.conversion import ConvertedNetwork
+from answers.conversion import ConvertedNetwork, require_convertible
 from answers.evaluation import Evaluation, evaluate
 from answers.trained_network import load_trained_network
 from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
@@ -48,7 +48,7 @@ from reports.report_files import HTML_REPORT, JSON_REPORT, write_run_report
 from reports.run import Run
 from reports.tensorboard import TensorBoard
 from reports.text import format_run_report
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.progress import status
@@ -182,6 +182,7 @@ def build_network(run: Run) -> keras.Model:
     with status("building the network ..."):
         keras.utils.set_random_seed(run.config.seed)
         model = generate_model(run.model_config)
+        require_convertible(model, run.model_config)
     print_entry("network", describe_network(model))
     if run.config.summary:
         model.summary()
@@ -356,8 +357,12 @@ def calibrate(run: Run) -> tuple[ConvertedNetwork, Evaluation]:
         labels=run.validation.labels,
         unknown_rate=run.config.unknown_rate,
     )
-    converted = ConvertedNetwork(network)
-    predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
+    try:
+        converted = ConvertedNetwork(network)
+        predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
+    except UserError:
+        network.save(Path(run.config.model_save_name))  # so that its calibration is not lost
+        raise
     return converted, run.evaluation(predictions)
 
 

@@ -1,7 +1,7 @@
 """From a trained network in Keras to `model.tflite`, which LiteRT runs. Needs TensorFlow.
 
-The converter takes most of its time to copy the weights. Given a module that owns the variables, it reads them where
-they are; given a frozen function, it copies them four times and takes three times as long.
+Most of the time goes into copies of the weights. The converter is given a SavedModel, whose variables it reads where
+they are; given a function with frozen variables, it copies them several times.
 """
 
 import errno
@@ -16,13 +16,33 @@ from answers.engine import Engine
 from answers.grad_cam import GradCam
 from answers.predictions import Predictions, are_equal, largest_difference, predictions_of
 from answers.trained_network import TrainedNetwork, load_trained_network
+from model import generate_model
 from network.backend import keras, tf
+from network.checkpoint_file import BEST
+from network.device import in_float32, use_processor
+from network.layers import AverageViews, ByteDropout, Dense, FusedBatchNormalization, MirrorViews
+from network.model_config import ModelConfig
 from network.model_file import MODEL_FILE, ModelFile, pack_model_file, write_model_file
 from network.model_structure import HEAT_MAP_INPUTS, HEAT_MAPS, SIGNATURE
 from system.errors import UserError
+from system.files import locked
 from system.quiet import quiet_stderr
 from system.terminal import printable
 
+# The layers that LiteRT can compute for certain.
+_CONVERTIBLE = {
+    keras.layers.InputLayer,
+    keras.layers.Rescaling,
+    keras.layers.Conv2D,
+    keras.layers.MaxPooling2D,
+    keras.layers.ReLU,
+    keras.layers.Flatten,
+    Dense,
+    FusedBatchNormalization,
+    ByteDropout,
+    MirrorViews,
+    AverageViews,
+}
 _TRIED = 16  # images of noise with which a network is tried if there are no pictures
 _LAST_WORDS = "the network was being converted for LiteRT when this process ended; its memory may not be enough"
 
@@ -123,7 +143,7 @@ def _try_to_convert(folder: str, signatures: list[str], float16: bool) -> bytes 
         return printable(str(error).strip().partition("\n")[0])[:200]
 
 
-def model_file_of(network: TrainedNetwork, flatbuffer: bytes) -> ModelFile:
+def pack(network: TrainedNetwork, flatbuffer: bytes, *, float16: bool = False) -> ModelFile:
     """Returns the model file of a network that was converted to a FlatBuffer."""
     return pack_model_file(
         flatbuffer,
@@ -131,6 +151,7 @@ def model_file_of(network: TrainedNetwork, flatbuffer: bytes) -> ModelFile:
         step=network.step,
         source=network.source,
         calibrated=network.calibration is not None,
+        float16=float16,
         **network.limits._asdict(),
     )
 
@@ -143,9 +164,9 @@ class ConvertedNetwork:
         self.network = network
         self._flatbuffer = convert(network)
 
-    @property
-    def model_file(self) -> ModelFile:
-        return model_file_of(self.network, self._flatbuffer)
+    def pack(self) -> ModelFile:
+        """Returns the model file, with the limits for unknown pictures that the network has now."""
+        return pack(self.network, self._flatbuffer)
 
     def check(self, images: np.ndarray, expected: Predictions, *, unknown_rate: float | None = None) -> Predictions:
         """Returns the predictions of LiteRT.
@@ -159,7 +180,7 @@ class ConvertedNetwork:
         Raises:
             UserError: the raw magnitudes differ by more than rounding (`predictions.are_equal`).
         """
-        engine = Engine(self.model_file)
+        engine = Engine(self.pack())
         logits, scores, distances = engine.outputs(images)
         if not are_equal(logits, expected.logits):
             difference = largest_difference(logits, expected.logits)
@@ -173,8 +194,19 @@ class ConvertedNetwork:
 
     def save(self, folder: Path) -> None:
         """Writes the checkpoint and the model file of the best network in a folder of checkpoints."""
-        self.network.save(folder)
-        write_model_file(folder / MODEL_FILE, self.model_file)
+        with locked(folder / BEST, wait=True):  # predict.py may be building the file from older weights
+            self.network.save(folder)
+            write_model_file(folder / MODEL_FILE, self.pack())
+
+
+def require_convertible(model: keras.Model, model_config: ModelConfig) -> None:
+    """Raises UserError if LiteRT cannot compute the layers of a network; before it is trained for hours.
+
+    Only a network with other layers than those of this toolkit is tried, since that takes a second.
+    """
+    if {type(layer) for layer in model.layers} - _CONVERTIBLE:
+        with in_float32():
+            convert(TrainedNetwork(generate_model(model_config), model_config))
 
 
 def build_model_file(folder: Path) -> ModelFile:
@@ -183,8 +215,9 @@ def build_model_file(folder: Path) -> ModelFile:
     Raises:
         UserError: there is no intact checkpoint, or LiteRT cannot compute the network.
     """
+    use_processor()  # the trainer may be using the GPU
     network = load_trained_network(folder)
     images = np.random.default_rng(0).integers(0, 256, (_TRIED, *network.model_config.shape), np.uint8)
     converted = ConvertedNetwork(network)
     converted.check(images, network.predict(images))
-    return converted.model_file
+    return converted.pack()

@@ -9,17 +9,18 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from answers.predictions import BATCH_SIZE, Limits, Predictions, outputs_of, predictions_of
-from network.checkpoint_file import is_checkpoint_name, network_folder, read_best, stored_checksum, trained_paths
+from network.checkpoint_file import BEST, is_checkpoint_name, network_folder, read_best, stored_checksum, trained_paths
 from network.model_config import MODEL_CONFIG, read_model_config
 from network.model_file import MODEL_FILE, ModelFile, read_model_file, write_model_file
 from network.model_structure import HEAT_MAP_INPUTS, HEAT_MAPS, SIGNATURE
 from system.errors import UserError, describe_os_error
+from system.files import locked
 from system.pool import available_cores
 from system.quiet import quiet_stderr
 from system.resources import require_memory
 from system.terminal import print_to_stderr, printable
 
-DEVICE = f"LiteRT, {available_cores()} cores, float32"  # that answers
+DEVICE = f"LiteRT, {available_cores()} cores, float32"  # on which it computes
 _SUFFIX = Path(MODEL_FILE).suffix
 # How many times the size of a file its network takes in memory, as measured: to be computed, and to be built.
 _READING, _BUILDING = 3, 15
@@ -38,7 +39,7 @@ class Engine:
         self.calibrated = model.calibrated
         self.limits = Limits(model.max_distance, model.min_score)
         self._lock = threading.Lock()
-        with _readable_errors(), quiet_stderr(_LAST_WORDS):  # LiteRT tells on stderr which kernels it uses
+        with _readable_errors(), quiet_stderr(_LAST_WORDS):  # LiteRT writes there which kernels it uses
             self._interpreter = Interpreter(model_content=model.content, num_threads=available_cores())
             self._signatures = self._interpreter.get_signature_list()
             self._interpreter.allocate_tensors()
@@ -102,7 +103,7 @@ def load_engine(name: Path) -> Engine:
     """Returns the trained network of a folder of checkpoints, or of a model file.
 
     The model file of a folder is built if there is none, or if it is older than the best weights, as in a run that was
-    killed or still goes on. That takes seconds, since it needs TensorFlow, so it is said and the file is kept.
+    killed or still goes on. That takes seconds, since it needs TensorFlow, so a line says so, and the file is kept.
 
     Args:
         name: of the folder, of its sub-folder best/, of a file in them that the trainer wrote, or of any model file.
@@ -113,22 +114,7 @@ def load_engine(name: Path) -> Engine:
     folder = checkpoints_of(name)
     if folder is None:
         return Engine(_read(name))
-    path = folder / MODEL_FILE
-    model = _current_model_file(folder)
-    if model is None:
-        read_model_config(folder)  # says what is wrong before TensorFlow is loaded
-        if not trained_paths(folder):
-            read_best(folder)  # raises the error that applies
-        require_memory(_BUILDING * trained_paths(folder)[0].stat().st_size, _REMEDY)
-        print_to_stderr(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
-        from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
-
-        model = build_model_file(folder)
-        try:
-            write_model_file(path, model)
-        except OSError as error:
-            print_to_stderr(f"{describe_os_error(error)}; it is used without being kept")
-    return Engine(model)
+    return Engine(_current_model_file(folder) or _build_model_file(folder))
 
 
 def checkpoints_of(name: Path) -> Path | None:
@@ -161,6 +147,34 @@ def _current_model_file(folder: Path) -> ModelFile | None:
     if not checksum:  # older weights, which could be read, would replace the best ones here, each time
         print_to_stderr(f"{printable(weights[0])}: damaged; {MODEL_FILE}, which is intact, is used as it is")
     return model if checksum in ("", model.source) else None
+
+
+def _build_model_file(folder: Path) -> ModelFile:
+    """Builds the model file of a folder from its best weights and keeps it, unless the folder cannot be written to."""
+    read_model_config(folder)  # says what is wrong before TensorFlow is loaded
+    if not trained_paths(folder):
+        read_best(folder)  # raises the error that applies
+    path = folder / MODEL_FILE
+    with contextlib.ExitStack() as stack:
+        before = _modified(path)
+        with contextlib.suppress(OSError):
+            stack.enter_context(locked(folder / BEST, wait=True))
+        if _modified(path) != before and (model := _current_model_file(folder)):
+            return model  # another process has built it meanwhile
+        require_memory(_BUILDING * trained_paths(folder)[0].stat().st_size, _REMEDY)
+        print_to_stderr(f"{printable(path)}: is built from the best weights once, with TensorFlow ...")
+        from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
+
+        model = build_model_file(folder)
+        try:
+            write_model_file(path, model)
+        except OSError as error:
+            print_to_stderr(f"{describe_os_error(error)}; it is used without being kept")
+    return model
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _read(path: Path) -> ModelFile:

@@ -14,7 +14,7 @@ import numpy as np
 from answers.engine import Engine, checkpoints_of
 from answers.predictions import are_equal, largest_difference, outputs_of
 from network.checkpoint_file import trained_paths
-from network.model_file import LABELS, MODEL_FILE, labels_of, read_model_file, write_model_file
+from network.model_file import FLOAT16_FILE, LABELS, MODEL_FILE, labels_of, read_model_file, write_model_file
 from system.errors import UserError
 from system.files import new_folder, write_atomically
 from system.terminal import plural, printable
@@ -70,8 +70,9 @@ def export(engine: Engine, name: Path, folder: Path, images: Sequence[np.ndarray
         checkpoints = None
     with new_folder(folder) as part:
         comparison = Comparison(engine, np.stack(images))
-        write_model_file(part / MODEL_FILE, engine.model)
-        found = Export([comparison.of_engine(part / MODEL_FILE)], [], [], len(images))
+        copy = part / (FLOAT16_FILE if engine.model.float16 else MODEL_FILE)
+        write_model_file(copy, engine.model)
+        found = Export([comparison.of_engine(copy)], [], [], len(images))
         layers: list[tuple[str, str, str]] = []
         if checkpoints:
             from answers.export_formats import Exporter  # here, because loading TensorFlow takes seconds

@@ -8,13 +8,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from answers.conversion import ServingModule, convert, model_file_of
+from answers.conversion import ServingModule, convert, pack
 from answers.export import Comparison, Export, Exported
-from answers.model_card import FLOAT16_FILE, ONNX_FILE, SAVED_MODEL
+from answers.model_card import ONNX_FILE, SAVED_MODEL
 from answers.trained_network import TrainedNetwork, load_trained_network
 from network.backend import keras, tf
-from network.device import raises_memory_error
-from network.model_file import write_model_file
+from network.device import raises_memory_error, use_processor
+from network.model_file import FLOAT16_FILE, write_model_file
 from network.model_structure import SIGNATURE
 from system.errors import UserError
 from system.files import write_atomically
@@ -37,6 +37,7 @@ class Exporter:
     @raises_memory_error()
     def __init__(self, checkpoints: Path, comparison: Comparison) -> None:
         """Raises UserError if its weights are not those of the engine, as while a run goes on."""
+        use_processor()  # a trainer may be using the GPU
         self._network = load_trained_network(checkpoints)
         self._comparison = comparison
         if self._network.source != comparison.engine.model.source:
@@ -71,7 +72,7 @@ class Exporter:
                     _remove(folder / name)
 
     def _write_float16(self, path: Path, _saved_model: str) -> Exported:
-        write_model_file(path, model_file_of(self._network, convert(self._network, float16=True)))
+        write_model_file(path, pack(self._network, convert(self._network, float16=True), float16=True))
         return self._comparison.rounded(path)
 
     def _write_saved_model(self, path: Path, saved_model: str) -> Exported:

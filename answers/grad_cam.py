@@ -5,11 +5,10 @@ Libraries for Grad-CAM and Keras 3 are missing or dormant, and the method is ten
 
 from itertools import takewhile
 
+from answers.outputs import NEVER
 from network.backend import keras, tf
 from network.layers import ByteDropout
 from system.errors import UserError
-
-_NEVER = -3e38  # a logit that no class has, since its exponential is 0
 
 
 class _ReLU(keras.layers.Layer):
@@ -111,4 +110,4 @@ def slopes_of_log_odds(logits: tf.Tensor, classes: tf.Tensor, *, loss: str) -> t
     """
     is_class = classes[:, None] == tf.range(tf.shape(logits)[1])
     one_hot = tf.cast(is_class, tf.float32)
-    return one_hot if loss == "sigmoid" else one_hot - tf.nn.softmax(tf.where(is_class, _NEVER, logits))
+    return one_hot if loss == "sigmoid" else one_hot - tf.nn.softmax(tf.where(is_class, NEVER, logits))

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from network.model_file import LABELS, MODEL_FILE, ModelFile
+from network.model_file import FLOAT16_FILE, LABELS, MODEL_FILE, ModelFile
 from network.model_structure import SIGNATURE
 from system.terminal import plural, printable
 
 if TYPE_CHECKING:
     from answers.export import Exported
 
-FLOAT16_FILE, SAVED_MODEL, ONNX_FILE = "model_float16.tflite", "saved_model", "model.onnx"
+SAVED_MODEL, ONNX_FILE = "saved_model", "model.onnx"
 _TEMPLATES = Path(__file__).parent / "templates"
 _MAX_NAMES = 4  # classes that the title names
 _SPECIAL = "\\`*_{}[]<>#|&~"  # in Markdown and HTML

@@ -5,7 +5,7 @@ import numpy as np
 from answers.calibration import Calibration
 from network.backend import tf
 
-_NEVER = -3e38  # a logit that no class has, since its exponential is 0
+NEVER = -3e38  # a logit that no class has, since its exponential is 0
 
 
 def outputs(
@@ -39,7 +39,7 @@ def log_odds(logits: tf.Tensor, *, loss: str) -> tf.Tensor:
     shifted = tf.exp(logits - maximum)
     others = maximum + tf.math.log(tf.where(highest, 1.0, tf.reduce_sum(shifted, axis=1, keepdims=True) - shifted))
     # For the highest logit, the sum of the others may be tiny and would be lost in the subtraction.
-    without_highest = tf.where(highest, _NEVER, logits)
+    without_highest = tf.where(highest, NEVER, logits)
     second = tf.reduce_max(without_highest, axis=1, keepdims=True)
     sum_of_others = tf.reduce_sum(tf.exp(without_highest - second), axis=1, keepdims=True)
     return logits - tf.where(highest, second + tf.math.log(sum_of_others), others)

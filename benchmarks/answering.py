@@ -85,7 +85,7 @@ def time_conversion(folder: Path, work: Path) -> Measurement:
     def convert() -> None:
         converted = ConvertedNetwork(network)
         converted.check(images, expected)
-        write_model_file(work / MODEL_FILE, converted.model_file)
+        write_model_file(work / MODEL_FILE, converted.pack())
 
     return timed(convert)
 

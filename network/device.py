@@ -47,6 +47,12 @@ def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:
     return cpuinfo.is_file() and not _BFLOAT16_FLAGS.isdisjoint(cpuinfo.read_text(errors="replace").split())
 
 
+def use_processor() -> None:
+    """Lets TensorFlow compute on the processor only, and leave the memory of GPUs to others."""
+    if tf.config.list_physical_devices("GPU"):
+        tf.config.set_visible_devices([], "GPU")
+
+
 @contextlib.contextmanager
 def in_float32() -> Iterator[None]:
     """Lets networks that are built in the block compute in float32, as LiteRT does, whatever the precision of the run.

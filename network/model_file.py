@@ -21,7 +21,7 @@ from system.errors import UserError
 from system.files import write_atomically
 from system.terminal import printable
 
-MODEL_FILE = "model.tflite"
+MODEL_FILE, FLOAT16_FILE = "model.tflite", "model_float16.tflite"
 LABELS = "labels.txt"
 VERSION = 1  # of the format of network.json
 
@@ -43,6 +43,7 @@ class ModelFile(NamedTuple):
     calibrated: bool  # whether the scores are
     max_distance: float  # pictures farther from the training pictures are unknown
     min_score: float  # pictures whose highest score is lower are unknown
+    float16: bool  # whether its weights are rounded to float16
 
 
 def pack_model_file(
@@ -54,6 +55,7 @@ def pack_model_file(
     calibrated: bool,
     max_distance: float,
     min_score: float,
+    float16: bool = False,
 ) -> ModelFile:
     """Returns the model file of a network for LiteRT; the values are those of `ModelFile`."""
     description = {
@@ -65,6 +67,7 @@ def pack_model_file(
         "calibrated": calibrated,
         "max_distance": max_distance if math.isfinite(max_distance) else None,
         "min_score": min_score,
+        "float16": float16,
         "model_config": json.loads(model_config.to_json()),
     }
     content = io.BytesIO()
@@ -73,7 +76,15 @@ def pack_model_file(
         for name, text in ((LABELS, labels_of(model_config)), (_DESCRIPTION, json.dumps(description, indent=1))):
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), text.encode())
     return ModelFile(
-        content.getvalue(), len(flatbuffer), model_config, step, source, calibrated, max_distance, min_score
+        content=content.getvalue(),
+        size=len(flatbuffer),
+        model_config=model_config,
+        step=step,
+        source=source,
+        calibrated=calibrated,
+        max_distance=max_distance,
+        min_score=min_score,
+        float16=float16,
     )
 
 
@@ -129,6 +140,7 @@ def _parse(content: bytes, path: Path) -> ModelFile:
         calibrated=bool(description["calibrated"]),
         max_distance=math.inf if max_distance is None else _number(max_distance),
         min_score=_number(description["min_score"]),
+        float16=bool(description["float16"]),
     )
 
 

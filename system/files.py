@@ -72,7 +72,7 @@ def create_atomically(path: Path, chunks: Iterable[bytes], *, like: Path | None 
     Raises:
         FileExistsError: there is something of this name already. It is not touched.
     """
-    temporary = path.with_name(f".{path.name}{_PARTIAL_SUFFIX}")
+    temporary = path.with_name(f".{os.getpid()}{_PARTIAL_SUFFIX}")  # another process may write the same file
     _unfinished.add(temporary)
     try:
         temporary.unlink(missing_ok=True)  # left by a killed writer; it could be a link, which is not written to

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from answers import conversion
 from answers.calibration import Calibration
 from answers.conversion import ConvertedNetwork, build_model_file, convert
 from answers.engine import Engine
@@ -65,7 +66,7 @@ def test_litert_equals_keras_on_real_pictures(changes):
     network = new_network(**changes)
     images = drawings(network.model_config)
     calibrate(network, images)
-    engine = Engine(ConvertedNetwork(network).model_file)
+    engine = Engine(ConvertedNetwork(network).pack())
     found, expected = engine.predict(images), network.predict(images)
     scale = max(1, np.abs(expected.logits).max())  # without scaling, logits are in the thousands
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-4 * scale, rtol=0)
@@ -84,16 +85,16 @@ def test_converted_network_sets_the_limits_by_what_litert_says():
     calibrate(network, images)
     converted = ConvertedNetwork(network)
     predictions = converted.check(images, network.predict(images), unknown_rate=0.3)
-    _, scores, distances = Engine(converted.model_file).outputs(images)
+    _, scores, distances = Engine(converted.pack()).outputs(images)
     # 3 of 11 may be rejected by two limits, each at the value of a picture.
     assert network.limits.max_distance in distances and network.limits.min_score in scores.max(axis=1)
     assert predictions.unknown.sum() <= 2
-    np.testing.assert_array_equal(Engine(converted.model_file).predict(images).unknown, predictions.unknown)
+    np.testing.assert_array_equal(Engine(converted.pack()).predict(images).unknown, predictions.unknown)
 
 
 def test_converted_network_without_calibration_calls_nothing_unknown():
     network = new_network()
-    model = ConvertedNetwork(network).model_file
+    model = ConvertedNetwork(network).pack()
     assert (model.calibrated, model.max_distance, model.min_score) == (False, np.inf, 0)
     assert Engine(model).outputs(drawings(network.model_config))[2].tolist() == [0] * 10
 
@@ -156,7 +157,7 @@ def test_convert_does_not_blame_the_layers_for_too_little_memory_or_disk(error, 
 def test_convert_of_an_edited_network_keeps_the_heat_maps():
     network = edited(lambda _, third: keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(third)))
     images = drawings(network.model_config)
-    engine = Engine(ConvertedNetwork(network).model_file)
+    engine = Engine(ConvertedNetwork(network).pack())
     assert engine.explains
     found = engine.heat_maps(images, np.zeros(10, int))
     np.testing.assert_allclose(found, network.heat_maps(images, np.zeros(10, int)), atol=1e-4)
@@ -168,7 +169,7 @@ def test_convert_of_a_network_without_heat_maps_keeps_the_answers():
     flatten = keras.layers.Flatten
     network = edited(lambda x, third: keras.layers.Dense(2)(join([flatten()(third), flatten()(x)])))
     images = drawings(network.model_config)
-    engine = Engine(ConvertedNetwork(network).model_file)
+    engine = Engine(ConvertedNetwork(network).pack())
     np.testing.assert_allclose(engine.predict(images).logits, network.predict(images).logits, atol=1e-4)
     assert not engine.explains
     with pytest.raises(UserError, match=r"^model\.py: there is a way around activation_3, so there are no heat maps"):
@@ -194,7 +195,7 @@ def test_save_writes_a_checkpoint_and_a_model_file_that_belong_together(tmp_path
     model = read_model_file(tmp_path / MODEL_FILE)
     assert model.source == stored_checksum(checkpoint_file(tmp_path / "best", 7)) != ""
     assert (model.step, model.model_config) == (7, network.model_config)
-    assert model == converted.model_file
+    assert model == converted.pack()
 
 
 def test_networks_computed_in_bfloat16_are_converted_in_float32(tmp_path):
@@ -211,3 +212,13 @@ def test_networks_computed_in_bfloat16_are_converted_in_float32(tmp_path):
 def test_limits_of_a_network_without_calibration_are_none():
     assert new_network().limits == Limits()
     assert Calibration(np.zeros(1), np.zeros((1, 1)), max_distance=2, min_score=0.5).limits == Limits(2, 0.5)
+
+
+def test_require_convertible_tries_only_networks_with_other_layers(monkeypatch):
+    tried = []
+    monkeypatch.setattr(conversion, "convert", tried.append)
+    conversion.require_convertible(new_network().model, model_config())
+    assert tried == []
+    network = edited(lambda _, third: keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(third)))
+    conversion.require_convertible(network.model, network.model_config)
+    assert len(tried) == 1

@@ -1,5 +1,6 @@
 """The network that answers: which file it is read from, and that threads can share it."""
 
+import contextlib
 import dataclasses
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -251,3 +252,17 @@ def test_load_engine_checks_the_memory_before_it_builds(folder, monkeypatch):
     with pytest.raises(UserError, match="its container or `ulimit` allows .+; use a larger machine$"):
         load_engine(folder)
     assert not (folder / MODEL_FILE).exists()
+
+
+def test_load_engine_takes_what_another_process_has_built_meanwhile(saved, folder, monkeypatch, capsys):
+    (folder / MODEL_FILE).unlink()
+
+    @contextlib.contextmanager
+    def locked_by_another(path, *, wait):
+        assert (path, wait) == (folder / "best", True)
+        shutil.copy(saved / MODEL_FILE, folder)
+        yield
+
+    monkeypatch.setattr(engine_module, "locked", locked_by_another)
+    assert load_engine(folder).step == 10
+    assert capsys.readouterr().err == ""

@@ -198,7 +198,7 @@ def test_create_atomically_interrupted_leaves_nothing(tmp_path, error):
 
 def test_create_atomically_does_not_follow_a_link_at_the_temporary_name(tmp_path):
     (tmp_path / "mine").write_bytes(b"mine")
-    (tmp_path / ".a.part").symlink_to("mine")
+    (tmp_path / f".{os.getpid()}.part").symlink_to("mine")
     create_atomically(tmp_path / "a", [b"one"])
     assert contents(tmp_path) == {"a": b"one", "mine": b"mine"}
 
