@@ -33,21 +33,21 @@ from pathlib import Path
 import numpy as np
 
 from answers.arguments import check_arguments, files_to_write
-from answers.asking import Batch, Output, PictureOutput, Question, answer_pictures
 from answers.classifier import Classifier  # noqa: F401 - for programs: `from predict import Classifier`
 from answers.engine import Engine, load_engine
 from answers.output import STDOUT, Answer, CsvRows, JsonLines
 from answers.predictions import BATCH_SIZE
-from answers.record import Record
+from answers.sources import Batch, Output, PictureOutput, Question, predict_pictures
+from answers.summary import Record
 from answers.table import Table, summary
 from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_pictures, read_names, try_read_picture
 from pictures.video import live_source
-from system.added_files import AddedFiles
 from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError
 from system.files import reserved
+from system.output_folder import OutputFolder
 from system.pool import imap
 from system.script import run_script
 from system.terminal import is_terminal, output_closed, print_to_stderr, printable
@@ -66,7 +66,7 @@ def main(config: PredictConfig) -> int:
         engine = load_network(Path(config.model_save_name))
         if config.export:
             return export_network(engine, config)
-        question = find_question(config, engine.model_config.class_names)
+        question = find_source(config, engine.model_config.class_names)
         record = record_for(question, engine, config)
         outputs, picture_outputs = outputs_for(question, engine, config), picture_outputs_for(engine, config)
         stopped = None
@@ -104,7 +104,7 @@ def load_network(name: Path) -> Engine:
     return engine
 
 
-def find_question(config: PredictConfig, class_names: Sequence[str]) -> Question:
+def find_source(config: PredictConfig, class_names: Sequence[str]) -> Question:
     """Returns the pictures that are named, on the command line or on standard input; or those of --evaluate."""
     if config.evaluate:
         from reports.folder import find_true_classes  # here, because loading it takes 0.1 s
@@ -179,13 +179,13 @@ def answer(question: Question, engine: Engine, config: PredictConfig) -> Iterato
         from pictures.watching import watch_pictures  # here, because few need it, and it loads more
 
         for arrived in watch_pictures(Path(config.watch), read):
-            yield answer_pictures(engine, arrived)
+            yield predict_pictures(engine, arrived)
     for source in question.live:
-        from answers.live import answer_frames  # the same
+        from answers.frames import predict_frames  # the same
 
         shows = STDOUT not in (config.json, config.csv)
         with contextlib.closing(
-            answer_frames(engine, source, max_pixels=config.max_pixels, print_changes=shows)
+            predict_frames(engine, source, max_pixels=config.max_pixels, print_changes=shows)
         ) as answers:
             yield from ([(frame, None)] for frame in answers)
     if question.paths:
@@ -201,7 +201,7 @@ def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPict
     """
     pairs, size = zip(paths, pictures, strict=True), min(_FIRST_BATCH, BATCH_SIZE)
     while some := list(itertools.islice(pairs, size)):
-        yield answer_pictures(engine, some)
+        yield predict_pictures(engine, some)
         size = min(2 * size, BATCH_SIZE)
 
 
@@ -248,7 +248,7 @@ def hand_out(batch: Batch, outputs: Iterable[Output], picture_outputs: Iterable[
         picture_output.add(pairs)
 
 
-def print_summary(record: Record, added: Sequence[AddedFiles], seconds: float) -> None:
+def print_summary(record: Record, added: Sequence[OutputFolder], seconds: float) -> None:
     """Counts what was done on a terminal: not in the log of another program, and not if it was cut short."""
     if not is_terminal(sys.stderr) or output_closed():
         return
@@ -259,14 +259,14 @@ def print_summary(record: Record, added: Sequence[AddedFiles], seconds: float) -
 
 def tell(record: Record) -> None:
     """Prints what is to be said about single pictures, once."""
-    remarks, failures = record.take_lines()
+    remarks, failures = record.pop_messages()
     for line in remarks:
         print_to_stderr(f"predict.py: {line}")
     for line in failures:
         print_to_stderr(f"predict.py: {line}", "red")
 
 
-def end(record: Record, added: Sequence[AddedFiles], unwritten: Sequence[str]) -> int:
+def end(record: Record, added: Sequence[OutputFolder], unwritten: Sequence[str]) -> int:
     """Prints what is to be said about pictures and files; returns the exit code."""
     tell(record)
     problems = [problem for files in added for problem in files.problems]

@@ -6,15 +6,15 @@ from pathlib import Path, PurePath, PureWindowsPath
 import numpy as np
 
 from answers.output import Answer
-from system.added_files import AddedFiles
 from system.errors import UserError
+from system.output_folder import OutputFolder
 from system.terminal import printable
 
 UNSURE = "unsure"  # folder of the pictures that are unknown, or whose score is too low
 
 
 class Sorter:
-    """Copies pictures to `folder/<class>/` or `folder/unsure/`. How names that are taken are handled: `AddedFiles`."""
+    """Copies pictures to `folder/<class>/` or `folder/unsure/`. Names that are taken: see `OutputFolder`."""
 
     def __init__(self, folder: Path, class_names: Sequence[str], least_score: float) -> None:
         """Creates the folder.
@@ -33,7 +33,7 @@ class Sorter:
                 raise UserError(f"--sort: the folder {UNSURE} is for pictures of no sure class; {remedy}")
             if not is_folder_name(name):  # it could lead out of the folder; the network may be a stranger's
                 raise UserError(f"--sort: {printable(name)}: no folder can have this name here; rename that class")
-        self.files = AddedFiles(folder)
+        self.files = OutputFolder(folder)
         self._class_names = class_names
         self._least_score = least_score
 

@@ -12,8 +12,8 @@ from answers.engine import Engine
 from answers.explain import overlay
 from answers.output import Answer
 from reports.sheets import Tile, drawable, drawable_class, strip
-from system.added_files import AddedFiles
 from system.errors import UserError
+from system.output_folder import OutputFolder
 
 CLOSE = 0.5  # of the score of the predicted class: if another one has as much, its heat map is shown too
 _SIDE = 320  # pixels of the longer side of a picture, at least
@@ -23,7 +23,7 @@ _QUALITY = 90  # of JPEG, which opens everywhere
 class Explanations:
     """Writes a file for each picture: the picture, and the heat map of its class, or of two if the scores are close.
 
-    Its name is that of the picture, with .jpg at its end. How names that are taken are handled: `AddedFiles`.
+    Its name is that of the picture, with .jpg at its end. Names that are taken: see `OutputFolder`.
     """
 
     def __init__(self, folder: Path, engine: Engine) -> None:
@@ -37,7 +37,7 @@ class Explanations:
                 "--explain: this network has no heat maps: its model.py has a way around activation_3, such as a skip "
                 "connection; leave --explain out"
             )
-        self.files = AddedFiles(folder)
+        self.files = OutputFolder(folder)
         self._engine = engine
 
     def add(self, answers: Sequence[tuple[Answer, np.ndarray]]) -> None:

@@ -11,7 +11,7 @@ from answers.engine import DEVICE, Engine
 from answers.evaluation import Evaluation
 from answers.output import Answer
 from answers.predictions import Predictions
-from answers.record import Record
+from answers.summary import Record
 from config import PredictConfig
 from pictures.folders import find_classes, limit_of_links, picture_files, try_read_picture
 from pictures.listing import describe_loose_files

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from answers.arguments import files_to_write
-from answers.asking import Question
 from answers.engine import Engine
 from answers.output import STDOUT, to_row, write_csv, write_json
-from answers.record import Record
+from answers.sources import Question
+from answers.summary import Record
 from config import PredictConfig
 from system.errors import describe_os_error
 

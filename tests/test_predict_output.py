@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import predict
-from answers import live
+from answers import frames
 from answers.output import Answer
 from config import PredictConfig
 from network.model_file import MODEL_FILE
@@ -166,13 +166,13 @@ def test_watched_folder_is_answered_until_it_is_stopped(ask, monkeypatch):
 
 
 def test_frames_of_a_video_are_written_as_they_are_answered(ask, monkeypatch):
-    def frames(engine, source, *, max_pixels, print_changes):
+    def predicted(engine, source, *, max_pixels, print_changes):
         assert (source, print_changes) == (Path("clip.mp4"), "csv" in printed)
         yield Answer(path="clip.mp4#t=0.000", predicted=1, logits=(0.0, 1.0), scores=(0.1, 0.9))
         yield Answer(path="clip.mp4", error="has no more frames")
 
     monkeypatch.setattr(predict, "live_source", Path)
-    monkeypatch.setattr(live, "answer_frames", frames)
+    monkeypatch.setattr(frames, "predict_frames", predicted)
     printed = "json"
     code, out, err = ask("clip.mp4", json="-")
     assert (code, err) == (1, ["predict.py: clip.mp4: has no more frames"])

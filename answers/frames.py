@@ -9,9 +9,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from answers.asking import answer_pictures
 from answers.engine import Engine
 from answers.output import Answer
+from answers.sources import predict_pictures
 from answers.table import UNKNOWN
 from pictures.decoding import UnreadableImage
 from pictures.video import Frame, camera_frames, video_frames
@@ -24,7 +24,7 @@ _MAX_COUNTS = 5  # classes that the summary names
 _FRAMES_PER_BATCH = 16  # of a video: computing them together is faster
 
 
-def answer_frames(
+def predict_frames(
     engine: Engine, source: Path | int, *, max_pixels: int, print_changes: bool = True
 ) -> Iterator[Answer]:
     """Yields the answer for each frame of a video or a camera, and shows on the terminal what is seen.
@@ -57,7 +57,7 @@ def answer_frames(
         display = _Display(name, config.class_names, show_status, print_changes=print_changes)
         try:
             for batch in batches:
-                answers = answer_pictures(engine, [(f"{name}#t={seconds:.3f}", frame) for seconds, frame in batch])
+                answers = predict_pictures(engine, [(f"{name}#t={seconds:.3f}", frame) for seconds, frame in batch])
                 for (seconds, _), (answer, _) in zip(batch, answers, strict=True):
                     display.show(seconds, answer)
                     yield answer

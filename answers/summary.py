@@ -44,7 +44,7 @@ class Record:
                 self.failed = True
                 self.unreadable.append((path, answer.error))
 
-    def take_lines(self) -> tuple[list[str], list[str]]:
+    def pop_messages(self) -> tuple[list[str], list[str]]:
         """Returns lines about what came since the last call.
 
         Returns:

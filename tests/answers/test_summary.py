@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from answers.output import Answer
-from answers.record import Record
+from answers.summary import Record
 
 TEXT = "is text, not a picture"
 
@@ -27,10 +27,10 @@ def test_lines_are_told_once():
     found = record()
     found.add([Answer(path="1", note="12-bit levels"), Answer(path=Path("2"), note="12-bit levels")])
     found.add([Answer(path="b\x1b", error="the file is empty")])
-    remarks, failures = found.take_lines()
+    remarks, failures = found.pop_messages()
     assert remarks == ["2 pictures: 12-bit levels: 1, 2"]
     assert failures == [r"b\x1b: the file is empty"]
-    assert found.take_lines() == ([], [])
+    assert found.pop_messages() == ([], [])
     assert found.failed
 
 
@@ -39,7 +39,7 @@ def test_file_that_is_no_picture_is_passed_over_unless_it_was_named():
     found.add([Answer(path=Path("a.txt"), error=TEXT)])
     assert not found.failed
     found.add([Answer(path=Path("named.txt"), error=TEXT), Answer(path=Path("a.png"), error=TEXT)])
-    assert found.take_lines() == (
+    assert found.pop_messages() == (
         ["passed over 1 file that is no picture: a.txt"],
         [f"named.txt: {TEXT}", f"a.png: {TEXT}"],  # what is called .png is a damaged picture
     )

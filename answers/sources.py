@@ -10,7 +10,7 @@ import numpy as np
 from answers.engine import Engine
 from answers.output import Answer
 from pictures.decoding import LoadedPicture
-from system.added_files import AddedFiles
+from system.output_folder import OutputFolder
 
 # Answers with the images that they are about; None for pictures that could not be read.
 Batch = list[tuple[Answer, np.ndarray | None]]
@@ -34,12 +34,12 @@ class Output(Protocol):
 class PictureOutput(Protocol):
     """What becomes of answers and images, a batch at a time, without pictures that could not be read."""
 
-    files: AddedFiles  # that it has made
+    files: OutputFolder  # that it has made
 
     def add(self, answers: Sequence[tuple[Answer, np.ndarray]], /) -> None: ...
 
 
-def answer_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, LoadedPicture | str]]) -> Batch:
+def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, LoadedPicture | str]]) -> Batch:
     """Returns an answer for each picture, in order, with its image.
 
     Args:
