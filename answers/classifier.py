@@ -92,7 +92,7 @@ class Classifier:
 
     def _predict(self, loaded: Iterator[LoadedPicture]) -> Iterator[Prediction]:
         while batch := [("", picture) for picture in itertools.islice(loaded, BATCH_SIZE)]:
-            for answer, _ in predict_pictures(self._engine, batch):
+            for answer in predict_pictures(self._engine, batch):
                 yield _prediction(answer, self.class_names)
 
     def _load(self, picture: Picture, item: str = "") -> LoadedPicture:

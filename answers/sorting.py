@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
-import numpy as np
-
-from answers.output import Answer
+from answers.messages import Message, finish_folder
+from answers.output import Answer, Output
 from system.errors import UserError
 from system.output_folder import OutputFolder
 from system.terminal import printable
@@ -13,7 +12,7 @@ from system.terminal import printable
 UNSURE = "unsure"  # folder of the pictures that are unknown, or whose score is too low
 
 
-class Sorter:
+class Sorter(Output):
     """Copies pictures to `folder/<class>/` or `folder/unsure/`. Names that are taken: see `OutputFolder`."""
 
     def __init__(self, folder: Path, class_names: Sequence[str], least_score: float) -> None:
@@ -37,15 +36,19 @@ class Sorter:
         self._class_names = class_names
         self._least_score = least_score
 
-    def add(self, answers: Sequence[tuple[Answer, np.ndarray]]) -> None:
-        """Copies the pictures of some answers; their images are not used.
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Copies the pictures of some answers, except for those that could not be read.
 
         Raises:
             UserError: nothing can be written, since the disk is full, for example.
         """
-        for answer, _ in answers:
-            path = Path(answer.path)
-            self.files.add_copy(str(Path(self.folder_of(answer), path.name)), path)
+        for answer in answers:
+            if not answer.error:
+                path = Path(answer.path)
+                self.files.add_copy(str(Path(self.folder_of(answer), path.name)), path)
+
+    def finish(self) -> list[Message]:
+        return finish_folder(self.files)
 
     def folder_of(self, answer: Answer) -> str:
         """Returns the name of the folder that a picture belongs to."""

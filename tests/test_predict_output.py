@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import predict
-from answers import frames
+from answers import frames, messages
 from answers.output import Answer
 from config import PredictConfig
 from network.model_file import MODEL_FILE
@@ -81,7 +81,7 @@ def test_summary_is_left_out_for_one_picture_and_in_logs(ask, monkeypatch, train
 def test_summary_is_left_out_if_nobody_read_the_answers(ask, monkeypatch, trained):
     names = picture("one.png"), picture("two.png")
     screen = show_terminal(monkeypatch, "stderr")
-    monkeypatch.setattr(predict, "output_closed", lambda: True)
+    monkeypatch.setattr(messages, "output_closed", lambda: True)
     assert predict.main(PredictConfig(images=names, model_save_name=str(trained))) == 0
     assert "pictures: " not in screen.getvalue()
 
@@ -94,7 +94,7 @@ def test_names_are_read_from_standard_input(ask, monkeypatch, separator):
     one, two, three = picture("one.png"), picture("a b.png"), picture("last.png")
     data = f"{two}{separator}{one}{separator}".encode()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
-    code, out, err = ask("-", three)
+    code, out, err = ask("-", three, "-")  # it is read once
     assert (code, err) == (0, [])
     assert [line.split("  ")[0].rstrip() for line in out] == [two, one, three]
 
@@ -185,7 +185,7 @@ def test_frames_of_a_video_are_written_as_they_are_answered(ask, monkeypatch):
 def test_videos_and_cameras_are_not_mixed_with_pictures(ask):
     for options in ({}, {"sort": "sorted"}):
         names = ["0"] if options else ["0", picture("one.png")]
-        with pytest.raises(UserError, match="^videos and cameras are not pictures: ask about them alone"):
+        with pytest.raises(UserError, match="^videos and cameras are not pictures: name them alone"):
             ask(*names, **options)
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from answers import frames
+from answers import frames, summary
 from answers.frames import SteadyAnswer, format_time, predict_frames
 from answers.output import Answer
 from answers.predictions import Limits, Predictions
@@ -146,13 +146,13 @@ def test_predict_frames_of_what_is_no_video_is_an_error(tmp_path, capsys):
 
 
 def test_predict_frames_escapes_names_and_counts_few_classes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(frames, "_MAX_COUNTS", 1)
+    monkeypatch.setattr(summary, "_MAX_COUNTS", 1)
     monkeypatch.setattr(BrightnessEngine.model_config, "class_names", ["d\x1b[2J", "light"])
     path = write_video(tmp_path / "clip.avi", [DARK, DARK, LIGHT])
     answers_of(path.rename(tmp_path / "a\nb.avi"))
     out, err = capsys.readouterr()
     assert out == rf"{tmp_path}/a\nb.avi  0:00.0  d\x1b[2J  1.000" + "\n"
-    assert err.endswith(r": 2 d\x1b[2J, …" + "\n")
+    assert err.endswith(r": 2 d\x1b[2J and 1 other class" + "\n")
 
 
 # ---- cameras ----

@@ -27,13 +27,13 @@ def loaded(*values: int, note: str = "") -> LoadedPicture:
 def test_predict_pictures_gives_an_answer_to_each_in_order():
     one, two = loaded(90, 10, 5), loaded(20, 80, 0, note="12-bit levels")
     batch = predict_pictures(Network(), [(Path("1"), one), ("2", "the file is empty"), ("3", two)])
-    assert [(answer.path, answer.error, answer.note) for answer, _ in batch] == [
+    assert [(answer.path, answer.error, answer.note) for answer in batch] == [
         (Path("1"), "", ""),
         ("2", "the file is empty", ""),
         ("3", "", "12-bit levels"),
     ]
-    (first, image), (_, nothing), (third, _) = batch
-    assert image is one.image and nothing is None
+    first, failed, third = batch
+    assert first.image is one.image and failed.image is None
     assert (first.predicted, third.predicted) == (0, 1)
     np.testing.assert_array_equal(first.logits, [900, 100])
     np.testing.assert_array_equal(third.scores, np.array([0.2, 0.8], np.float32))
@@ -48,7 +48,7 @@ def test_predict_pictures_says_why_a_picture_is_unknown():
         ("ok", loaded(50, 0, 5)),
     ]
     batch = predict_pictures(Network(), pictures)
-    assert [(answer.unknown, answer.remark) for answer, _ in batch] == [
+    assert [(answer.unknown, answer.remark) for answer in batch] == [
         (True, "like nothing seen"),
         (True, "no likely class"),
         (True, "no likely class"),
@@ -56,6 +56,6 @@ def test_predict_pictures_says_why_a_picture_is_unknown():
     ]
 
 
-def test_predict_pictures_does_not_ask_the_network_about_nothing():
+def test_predict_pictures_does_not_run_the_network_on_nothing():
     batch = predict_pictures(Network(predict=None), [("1", "is damaged")])
-    assert [answer.error for answer, _ in batch] == ["is damaged"]
+    assert [answer.error for answer in batch] == ["is damaged"]
