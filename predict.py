@@ -2,7 +2,7 @@
 
 For each picture it prints one line: its path, its class and its score, from 0 to 1, which is about the probability that
 the class is right; and the next best classes. A picture unlike the training pictures, or of no likely class, is called
-unknown. It also answers about videos and cameras, and `--watch FOLDER` about every new picture in a folder.
+unknown. Videos and cameras can be named too, and `--watch FOLDER` predicts every new picture in a folder.
 `--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
 writes a page about it. A picture that cannot be read is named on stderr, and the exit code is 1. Files are created
 before the work and written after it. Links inside a folder are followed only to files of that folder; a link given by
@@ -161,10 +161,7 @@ def export_network(engine: Engine, config: PredictConfig) -> int:
 
 
 def predict_source(engine: Engine, source: Source, config: PredictConfig) -> Iterator[list[Answer]]:
-    """Yields the answers for pictures, for what appears in a watched folder, or for the frames of videos and cameras.
-
-    They come a batch at a time, in order.
-    """
+    """Yields the answers about pictures, new pictures of a watched folder, or frames, a batch at a time, in order."""
 
     def read(paths: dict[Path, Path | None]) -> Iterator[LoadedPicture | str]:
         return read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)

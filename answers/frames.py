@@ -132,11 +132,11 @@ class _Display:
         self._counts[shown_class(answer, self._class_names)] += 1
         has_changed = self._steady.add(seconds, answer)
         score = "    -" if self._steady.name == UNKNOWN else f"{self._steady.score:.3f}"
-        said = f"{fitted(printable(self._steady.name), self._width)}  {score}"
+        shown = f"{fitted(printable(self._steady.name), self._width)}  {score}"
         if has_changed and self._print_changes:
             self._show_status("")
-            print(f"{self._name}  {format_time(seconds)}  {said}", flush=True)
-        self._show_status(f"{self._name}  {format_time(seconds)}  {said}  {self._rate:,.0f} frames/s")
+            print(f"{self._name}  {format_time(seconds)}  {shown}", flush=True)
+        self._show_status(f"{self._name}  {format_time(seconds)}  {shown}  {self._rate:,.0f} frames/s")
 
     def print_summary(self) -> None:
         """Prints the number of frames, the rate, and how often each class was seen; nothing if there was no frame."""

@@ -60,8 +60,8 @@ def to_row(answer: Answer, class_names: Sequence[str], true_class: str | None) -
     scores, raw = (
         dict(zip(class_names, map(short_float, values), strict=True)) for values in (answer.scores, answer.logits)
     )
-    said = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "scores": scores, "raw": raw}
-    return {**row, **said, "note": answer.note or None, "error": None}
+    prediction = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "scores": scores, "raw": raw}
+    return {**row, **prediction, "note": answer.note or None, "error": None}
 
 
 # ---- files ----
@@ -88,8 +88,8 @@ def csv_head(class_names: Sequence[str]) -> list[str]:
 def csv_cells(row: dict, class_names: Sequence[str]) -> list:
     """Returns a row from `to_row` as the cells of its columns."""
     values = [row[kind][name] if row[kind] else None for kind in ("scores", "raw") for name in class_names]
-    said = (row[key] for key in ("picture", "true_class", "predicted", "unknown"))
-    return [*said, *values, row["note"], row["error"]]
+    first = (row[key] for key in ("picture", "true_class", "predicted", "unknown"))
+    return [*first, *values, row["note"], row["error"]]
 
 
 def _csv_lines(rows: Iterable[Sequence], *, end: str) -> str:

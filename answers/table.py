@@ -62,14 +62,14 @@ class Table(Output):
         else:
             name, value, color, others = self._class_names[best[0]], f"{values[best[0]]:.3f}", "green", best[1:]
         start = f"{fitted(path, self._path_width)}  "
-        said = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
+        best_class = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
         remark = f"  {answer.remark}" if answer.remark else ""
         shown = [index for index in others if self._raw or values[index] >= _NEAR_ZERO]
         cells = [self._cell(index, values[index]) for index in shown]
         if cells and not remark:
             cells[-1] = cells[-1].rstrip()
-        rest = _joined(cells, room=self._room - columns(start + said + remark))
-        return [(start, ""), (said, color), (rest, "bright_black"), (remark, color)]
+        rest = _joined(cells, room=self._room - columns(start + best_class + remark))
+        return [(start, ""), (best_class, color), (rest, "bright_black"), (remark, color)]
 
     def _cell(self, index: int, value: float) -> str:
         """Returns a class and its value, as wide as for every other class."""
