@@ -173,7 +173,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig(CheckpointConfig, DecodingConfig):
-    """What to ask a trained network."""
+    """What to predict with a trained network, and where the results go."""
 
     # Often needed
     images: tuple[str, ...] = ()  # Pictures, videos, folders, patterns such as *.jpg, or a camera such as 0; -: stdin.
@@ -181,7 +181,7 @@ class PredictConfig(CheckpointConfig, DecodingConfig):
     raw: bool = False  # Show the raw magnitudes instead of the scores.
     # Other tasks
     evaluate: PathName = ""  # Folder with one sub-folder per class: measure the accuracy on its pictures instead.
-    watch: PathName = ""  # Folder to watch: answer for every new picture in it, until Ctrl-C.
+    watch: PathName = ""  # Folder to watch: predict every new picture in it, until Ctrl-C.
     export: PathName = ""  # New folder to write the network to, in formats that other programs can run.
     # Output files
     json: PathName = ""  # File to write all predictions to, as JSON; - writes a line for each to standard output.

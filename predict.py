@@ -2,7 +2,7 @@
 
 For each picture it prints one line: its path, its class and its score, from 0 to 1, which is about the probability that
 the class is right; and the next best classes. A picture unlike the training pictures, or of no likely class, is called
-unknown. It also answers about videos and cameras, and `--watch FOLDER` about every new picture in a folder.
+unknown. Videos and cameras can be named too, and `--watch FOLDER` predicts every new picture in a folder.
 `--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
 writes a page about it. A picture that cannot be read is named on stderr, and the exit code is 1. Files are created
 before the work and written after it. Links inside a folder are followed only to files of that folder; a link given by
@@ -33,24 +33,25 @@ from pathlib import Path
 import numpy as np
 
 from answers.arguments import check_arguments, files_to_write
-from answers.asking import Batch, Output, PictureOutput, Question, answer_pictures
 from answers.classifier import Classifier  # noqa: F401 - for programs: `from predict import Classifier`
 from answers.engine import Engine, load_engine
-from answers.output import STDOUT, Answer, CsvRows, JsonLines
+from answers.messages import Message, print_messages
+from answers.output import STDOUT, Answer, CsvRows, JsonLines, Output
 from answers.predictions import BATCH_SIZE
-from answers.record import Record
-from answers.table import Table, summary
+from answers.sources import Source, predict_pictures
+from answers.summary import Summary, failure
+from answers.table import Table
 from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_pictures, read_names, try_read_picture
+from pictures.listing import describe_loose_files, find_true_classes
 from pictures.video import live_source
-from system.added_files import AddedFiles
-from system.errors import EXIT_PARTIAL_FAILURE, EXIT_SUCCESS, EXIT_USER_ERROR, UserError
+from system.errors import EXIT_PARTIAL_FAILURE, UserError
 from system.files import reserved
 from system.pool import imap
 from system.script import run_script
-from system.terminal import is_terminal, output_closed, print_to_stderr, printable
+from system.terminal import output_closed
 
 _STDIN = "-"  # in place of the name of a picture
 _FIRST_BATCH = 4  # pictures
@@ -66,66 +67,60 @@ def main(config: PredictConfig) -> int:
         engine = load_network(Path(config.model_save_name))
         if config.export:
             return export_network(engine, config)
-        question = find_question(config, engine.model_config.class_names)
-        record = record_for(question, engine, config)
-        outputs, picture_outputs = outputs_for(question, engine, config), picture_outputs_for(engine, config)
-        stopped = None
+        source = find_source(config, engine.model_config.class_names)
+        outputs = make_outputs(source, engine, config, start)
         try:
-            for batch in stack.enter_context(contextlib.closing(answer(question, engine, config))):
-                hand_out(batch, [record, *outputs], picture_outputs)
-                if config.watch:
-                    tell(record)
-                if output_closed() and not (record.keeps or picture_outputs):
-                    break  # nobody would see the others
-        except KeyboardInterrupt as stop:
-            if not (config.watch or question.live):
-                raise
-            stopped = stop  # the usual end, before which everything is written
-        unwritten = []
-        if record.keeps:
-            from reports.results import write_results  # here, because most need none
-
-            unwritten = write_results(record, question, engine, config)
-    added = [output.files for output in picture_outputs]
-    if not (config.evaluate or question.live):
-        print_summary(record, added, time.monotonic() - start)
-    code = end(record, added, unwritten)
-    if stopped:
-        raise stopped
-    return code
+            with contextlib.closing(predict_source(engine, source, config)) as batches:
+                for answers in batches:
+                    for output in outputs:
+                        output.add(answers)
+                    if output_closed() and all(output.only_shown for output in outputs):
+                        break  # nobody would see the others
+        except KeyboardInterrupt:
+            if source.is_endless:
+                finish(outputs)
+            raise
+        return finish(outputs)
 
 
 def load_network(name: Path) -> Engine:
     """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
     engine = load_engine(name)
     if not engine.calibrated:
-        line = "predict.py: the scores are not calibrated yet; run trainer.py to its end"
-        print_to_stderr(line)
+        print_messages([Message("the scores are not calibrated yet; run trainer.py to its end")])
     return engine
 
 
-def find_question(config: PredictConfig, class_names: Sequence[str]) -> Question:
-    """Returns the pictures that are named, on the command line or on standard input; or those of --evaluate."""
+def find_source(config: PredictConfig, class_names: Sequence[str]) -> Source:
+    """Returns which pictures to predict: those that are named, or those of --evaluate or --watch."""
     if config.evaluate:
-        from reports.folder import find_true_classes  # here, because loading it takes 0.1 s
-
-        paths, true_classes = find_true_classes(Path(config.evaluate), class_names)
-        return Question(paths, true_classes=true_classes)
+        folder = Path(config.evaluate)
+        paths, true_classes = find_true_classes(folder, class_names)
+        if loose := describe_loose_files(folder):
+            print_messages([Message(loose)])
+        return Source(paths, true_classes=true_classes)
     if config.watch:
-        return Question({})
+        return Source({}, watched=Path(config.watch))
+    names = named_pictures(config)
+    videos = [video for name in names if (video := live_source(name)) is not None]
+    if not videos:
+        paths, missing = find_pictures(names)
+        return Source(paths, missing)
+    if len(videos) < len(names) or config.explain or config.sort:
+        raise UserError("videos and cameras are not pictures: name them alone, without --explain and --sort")
+    return Source({}, videos=videos)
+
+
+def named_pictures(config: PredictConfig) -> list[str]:
+    """Returns the names on the command line, with those on standard input in place of the first `-`."""
     names = list(config.images)
     if _STDIN in names:
-        place = names.index(_STDIN)
-        names[place : place + 1] = read_names(sys.stdin.buffer)
+        index = names.index(_STDIN)  # it is read once
+        later = [name for name in names[index + 1 :] if name != _STDIN]
+        names = [*names[:index], *read_names(sys.stdin.buffer), *later]
         if not names:
             raise UserError("-: there are no names on the standard input; write one a line")
-    live = [source for name in names if (source := live_source(name)) is not None]
-    if not live:
-        paths, missing = find_pictures(names)
-        return Question(paths, missing)
-    if len(live) < len(names) or config.explain or config.sort:
-        raise UserError("videos and cameras are not pictures: ask about them alone, without --explain and --sort")
-    return Question({}, live=live)
+    return names
 
 
 def read_in_background(
@@ -155,126 +150,86 @@ def export_network(engine: Engine, config: PredictConfig) -> int:
     from answers.export import SAMPLES, export, format_export  # here, because few need it, and it loads more
 
     paths, missing = find_pictures(config.images or [os.fspath(SAMPLES)])
-    some = dict(itertools.islice(paths.items(), BATCH_SIZE))
-    with contextlib.closing(read_in_background(some, engine.model_config, max_pixels=config.max_pixels)) as pictures:
-        batch = [*zip(some, pictures, strict=True), *((name, _NOT_FOUND) for name in missing)]
-    images = [picture.image for _, picture in batch if not isinstance(picture, str)]
-    found = export(engine, Path(config.model_save_name), Path(config.export), np.array(images))
+    source = Source(dict(itertools.islice(paths.items(), BATCH_SIZE)), missing)
+    answers = list(itertools.chain.from_iterable(predict_source(engine, source, config)))
+    images = np.array([answer.image for answer in answers if answer.image is not None])
+    found = export(engine, Path(config.model_save_name), Path(config.export), images)
     print("\n".join(format_export(found)))
-    for line in found.notes:
-        print_to_stderr(f"predict.py: {line}")
-    unreadable = [f"{printable(path)}: {printable(picture)}" for path, picture in batch if isinstance(picture, str)]
-    for line in unreadable + found.refused:
-        print_to_stderr(f"predict.py: {line}", "red")
-    return EXIT_PARTIAL_FAILURE if unreadable or found.refused else EXIT_SUCCESS
+    unreadable = [failure(answer) for answer in answers if answer.error]
+    refused = [Message(line, EXIT_PARTIAL_FAILURE) for line in found.refused]
+    return print_messages([*map(Message, found.notes), *unreadable, *refused])
 
 
-def answer(question: Question, engine: Engine, config: PredictConfig) -> Iterator[Batch]:
-    """Yields the answers about pictures, the frames of videos and cameras, or what appears in a watched folder."""
+def predict_source(engine: Engine, source: Source, config: PredictConfig) -> Iterator[list[Answer]]:
+    """Yields the answers about pictures, new pictures of a watched folder, or frames, a batch at a time, in order."""
 
     def read(paths: dict[Path, Path | None]) -> Iterator[LoadedPicture | str]:
         return read_in_background(paths, engine.model_config, max_pixels=config.max_pixels)
 
-    if config.watch:
+    if source.watched:
         from pictures.watching import watch_pictures  # here, because few need it, and it loads more
 
-        for arrived in watch_pictures(Path(config.watch), read):
-            yield answer_pictures(engine, arrived)
-    for source in question.live:
-        from answers.live import answer_frames  # the same
+        for arrived in watch_pictures(source.watched, read):
+            yield predict_pictures(engine, arrived)
+    for video in source.videos:
+        from answers.frames import predict_frames  # here, because few need it
 
         shows = STDOUT not in (config.json, config.csv)
         with contextlib.closing(
-            answer_frames(engine, source, max_pixels=config.max_pixels, print_changes=shows)
+            predict_frames(engine, video, max_pixels=config.max_pixels, print_changes=shows)
         ) as answers:
-            yield from ([(frame, None)] for frame in answers)
-    if question.paths:
-        with contextlib.closing(read(question.paths)) as pictures:
-            yield from predict(engine, question.paths, pictures)
-    yield [(Answer(path=name, error=_NOT_FOUND), None) for name in question.missing]
+            yield from ([answer] for answer in answers)
+    if source.paths:
+        with contextlib.closing(read(source.paths)) as pictures:
+            yield from predict(engine, source.paths, pictures)
+    yield [Answer(path=name, error=_NOT_FOUND) for name in source.missing]
 
 
-def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[Batch]:
+def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPicture | str]) -> Iterator[list[Answer]]:
     """Yields an answer for each path, in order, a batch at a time; `pictures` are as from `read_in_background`.
 
     The first batches are small, so that the first answers are there at once.
     """
     pairs, size = zip(paths, pictures, strict=True), min(_FIRST_BATCH, BATCH_SIZE)
     while some := list(itertools.islice(pairs, size)):
-        yield answer_pictures(engine, some)
+        yield predict_pictures(engine, some)
         size = min(2 * size, BATCH_SIZE)
 
 
-def record_for(question: Question, engine: Engine, config: PredictConfig) -> Record:
-    """Returns the record of the answers, which keeps them if they are needed at the end."""
-    keep = bool(config.evaluate or files_to_write(config))
-    named = {path for path, within in question.paths.items() if within is None}
-    return Record(engine.model_config.class_names, named=named, keep=keep)
+def make_outputs(source: Source, engine: Engine, config: PredictConfig, start: float) -> list[Output]:
+    """Returns what takes the answers: files, standard output, the summary, and folders, which are created.
 
-
-def outputs_for(question: Question, engine: Engine, config: PredictConfig) -> list[Output]:
-    """Returns what is written to standard output as soon as answers are known."""
+    `start` is when the work began, by `time.monotonic`.
+    """
     class_names = engine.model_config.class_names
+    outputs: list[Output] = []
+    if config.evaluate or files_to_write(config):
+        from reports.results import Results  # here, because few need it
+
+        outputs.append(Results(source, engine, config))
     if config.json == STDOUT:
-        return [JsonLines(class_names, question.true_classes)]
-    if config.csv == STDOUT:
-        return [CsvRows(class_names, question.true_classes)]
-    if config.evaluate or question.live:
-        return []
-    return [Table(class_names, names=question.paths, top=config.top, raw=config.raw)]
-
-
-def picture_outputs_for(engine: Engine, config: PredictConfig) -> list[PictureOutput]:
-    """Returns what makes pictures of the answers; their folders are created."""
-    outputs: list[PictureOutput] = []
+        outputs.append(JsonLines(class_names, source.true_classes))
+    elif config.csv == STDOUT:
+        outputs.append(CsvRows(class_names, source.true_classes))
+    elif not (config.evaluate or source.videos):
+        outputs.append(Table(class_names, names=source.paths, top=config.top, raw=config.raw))
+    named = {path for path, within in source.paths.items() if within is None}
+    counted_since = None if config.evaluate or source.videos else start  # these print counts of their own
+    outputs.append(Summary(class_names, named=named, start=counted_since, at_once=bool(config.watch)))
     if config.explain:
         from reports.explanations import Explanations  # here, because few need it, and it loads more
 
         outputs.append(Explanations(Path(config.explain), engine))
     if config.sort:
-        from answers.sorting import Sorter  # the same
+        from answers.sorting import Sorter  # here, because few need it
 
-        outputs.append(Sorter(Path(config.sort), engine.model_config.class_names, config.least_score))
+        outputs.append(Sorter(Path(config.sort), class_names, config.least_score))
     return outputs
 
 
-def hand_out(batch: Batch, outputs: Iterable[Output], picture_outputs: Iterable[PictureOutput]) -> None:
-    """Passes answers on to those who need them."""
-    answers = [answer for answer, _ in batch]
-    for output in outputs:
-        output.add(answers)
-    pairs = [(answer, image) for answer, image in batch if image is not None]
-    for picture_output in picture_outputs:
-        picture_output.add(pairs)
-
-
-def print_summary(record: Record, added: Sequence[AddedFiles], seconds: float) -> None:
-    """Counts what was done on a terminal: not in the log of another program, and not if it was cut short."""
-    if not is_terminal(sys.stderr) or output_closed():
-        return
-    lines = [summary(record.counts, seconds)] if record.counts.total() > 1 else []
-    for line in [*lines, *(files.describe("picture") for files in added)]:
-        print_to_stderr(line)
-
-
-def tell(record: Record) -> None:
-    """Prints what is to be said about single pictures, once."""
-    remarks, failures = record.take_lines()
-    for line in remarks:
-        print_to_stderr(f"predict.py: {line}")
-    for line in failures:
-        print_to_stderr(f"predict.py: {line}", "red")
-
-
-def end(record: Record, added: Sequence[AddedFiles], unwritten: Sequence[str]) -> int:
-    """Prints what is to be said about pictures and files; returns the exit code."""
-    tell(record)
-    problems = [problem for files in added for problem in files.problems]
-    for line in [*problems, *unwritten]:
-        print_to_stderr(f"predict.py: {line}", "red")
-    if unwritten:
-        return EXIT_USER_ERROR
-    return EXIT_PARTIAL_FAILURE if record.failed or problems else EXIT_SUCCESS
+def finish(outputs: Sequence[Output]) -> int:
+    """Writes what waits for the last answer, and prints the messages of all outputs. Returns the exit code."""
+    return print_messages([message for output in outputs for message in output.finish()])
 
 
 if __name__ == "__main__":

@@ -39,13 +39,16 @@ def _contradiction(config: PredictConfig) -> str:
     if len(tasks) > 1:
         return f"--{tasks[0]} and --{tasks[1]} are two tasks: leave one out"
     if config.export:
-        others = [name for name in ("raw", *_FILES, *_FOLDERS) if getattr(config, name)]
-        refused = f"--export writes the network and answers nothing: leave out --{' and --'.join(others)}"
+        others = [name for name in ("top", "raw", *_FILES, *_FOLDERS) if _is_changed(config, name)]
+        refused = f"--export writes the network and predicts nothing: leave out --{' and --'.join(others)}"
         return refused if others else ""
     if bool(config.images) == bool(tasks):
         return "name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg"
     if config.raw and config.evaluate:
         return "--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out"
+    if _is_changed(config, "top") and (config.evaluate or STDOUT in (config.json, config.csv)):
+        other = "--evaluate" if config.evaluate else "--json -" if config.json == STDOUT else "--csv -"
+        return f"--top is about the table of pictures, which {other} does not print: leave one out"
     if config.html and not config.evaluate:
         return "--html is a report on pictures whose class is known: add --evaluate FOLDER, or leave it out"
     if config.html == STDOUT:
@@ -55,6 +58,10 @@ def _contradiction(config: PredictConfig) -> str:
     if config.least_score and not config.sort:
         return "--least_score is a limit for --sort: add --sort FOLDER, or leave it out"
     return ""
+
+
+def _is_changed(config: PredictConfig, name: str) -> bool:
+    return getattr(config, name) != getattr(PredictConfig, name)  # the default
 
 
 def files_to_write(config: PredictConfig) -> dict[str, Path]:

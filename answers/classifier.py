@@ -9,10 +9,10 @@ from typing import TypeAlias, overload
 
 import numpy as np
 
-from answers.asking import answer_pictures
 from answers.engine import load_engine
 from answers.output import Answer
 from answers.predictions import BATCH_SIZE, short_float
+from answers.sources import predict_pictures
 from config import DecodingConfig
 from pictures.arrays import picture_from_array
 from pictures.decoding import LoadedPicture, UnreadableImage, load_picture
@@ -92,7 +92,7 @@ class Classifier:
 
     def _predict(self, loaded: Iterator[LoadedPicture]) -> Iterator[Prediction]:
         while batch := [("", picture) for picture in itertools.islice(loaded, BATCH_SIZE)]:
-            for answer, _ in answer_pictures(self._engine, batch):
+            for answer in predict_pictures(self._engine, batch):
                 yield _prediction(answer, self.class_names)
 
     def _load(self, picture: Picture, item: str = "") -> LoadedPicture:

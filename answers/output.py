@@ -1,15 +1,19 @@
-"""Answers about pictures for other programs: as JSON and CSV, in files and on standard output."""
+"""The answer of a network for one picture, what takes answers, and answers as JSON and CSV."""
 
 import csv
 import io
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from answers.messages import Message
 from answers.predictions import short_float
 from system.files import write_atomically
 from system.terminal import is_terminal, printable
@@ -29,7 +33,22 @@ class Answer:
     unknown: bool = False
     remark: str = ""  # why it is unknown, in a few words
     note: str = ""  # what the image does not show of the picture, if anything
-    error: str = ""
+    error: str = ""  # why it could not be read
+    image: np.ndarray | None = field(default=None, repr=False, compare=False)  # that the network was given
+
+
+class Output(ABC):
+    """What takes answers, a batch at a time: a table, a file, a folder of pictures, and others."""
+
+    only_shown = False  # whether nothing is left of it if nobody reads the output
+
+    @abstractmethod
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Takes the next answers. Their images must not be kept, or the memory would grow."""
+
+    def finish(self) -> list[Message]:
+        """Does what waits for the last answer. Returns messages to print when all outputs are finished."""
+        return []
 
 
 def to_row(answer: Answer, class_names: Sequence[str], true_class: str | None) -> dict:
@@ -41,8 +60,8 @@ def to_row(answer: Answer, class_names: Sequence[str], true_class: str | None) -
     scores, raw = (
         dict(zip(class_names, map(short_float, values), strict=True)) for values in (answer.scores, answer.logits)
     )
-    said = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "scores": scores, "raw": raw}
-    return {**row, **said, "note": answer.note or None, "error": None}
+    prediction = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "scores": scores, "raw": raw}
+    return {**row, **prediction, "note": answer.note or None, "error": None}
 
 
 # ---- files ----
@@ -69,8 +88,8 @@ def csv_head(class_names: Sequence[str]) -> list[str]:
 def csv_cells(row: dict, class_names: Sequence[str]) -> list:
     """Returns a row from `to_row` as the cells of its columns."""
     values = [row[kind][name] if row[kind] else None for kind in ("scores", "raw") for name in class_names]
-    said = (row[key] for key in ("picture", "true_class", "predicted", "unknown"))
-    return [*said, *values, row["note"], row["error"]]
+    first = (row[key] for key in ("picture", "true_class", "predicted", "unknown"))
+    return [*first, *values, row["note"], row["error"]]
 
 
 def _csv_lines(rows: Iterable[Sequence], *, end: str) -> str:
@@ -86,8 +105,10 @@ def _encoded(text: str) -> bytes:
 # ---- standard output ----
 
 
-class JsonLines:
+class JsonLines(Output):
     """Writes an object a line (https://jsonlines.org) to standard output: the entries of the JSON file."""
+
+    only_shown = True
 
     def __init__(self, class_names: Sequence[str], true_classes: Mapping[Path, str]) -> None:
         self._class_names, self._true_classes = class_names, true_classes
@@ -99,8 +120,10 @@ class JsonLines:
         sys.stdout.flush()
 
 
-class CsvRows:
+class CsvRows(Output):
     """Writes the rows of the CSV file to standard output, in UTF-8; line ends are those of Unix."""
+
+    only_shown = True
 
     def __init__(self, class_names: Sequence[str], true_classes: Mapping[Path, str]) -> None:
         self._class_names, self._true_classes = class_names, true_classes

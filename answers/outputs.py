@@ -1,4 +1,4 @@
-"""What a network puts out, computed from its logits and features: scores, and the distance for unknown pictures."""
+"""The outputs of a network, computed from its logits and features: scores, and the distance for unknown pictures."""
 
 import numpy as np
 

@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
-import numpy as np
-
-from answers.output import Answer
-from system.added_files import AddedFiles
+from answers.messages import Message, finish_folder
+from answers.output import Answer, Output
 from system.errors import UserError
+from system.output_folder import OutputFolder
 from system.terminal import printable
 
 UNSURE = "unsure"  # folder of the pictures that are unknown, or whose score is too low
 
 
-class Sorter:
-    """Copies pictures to `folder/<class>/` or `folder/unsure/`. How names that are taken are handled: `AddedFiles`."""
+class Sorter(Output):
+    """Copies pictures to `folder/<class>/` or `folder/unsure/`. Names that are taken: see `OutputFolder`."""
 
     def __init__(self, folder: Path, class_names: Sequence[str], least_score: float) -> None:
         """Creates the folder.
@@ -33,19 +32,23 @@ class Sorter:
                 raise UserError(f"--sort: the folder {UNSURE} is for pictures of no sure class; {remedy}")
             if not is_folder_name(name):  # it could lead out of the folder; the network may be a stranger's
                 raise UserError(f"--sort: {printable(name)}: no folder can have this name here; rename that class")
-        self.files = AddedFiles(folder)
+        self.files = OutputFolder(folder)
         self._class_names = class_names
         self._least_score = least_score
 
-    def add(self, answers: Sequence[tuple[Answer, np.ndarray]]) -> None:
-        """Copies the pictures of some answers; their images are not used.
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Copies the pictures of some answers, except for those that could not be read.
 
         Raises:
             UserError: nothing can be written, since the disk is full, for example.
         """
-        for answer, _ in answers:
-            path = Path(answer.path)
-            self.files.add_copy(str(Path(self.folder_of(answer), path.name)), path)
+        for answer in answers:
+            if not answer.error:
+                path = Path(answer.path)
+                self.files.add_copy(str(Path(self.folder_of(answer), path.name)), path)
+
+    def finish(self) -> list[Message]:
+        return finish_folder(self.files)
 
     def folder_of(self, answer: Answer) -> str:
         """Returns the name of the folder that a picture belongs to."""

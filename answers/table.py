@@ -1,31 +1,31 @@
-"""Answers as an aligned table for people, and a line that counts them."""
+"""Answers as an aligned table for people."""
 
 import itertools
 import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from answers.output import Answer
-from system.terminal import colored, columns, fitted, is_terminal, plural, printable
+from answers.output import Answer, Output
+from pictures.listing import UNKNOWN
+from system.terminal import colored, columns, fitted, is_terminal, printable
 
-UNKNOWN = "unknown"
 _NO_SCORE = "-"
 _MIN_PATH = 20  # columns of a terminal for the path, of which it gets half if it needs them
 _MAX_NAME = 22  # columns of a terminal for the name of a class
-_MAX_COUNTS = 5  # classes that the summary names
 _NEAR_ZERO = 0.0005  # lower scores would be shown as 0.000
 
 
-class Table:
+class Table(Output):
     """Prints a line for each picture: its path, its class, the score, and the next best classes with their scores.
 
     A terminal gets lines that fit it, in color: long names are cut, and `…` stands for classes without room. Elsewhere
     nothing is left out.
     """
+
+    only_shown = True
 
     def __init__(
         self, class_names: Sequence[str], *, names: Iterable[str | os.PathLike[str]], top: int, raw: bool
@@ -62,14 +62,14 @@ class Table:
         else:
             name, value, color, others = self._class_names[best[0]], f"{values[best[0]]:.3f}", "green", best[1:]
         start = f"{fitted(path, self._path_width)}  "
-        said = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
+        best_class = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
         remark = f"  {answer.remark}" if answer.remark else ""
         shown = [index for index in others if self._raw or values[index] >= _NEAR_ZERO]
         cells = [self._cell(index, values[index]) for index in shown]
         if cells and not remark:
             cells[-1] = cells[-1].rstrip()
-        rest = _joined(cells, room=self._room - columns(start + said + remark))
-        return [(start, ""), (said, color), (rest, "bright_black"), (remark, color)]
+        rest = _joined(cells, room=self._room - columns(start + best_class + remark))
+        return [(start, ""), (best_class, color), (rest, "bright_black"), (remark, color)]
 
     def _cell(self, index: int, value: float) -> str:
         """Returns a class and its value, as wide as for every other class."""
@@ -96,18 +96,3 @@ def _cut_start(text: str, width: int) -> str:
     while columns(text) >= width:
         text = text[1:]
     return f"…{text}"
-
-
-def summary(counts: Counter[str], seconds: float) -> str:
-    """Returns a line such as `10 pictures: 5 batman, 4 superman, 1 unknown · 1.3 s`.
-
-    Args:
-        counts: the number of pictures of each class, and of unknown ones.
-        seconds: that they took.
-    """
-    classes = [(name, count) for name, count in counts.most_common() if name != UNKNOWN]
-    unknown = [(UNKNOWN, counts[UNKNOWN])] if counts[UNKNOWN] else []
-    named = [f"{count:,} {printable(name)}" for name, count in [*classes[:_MAX_COUNTS], *unknown]]
-    left = len(classes) - _MAX_COUNTS
-    others = f" and {left:,} other class{'es' if left > 1 else ''}" if left > 0 else ""
-    return f"{plural(counts.total(), 'picture')}: {', '.join(named)}{others} · {seconds:.1f} s"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from config import MAX_CLASSES, ImageConfig
 from pictures.copy_names import short_name, source_of, with_sources
-from pictures.folders import find_classes, is_ignored, limit_of_links, link_problem, picture_entries
+from pictures.folders import find_classes, is_ignored, limit_of_links, link_problem, picture_entries, picture_files
 from pictures.formats import NOT_A_PICTURE, SUFFIXES
 from pictures.layout import find_class_folders, parts_of_a_split
-from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, shape_text
+from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, normalized, shape_text
 from system.errors import UserError
 from system.files import MAX_NAME_BYTES
 from system.terminal import printable
@@ -148,6 +148,37 @@ def _tell_what_is_ignored(folder: Path, classes: dict[str, Path]) -> None:
     if placeholders:
         count = f"{len(placeholders)} file{'' if len(placeholders) == 1 else 's'}"
         print(f"{count} not downloaded from iCloud yet, such as {printable(min(placeholders))}: download, run again")
+
+
+def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Path, Path | None], dict[Path, str]]:
+    """Returns the pictures of a folder to evaluate, with one sub-folder per class.
+
+    Returns:
+        the files, each with the folder that a link must not leave; and the class of each.
+
+    Raises:
+        UserError: there is no such folder, there are no pictures, or a sub-folder is not a class of the network.
+    """
+    own_names = {normalized(name): name for name in class_names}
+    if not folder.is_dir():
+        raise UserError(f"--evaluate {printable(folder)}: no such folder")
+    class_folders = find_classes(folder)
+    files = {name: list(picture_files(path)) for name, path in class_folders.items()}
+    files = {name: found for name, found in files.items() if found}  # an empty folder is no class
+    expected = ", ".join(map(printable, class_names))
+    if others := sorted(files.keys() - own_names.keys()):
+        raise UserError(
+            f"--evaluate {printable(folder)}: {', '.join(map(printable, others))}: not a class of this network, which "
+            f"has {expected}; rename or remove the folder"
+        )
+    paths: dict[Path, Path | None] = {}
+    classes: dict[Path, str] = {}
+    for name, found in files.items():
+        paths |= dict.fromkeys(found, limit_of_links(class_folders[name]))
+        classes |= dict.fromkeys(found, own_names[name])
+    if not paths:
+        raise UserError(f"--evaluate {printable(folder)}: no pictures in its sub-folders; put some into {expected}")
+    return paths, classes
 
 
 def describe_loose_files(folder: Path) -> str:

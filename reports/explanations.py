@@ -10,20 +10,21 @@ from PIL import Image
 
 from answers.engine import Engine
 from answers.explain import overlay
-from answers.output import Answer
+from answers.messages import Message, finish_folder
+from answers.output import Answer, Output
 from reports.sheets import Tile, drawable, drawable_class, strip
-from system.added_files import AddedFiles
 from system.errors import UserError
+from system.output_folder import OutputFolder
 
 CLOSE = 0.5  # of the score of the predicted class: if another one has as much, its heat map is shown too
 _SIDE = 320  # pixels of the longer side of a picture, at least
 _QUALITY = 90  # of JPEG, which opens everywhere
 
 
-class Explanations:
+class Explanations(Output):
     """Writes a file for each picture: the picture, and the heat map of its class, or of two if the scores are close.
 
-    Its name is that of the picture, with .jpg at its end. How names that are taken are handled: `AddedFiles`.
+    Its name is that of the picture, with .jpg at its end. Names that are taken: see `OutputFolder`.
     """
 
     def __init__(self, folder: Path, engine: Engine) -> None:
@@ -37,27 +38,28 @@ class Explanations:
                 "--explain: this network has no heat maps: its model.py has a way around activation_3, such as a skip "
                 "connection; leave --explain out"
             )
-        self.files = AddedFiles(folder)
+        self.files = OutputFolder(folder)
         self._engine = engine
 
-    def add(self, answers: Sequence[tuple[Answer, np.ndarray]]) -> None:
-        """Writes the explanations of some answers.
-
-        Args:
-            answers: each with the image that the network was given, uint8 (height, width, color_channels).
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Writes the explanations of some answers, except for those without an image.
 
         Raises:
             UserError: nothing can be written, since the disk is full, for example.
         """
-        shown = [(answer, image, label) for answer, image in answers for label in classes_to_show(answer)]
-        if not shown:
+        pairs = [(answer, answer.image) for answer in answers if answer.image is not None]
+        if not pairs:
             return
-        images = np.stack([image for _, image, _ in shown])
-        heat_maps = iter(self._engine.heat_maps(images, np.array([label for *_, label in shown])))
-        for answer, image in answers:
+        shown = [(image, label) for answer, image in pairs for label in classes_to_show(answer)]
+        images = np.stack([image for image, _ in shown])
+        heat_maps = iter(self._engine.heat_maps(images, np.array([label for _, label in shown])))
+        for answer, image in pairs:
             maps = {label: next(heat_maps) for label in classes_to_show(answer)}
             drawn = draw(answer, image, maps, self._engine.model_config.class_names)
             self.files.add(f"{Path(answer.path).stem}.jpg", _as_jpeg(drawn))
+
+    def finish(self) -> list[Message]:
+        return finish_folder(self.files)
 
 
 def classes_to_show(answer: Answer) -> list[int]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from reports.text import format_report
 from system.errors import UserError
 from tests.helpers.pages import Page
 from tests.helpers.predictions import picture, pixels_of, with_limits
+from tests.helpers.processes import with_modules
 from tests.helpers.runs import run_here
 
 # ---- evaluating ----
@@ -54,6 +56,17 @@ def test_evaluate_counts_what_predict_says_about_each_picture(ask, labeled):
         path for path, name in predicted.items() if name != path.parts[1]
     }
     assert Path("labeled/ant/wrong.png") in {Path(text.split("  ")[0]) for text in mistakes}
+
+
+def test_evaluate_without_a_page_loads_nothing_that_takes_long(trained, labeled):
+    code = (
+        "import sys, predict; from config import PredictConfig; "
+        f"code = predict.main(PredictConfig(evaluate={str(labeled)!r}, model_save_name={str(trained)!r})); "
+        "assert not {'tensorflow', 'scipy', 'jinja2', 'rich', 'watchfiles', 'training'} & set(sys.modules); "
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=with_modules(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_printed_report_is_the_one_in_the_json_file(ask, labeled):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import predict
-from answers import live
+from answers import frames, messages
 from answers.output import Answer
 from config import PredictConfig
 from network.model_file import MODEL_FILE
@@ -81,7 +81,7 @@ def test_summary_is_left_out_for_one_picture_and_in_logs(ask, monkeypatch, train
 def test_summary_is_left_out_if_nobody_read_the_answers(ask, monkeypatch, trained):
     names = picture("one.png"), picture("two.png")
     screen = show_terminal(monkeypatch, "stderr")
-    monkeypatch.setattr(predict, "output_closed", lambda: True)
+    monkeypatch.setattr(messages, "output_closed", lambda: True)
     assert predict.main(PredictConfig(images=names, model_save_name=str(trained))) == 0
     assert "pictures: " not in screen.getvalue()
 
@@ -94,7 +94,7 @@ def test_names_are_read_from_standard_input(ask, monkeypatch, separator):
     one, two, three = picture("one.png"), picture("a b.png"), picture("last.png")
     data = f"{two}{separator}{one}{separator}".encode()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
-    code, out, err = ask("-", three)
+    code, out, err = ask("-", three, "-")  # it is read once
     assert (code, err) == (0, [])
     assert [line.split("  ")[0].rstrip() for line in out] == [two, one, three]
 
@@ -166,13 +166,13 @@ def test_watched_folder_is_answered_until_it_is_stopped(ask, monkeypatch):
 
 
 def test_frames_of_a_video_are_written_as_they_are_answered(ask, monkeypatch):
-    def frames(engine, source, *, max_pixels, print_changes):
+    def predicted(engine, source, *, max_pixels, print_changes):
         assert (source, print_changes) == (Path("clip.mp4"), "csv" in printed)
         yield Answer(path="clip.mp4#t=0.000", predicted=1, logits=(0.0, 1.0), scores=(0.1, 0.9))
         yield Answer(path="clip.mp4", error="has no more frames")
 
     monkeypatch.setattr(predict, "live_source", Path)
-    monkeypatch.setattr(live, "answer_frames", frames)
+    monkeypatch.setattr(frames, "predict_frames", predicted)
     printed = "json"
     code, out, err = ask("clip.mp4", json="-")
     assert (code, err) == (1, ["predict.py: clip.mp4: has no more frames"])
@@ -185,7 +185,7 @@ def test_frames_of_a_video_are_written_as_they_are_answered(ask, monkeypatch):
 def test_videos_and_cameras_are_not_mixed_with_pictures(ask):
     for options in ({}, {"sort": "sorted"}):
         names = ["0"] if options else ["0", picture("one.png")]
-        with pytest.raises(UserError, match="^videos and cameras are not pictures: ask about them alone"):
+        with pytest.raises(UserError, match="^videos and cameras are not pictures: name them alone"):
             ask(*names, **options)
 
 

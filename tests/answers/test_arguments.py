@@ -19,7 +19,8 @@ ONE = {"images": ("a.png",)}
         {"evaluate": "in", "html": "new.html", "json": "new.json", "csv": "-"},
         {"watch": "in", "sort": "sorted", "explain": "in2", "raw": True},
         {"export": "new", "images": ("a.png",)},
-        {"export": "new"},
+        {"export": "new", "top": 5},
+        {**ONE, "json": "new.json", "csv": "new.csv", "top": 3},
     ],
 )
 def test_settings_that_go_together_are_accepted(settings, tmp_path, monkeypatch):
@@ -38,8 +39,12 @@ def test_settings_that_go_together_are_accepted(settings, tmp_path, monkeypatch)
         ({"export": "new", "watch": "in"}, "--watch and --export are two tasks: leave one out"),
         (
             {"export": "new", "raw": True, "csv": "-"},
-            "--export writes the network and answers nothing: leave out --raw and --csv",
+            "--export writes the network and predicts nothing: leave out --raw and --csv",
         ),
+        ({"export": "new", "top": 3}, "--export writes the network and predicts nothing: leave out --top"),
+        ({"evaluate": "in", "top": 3}, "--top is about the table of pictures, which --evaluate does not print"),
+        ({**ONE, "json": "-", "top": 3}, "--top is about the table of pictures, which --json - does not print"),
+        ({**ONE, "csv": "-", "top": 3}, "--top is about the table of pictures, which --csv - does not print"),
         ({"evaluate": "in", "raw": True}, "--raw shows the magnitudes of each picture"),
         ({**ONE, "html": "new"}, "--html is a report on pictures whose class is known: add --evaluate FOLDER"),
         ({"evaluate": "in", "html": "-"}, "--html -: the page is written to a file"),

@@ -1,6 +1,7 @@
 """The numbers of a report, from hand-made predictions with known results."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from answers.evaluation import (
     class_metrics,
     confusion_matrix,
     evaluate,
+    evaluation_of,
     largest_confusions,
 )
+from answers.output import Answer
 from answers.predictions import Predictions
 from tests.helpers.evaluations import FIVE, report_on
 
@@ -47,6 +50,13 @@ def test_balanced_accuracy_is_the_mean_recall_of_classes_with_pictures():
 )
 def test_accuracy_interval_is_that_of_wilson(correct, count, low, high):
     assert accuracy_interval(correct, count) == pytest.approx([low, high], abs=0.00005)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10, 49, 1000, 123457])
+def test_accuracy_interval_ends_exactly_at_0_and_1(count):
+    low, high = accuracy_interval(0, count)
+    assert low == 0 and 0 < high < 1
+    assert accuracy_interval(count, count) == [pytest.approx(1 - high, abs=1e-12), 1]
 
 
 def test_report_has_the_interval_of_its_own_predictions():
@@ -155,3 +165,20 @@ def test_best_recognized_has_the_highest_score_for_its_class_even_if_wrong():
     names = ["ant", "bee", "cow"]
     evaluation = Evaluation(class_names=names, paths=["?"] * 3, labels=np.array([0, 0, 1]), predictions=given)
     assert [evaluation.best_recognized(label) for label in (0, 1, 2)] == [1, 2, None]
+
+
+# ---- answers ----
+
+
+def test_evaluation_of_answers_leaves_out_unreadable_pictures():
+    values = {"logits": np.array([1.0, 2.0]), "scores": np.array([0.3, 0.7])}
+    answers = [
+        Answer(path=Path("1"), predicted=1, **values),
+        Answer(path=Path("2"), error="the file is empty"),
+        Answer(path=Path("3"), predicted=1, unknown=True, **values),
+    ]
+    classes = {Path("1"): "ant", Path("2"): "ant", Path("3"): "bee"}
+    found = evaluation_of(answers, classes, ["ant", "bee"])
+    assert (found.paths, found.labels.tolist()) == (["1", "3"], [0, 1])
+    assert found.predictions.unknown.tolist() == [False, True]
+    assert evaluation_of(answers[1:2], classes, ["ant", "bee"]) is None

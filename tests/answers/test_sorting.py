@@ -14,10 +14,10 @@ IMAGE = np.zeros((16, 16, 3), np.uint8)
 CLASSES = ["ant", "bee"]
 
 
-def answer_about(path: Path, *scores: float, unknown: bool = False) -> tuple[Answer, np.ndarray]:
+def answer_about(path: Path, *scores: float, unknown: bool = False) -> Answer:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(path.parent.name.encode())  # the content is the name of the folder
-    return Answer(path=path, predicted=int(np.argmax(scores)), scores=scores, unknown=unknown), IMAGE
+    return Answer(path=path, predicted=int(np.argmax(scores)), scores=scores, unknown=unknown, image=IMAGE)
 
 
 def test_sorter_copies_each_picture_to_the_folder_of_its_class(tmp_path):
@@ -30,7 +30,7 @@ def test_sorter_copies_each_picture_to_the_folder_of_its_class(tmp_path):
     ]
     sorter = Sorter(tmp_path / "out", CLASSES, 0.8)
     sorter.add(answers[:3])
-    sorter.add(answers[3:])
+    sorter.add([Answer(path=tmp_path / "none.png", error="is missing"), *answers[3:]])
     expected = {"ant/1.png": b"a", "bee/2.png": b"a", "bee/2 (2).png": b"b", "unsure/3.png": b"a", "unsure/4.png": b"a"}
     assert contents(tmp_path / "out") == expected
     assert contents(tmp_path / "a").keys() == {"1.png", "2.png", "3.png", "4.png"}

@@ -1,11 +1,9 @@
-"""Answers as an aligned table, on terminals and elsewhere, and the line that counts them."""
-
-from collections import Counter
+"""Answers as an aligned table, on terminals and elsewhere."""
 
 import pytest
 
 from answers.output import Answer
-from answers.table import Table, summary
+from answers.table import Table
 from tests.helpers.screens import rendered, show_terminal
 
 NAMES = ["ant", "bee", "superwasp"]
@@ -131,23 +129,3 @@ def test_table_is_colored_on_a_terminal_only(monkeypatch, capsys):
             patch.setenv(name, value)
             Table(NAMES, names=["a.png"], top=2, raw=False).add([answer()])
             assert screen.getvalue() == "a.png  superwasp  0.700  ant 0.250\n"
-
-
-def test_summary_counts_the_classes_most_frequent_first():
-    counts = Counter(superman=4, batman=5, unknown=1)
-    assert summary(counts, 1.26) == "10 pictures: 5 batman, 4 superman, 1 unknown · 1.3 s"
-    assert summary(Counter(cat=1234), 12) == "1,234 pictures: 1,234 cat · 12.0 s"
-    assert summary(Counter(unknown=2), 0.5) == "2 pictures: 2 unknown · 0.5 s"
-
-
-@pytest.mark.parametrize(
-    ("classes", "end"),
-    [(5, "2 d, 1 e, 9 unknown"), (6, "2 e, 9 unknown and 1 other class"), (8, "and 3 other classes")],
-)
-def test_summary_names_the_five_most_frequent_classes(classes, end):
-    counts = Counter({name: classes - number for number, name in enumerate("abcdefgh"[:classes])})
-    assert summary(counts + Counter(unknown=9), 1).endswith(f"{end} · 1.0 s")
-
-
-def test_summary_escapes_control_characters():
-    assert summary(Counter({"a\x1b[2J": 2}), 1) == r"2 pictures: 2 a\x1b[2J · 1.0 s"

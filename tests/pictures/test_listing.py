@@ -8,7 +8,13 @@ import pytest
 
 from config import MAX_CLASSES, ImageConfig
 from pictures.formats import NOT_A_PICTURE
-from pictures.listing import count_loose_files, index_classes, index_pictures, split_off_other_files
+from pictures.listing import (
+    count_loose_files,
+    find_true_classes,
+    index_classes,
+    index_pictures,
+    split_off_other_files,
+)
 from pictures.manifest import PENDING, SKIPPED, Picture
 from system.errors import UserError
 
@@ -279,3 +285,22 @@ def test_split_off_other_files_goes_by_content_and_name():
     others = [skipped("d.txt", text), skipped("e", text), skipped("f.jpg.csv", text)]
     pictures = [damaged[0], others[0], damaged[1], others[1], damaged[2], others[2]]
     assert split_off_other_files(pictures) == (damaged, others)
+
+
+def test_find_true_classes_compares_names_whatever_letters_are_made_of(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    make_files(tmp_path, f"{decomposed}/1.png")
+    for name in (composed, decomposed):
+        assert list(find_true_classes(tmp_path, ["bee", name])[1].values()) == [name]
+
+
+def test_find_true_classes_escapes_the_names_of_classes(tmp_path):
+    names = ["a\x1b[2J", "b\nee"]
+    with pytest.raises(UserError) as empty:
+        find_true_classes(tmp_path, names)
+    make_files(tmp_path, "c\x1b/1.png")
+    with pytest.raises(UserError) as unexpected:
+        find_true_classes(tmp_path, names)
+    for refused in (unexpected, empty):
+        assert str(refused.value).isprintable()
+        assert r"a\x1b[2J, b\nee" in str(refused.value)

@@ -30,7 +30,7 @@ class Network:
 
 
 def answer_about(path: Path | str, *scores: float, unknown: bool = False) -> Answer:
-    return Answer(path=path, predicted=int(np.argmax(scores)), scores=scores, unknown=unknown)
+    return Answer(path=path, predicted=int(np.argmax(scores)), scores=scores, unknown=unknown, image=gray())
 
 
 def gray(height: int = 16, width: int = 16, channels: int = 3) -> np.ndarray:
@@ -96,12 +96,12 @@ def test_explanations_write_a_picture_with_one_or_two_maps_for_each(tmp_path):
     explanations = Explanations(folder, Network())
     explanations.add(
         [
-            (answer_about(Path("a/x.png"), 0.9, 0.1, 0.0), gray()),
-            (answer_about(Path("b/x.jpg"), 0.1, 0.4, 0.3), gray()),
+            answer_about(Path("a/x.png"), 0.9, 0.1, 0.0),
+            answer_about(Path("b/x.jpg"), 0.1, 0.4, 0.3),
         ]
     )
-    explanations.add([(answer_about(folder / "東京.png", 0.0, 0.0, 0.9), gray())])
-    explanations.add([])
+    explanations.add([answer_about(folder / "東京.png", 0.0, 0.0, 0.9)])
+    explanations.add([Answer(path="bad.png", error="is damaged")])
     shown = {path.name: np.asarray(Image.open(io.BytesIO(path.read_bytes()))) for path in folder.iterdir()}
     sizes = {name: image.shape for name, image in shown.items()}
     assert sizes == {"x.jpg": (352, 658, 3), "x (2).jpg": (352, 984, 3), "東京.jpg": (352, 658, 3)}
@@ -115,7 +115,7 @@ def test_explanations_write_a_picture_with_one_or_two_maps_for_each(tmp_path):
 
 
 def test_explanations_are_not_written_again_and_replace_nothing(tmp_path):
-    answers = [(answer_about("x.png", 0.9, 0.1, 0.0), gray())]
+    answers = [answer_about("x.png", 0.9, 0.1, 0.0)]
     (tmp_path / "x.jpg").write_bytes(b"mine")
     for _ in range(2):
         Explanations(tmp_path, Network()).add(answers)
@@ -127,7 +127,7 @@ def test_explanations_are_not_written_again_and_replace_nothing(tmp_path):
 def test_explanations_have_any_name_that_a_picture_can_have(tmp_path):
     names = ["x" * 251 + ".png", ".hidden.png", "no suffix", os.fsdecode(b"caf\xe9.png")]
     explanations = Explanations(tmp_path, Network())
-    explanations.add([(answer_about(Path(name), 0.9, 0.0, 0.0), gray()) for name in names])
+    explanations.add([answer_about(Path(name), 0.9, 0.0, 0.0) for name in names])
     assert explanations.files.problems == []
     found = {os.fsencode(path.name) for path in tmp_path.iterdir()}
     assert found == {b"x" * 245 + b".jpg", b".hidden.jpg", b"no suffix.jpg", b"caf\xe9.jpg"}

@@ -1,45 +1,33 @@
-"""Which pictures a network is asked about, what it answers, and what becomes of the answers."""
+"""Which pictures a network predicts, and its answers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from answers.engine import Engine
 from answers.output import Answer
 from pictures.decoding import LoadedPicture
-from system.added_files import AddedFiles
-
-# Answers with the images that they are about; None for pictures that could not be read.
-Batch = list[tuple[Answer, np.ndarray | None]]
 
 
-class Question(NamedTuple):
-    """Which pictures a network is asked about."""
+class Source(NamedTuple):
+    """Where the pictures come from that a network predicts."""
 
     paths: dict[Path, Path | None]  # the files, each with the folder that a link must not leave, if any
     missing: Sequence[str] = ()  # names for which there is no file
-    live: Sequence[Path | int] = ()  # videos, and the numbers of cameras
+    videos: Sequence[Path | int] = ()  # videos, and the numbers of cameras
+    watched: Path | None = None  # a folder
     true_classes: Mapping[Path, str] = MappingProxyType({})  # with --evaluate
 
-
-class Output(Protocol):
-    """What becomes of answers, a batch at a time."""
-
-    def add(self, answers: Sequence[Answer], /) -> None: ...
-
-
-class PictureOutput(Protocol):
-    """What becomes of answers and images, a batch at a time, without pictures that could not be read."""
-
-    files: AddedFiles  # that it has made
-
-    def add(self, answers: Sequence[tuple[Answer, np.ndarray]], /) -> None: ...
+    @property
+    def is_endless(self) -> bool:
+        """Whether Ctrl-C is the usual end, before which everything is written."""
+        return bool(self.videos or self.watched)
 
 
-def answer_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, LoadedPicture | str]]) -> Batch:
+def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, LoadedPicture | str]]) -> list[Answer]:
     """Returns an answer for each picture, in order, with its image.
 
     Args:
@@ -48,10 +36,10 @@ def answer_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, LoadedP
     """
     images = [picture.image for _, picture in pictures if not isinstance(picture, str)]
     predictions = zip(*engine.predict(np.stack(images)), strict=True) if images else iter(())
-    batch: Batch = []
+    answers = []
     for path, picture in pictures:
         if isinstance(picture, str):
-            batch.append((Answer(path=path, error=picture), None))
+            answers.append(Answer(path=path, error=picture))
             continue
         predicted, logits, scores, unknown = next(predictions)
         answer = Answer(
@@ -62,9 +50,10 @@ def answer_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, LoadedP
             unknown=bool(unknown),
             remark=_remark(scores, engine.limits.min_score) if unknown else "",
             note=picture.note,
+            image=picture.image,
         )
-        batch.append((answer, picture.image))
-    return batch
+        answers.append(answer)
+    return answers
 
 
 def _remark(scores: np.ndarray, min_score: float) -> str:

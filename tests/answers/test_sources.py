@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from answers.asking import answer_pictures
 from answers.predictions import Limits, predictions_of
+from answers.sources import predict_pictures
 from pictures.decoding import LoadedPicture
 
 
@@ -24,31 +24,31 @@ def loaded(*values: int, note: str = "") -> LoadedPicture:
     return LoadedPicture(np.array(values, np.uint8).reshape(1, 1, 3), 1, note)
 
 
-def test_answer_pictures_gives_an_answer_to_each_in_order():
+def test_predict_pictures_gives_an_answer_to_each_in_order():
     one, two = loaded(90, 10, 5), loaded(20, 80, 0, note="12-bit levels")
-    batch = answer_pictures(Network(), [(Path("1"), one), ("2", "the file is empty"), ("3", two)])
-    assert [(answer.path, answer.error, answer.note) for answer, _ in batch] == [
+    batch = predict_pictures(Network(), [(Path("1"), one), ("2", "the file is empty"), ("3", two)])
+    assert [(answer.path, answer.error, answer.note) for answer in batch] == [
         (Path("1"), "", ""),
         ("2", "the file is empty", ""),
         ("3", "", "12-bit levels"),
     ]
-    (first, image), (_, nothing), (third, _) = batch
-    assert image is one.image and nothing is None
+    first, failed, third = batch
+    assert first.image is one.image and failed.image is None
     assert (first.predicted, third.predicted) == (0, 1)
     np.testing.assert_array_equal(first.logits, [900, 100])
     np.testing.assert_array_equal(third.scores, np.array([0.2, 0.8], np.float32))
     assert (first.unknown, first.remark) == (False, "")
 
 
-def test_answer_pictures_says_why_a_picture_is_unknown():
+def test_predict_pictures_says_why_a_picture_is_unknown():
     pictures = [
         ("far", loaded(90, 0, 6)),
         ("low", loaded(49, 0, 5)),
         ("both", loaded(49, 0, 6)),
         ("ok", loaded(50, 0, 5)),
     ]
-    batch = answer_pictures(Network(), pictures)
-    assert [(answer.unknown, answer.remark) for answer, _ in batch] == [
+    batch = predict_pictures(Network(), pictures)
+    assert [(answer.unknown, answer.remark) for answer in batch] == [
         (True, "like nothing seen"),
         (True, "no likely class"),
         (True, "no likely class"),
@@ -56,6 +56,6 @@ def test_answer_pictures_says_why_a_picture_is_unknown():
     ]
 
 
-def test_answer_pictures_does_not_ask_the_network_about_nothing():
-    batch = answer_pictures(Network(predict=None), [("1", "is damaged")])
-    assert [answer.error for answer, _ in batch] == ["is damaged"]
+def test_predict_pictures_does_not_run_the_network_on_nothing():
+    batch = predict_pictures(Network(predict=None), [("1", "is damaged")])
+    assert [answer.error for answer in batch] == ["is damaged"]

@@ -17,7 +17,7 @@ _MAX_SUFFIX_BYTES = 20  # a longer one is a part of the name
 _NAME_ERRORS = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 
 
-class AddedFiles:
+class OutputFolder:
     """A folder to which files are added, and what became of them.
 
     If there is a file of the same name and content, nothing is added. If its content differs, the new file is called

@@ -9,22 +9,22 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from answers.asking import answer_pictures
 from answers.engine import Engine
 from answers.output import Answer
-from answers.table import UNKNOWN
+from answers.sources import predict_pictures
+from answers.summary import format_counts, shown_class
 from pictures.decoding import UnreadableImage
+from pictures.listing import UNKNOWN
 from pictures.video import Frame, camera_frames, video_frames
 from system.progress import format_seconds, live_line
 from system.terminal import columns, fitted, plural, printable
 
 _WINDOW = 0.5  # seconds whose frames decide together what the answer is
 _MAX_FRAMES = 500  # in a window, if the times in a video are wrong
-_MAX_COUNTS = 5  # classes that the summary names
 _FRAMES_PER_BATCH = 16  # of a video: computing them together is faster
 
 
-def answer_frames(
+def predict_frames(
     engine: Engine, source: Path | int, *, max_pixels: int, print_changes: bool = True
 ) -> Iterator[Answer]:
     """Yields the answer for each frame of a video or a camera, and shows on the terminal what is seen.
@@ -57,8 +57,8 @@ def answer_frames(
         display = _Display(name, config.class_names, show_status, print_changes=print_changes)
         try:
             for batch in batches:
-                answers = answer_pictures(engine, [(f"{name}#t={seconds:.3f}", frame) for seconds, frame in batch])
-                for (seconds, _), (answer, _) in zip(batch, answers, strict=True):
+                answers = predict_pictures(engine, [(f"{name}#t={seconds:.3f}", frame) for seconds, frame in batch])
+                for (seconds, _), answer in zip(batch, answers, strict=True):
                     display.show(seconds, answer)
                     yield answer
         except UnreadableImage as reason:
@@ -100,7 +100,7 @@ class SteadyAnswer:
 
     def add(self, seconds: float, answer: Answer) -> bool:
         """Adds a frame. Returns whether the class has changed, as it does with the first frame."""
-        name = UNKNOWN if answer.unknown else self._class_names[answer.predicted]
+        name = shown_class(answer, self._class_names)
         self._frames.append((seconds, name, float(answer.scores[answer.predicted])))
         while self._frames[0][0] < seconds - _WINDOW:
             self._frames.popleft()
@@ -129,23 +129,21 @@ class _Display:
 
     def show(self, seconds: float, answer: Answer) -> None:
         """Shows the answer for a frame."""
-        self._counts[UNKNOWN if answer.unknown else self._class_names[answer.predicted]] += 1
+        self._counts[shown_class(answer, self._class_names)] += 1
         has_changed = self._steady.add(seconds, answer)
         score = "    -" if self._steady.name == UNKNOWN else f"{self._steady.score:.3f}"
-        said = f"{fitted(printable(self._steady.name), self._width)}  {score}"
+        shown = f"{fitted(printable(self._steady.name), self._width)}  {score}"
         if has_changed and self._print_changes:
             self._show_status("")
-            print(f"{self._name}  {format_time(seconds)}  {said}", flush=True)
-        self._show_status(f"{self._name}  {format_time(seconds)}  {said}  {self._rate:,.0f} frames/s")
+            print(f"{self._name}  {format_time(seconds)}  {shown}", flush=True)
+        self._show_status(f"{self._name}  {format_time(seconds)}  {shown}  {self._rate:,.0f} frames/s")
 
     def print_summary(self) -> None:
         """Prints the number of frames, the rate, and how often each class was seen; nothing if there was no frame."""
         self._show_status("")
         if count := self._counts.total():
-            counts = [f"{number:,} {printable(name)}" for name, number in self._counts.most_common(_MAX_COUNTS)]
-            counts += ["…"] * (len(self._counts) > _MAX_COUNTS)
             pace = f"{plural(count, 'frame')}, {self._rate:,.0f} frames/s"
-            print(f"{self._name}: {pace}: {', '.join(counts)}", file=sys.stderr, flush=True)
+            print(f"{self._name}: {pace}: {format_counts(self._counts)}", file=sys.stderr, flush=True)
 
     @property
     def _rate(self) -> float:

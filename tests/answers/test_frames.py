@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from answers import live
-from answers.live import SteadyAnswer, answer_frames, format_time
+from answers import frames, summary
+from answers.frames import SteadyAnswer, format_time, predict_frames
 from answers.output import Answer
 from answers.predictions import Limits, Predictions
 from pictures.arrays import picture_from_array
@@ -36,7 +36,7 @@ class BrightnessEngine:
 
 
 def answers_of(path, **options) -> list[Answer]:
-    return list(answer_frames(BrightnessEngine(), path, max_pixels=10**6, **options))
+    return list(predict_frames(BrightnessEngine(), path, max_pixels=10**6, **options))
 
 
 # ---- what is said about several frames ----
@@ -93,7 +93,7 @@ def test_format_time_has_tenths_that_have_begun():
 # ---- videos ----
 
 
-def test_answer_frames_has_an_answer_for_each_frame_with_its_time(tmp_path):
+def test_predict_frames_has_an_answer_for_each_frame_with_its_time(tmp_path):
     path = write_video(tmp_path / "clip.avi", [DARK] * 20 + [GRAY, LIGHT], rate=10)
     answers = answers_of(path)
     assert [str(answer.path) for answer in answers[::7]] == [
@@ -105,7 +105,7 @@ def test_answer_frames_has_an_answer_for_each_frame_with_its_time(tmp_path):
     assert answers[-1].scores[1] == pytest.approx(1, abs=0.02)
 
 
-def test_answer_frames_prints_changes_but_no_flicker(tmp_path, monkeypatch, capsys):
+def test_predict_frames_prints_changes_but_no_flicker(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flicker = [DARK] * 10 + [LIGHT] + [DARK] * 9
     write_video(tmp_path / "clip.avi", flicker + [LIGHT] * 10 + [GRAY] * 10, rate=8)
@@ -119,7 +119,7 @@ def test_answer_frames_prints_changes_but_no_flicker(tmp_path, monkeypatch, caps
     assert re.fullmatch(r"clip\.avi: 40 frames, [\d,]+ frames/s: 19 dark, 11 light, 10 unknown\n", err)
 
 
-def test_answer_frames_leaves_stdout_to_others(tmp_path, capsys):
+def test_predict_frames_leaves_stdout_to_others(tmp_path, capsys):
     path = write_video(tmp_path / "clip.avi", [DARK] * 3)
     answers_of(path, print_changes=False)
     out, err = capsys.readouterr()
@@ -127,7 +127,7 @@ def test_answer_frames_leaves_stdout_to_others(tmp_path, capsys):
     assert err.startswith(f"{path}: 3 frames, ")
 
 
-def test_answer_frames_ends_with_the_error_of_a_damaged_video(tmp_path, capsys):
+def test_predict_frames_ends_with_the_error_of_a_damaged_video(tmp_path, capsys):
     path = write_video(tmp_path / "clip.avi", [block(20 * n) for n in range(12)] * 5)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     *answers, last = answers_of(path)
@@ -138,21 +138,21 @@ def test_answer_frames_ends_with_the_error_of_a_damaged_video(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"{path}: {len(answers)} frames, ")
 
 
-def test_answer_frames_of_what_is_no_video_is_an_error(tmp_path, capsys):
+def test_predict_frames_of_what_is_no_video_is_an_error(tmp_path, capsys):
     (tmp_path / "clip.mp4").write_bytes(b"no video")
     (answer,) = answers_of(tmp_path / "clip.mp4")
     assert answer.error == "cannot be decoded: the video is damaged, or of a format that is not read"
     assert capsys.readouterr() == ("", "")
 
 
-def test_answer_frames_escapes_names_and_counts_few_classes(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(live, "_MAX_COUNTS", 1)
+def test_predict_frames_escapes_names_and_counts_few_classes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(summary, "_MAX_COUNTS", 1)
     monkeypatch.setattr(BrightnessEngine.model_config, "class_names", ["d\x1b[2J", "light"])
     path = write_video(tmp_path / "clip.avi", [DARK, DARK, LIGHT])
     answers_of(path.rename(tmp_path / "a\nb.avi"))
     out, err = capsys.readouterr()
     assert out == rf"{tmp_path}/a\nb.avi  0:00.0  d\x1b[2J  1.000" + "\n"
-    assert err.endswith(r": 2 d\x1b[2J, …" + "\n")
+    assert err.endswith(r": 2 d\x1b[2J and 1 other class" + "\n")
 
 
 # ---- cameras ----
@@ -163,9 +163,9 @@ def frames_of_camera(number, config):
         yield count / 10, picture_from_array(LIGHT, config)
 
 
-def test_answer_frames_of_a_camera_go_on_until_they_are_closed(monkeypatch, capsys):
-    monkeypatch.setattr(live, "camera_frames", frames_of_camera)
-    answers = answer_frames(BrightnessEngine(), 0, max_pixels=1)
+def test_predict_frames_of_a_camera_go_on_until_they_are_closed(monkeypatch, capsys):
+    monkeypatch.setattr(frames, "camera_frames", frames_of_camera)
+    answers = predict_frames(BrightnessEngine(), 0, max_pixels=1)
     first = next(answers)
     assert (first.path, first.predicted) == ("camera 0#t=0.000", 1)
     next(answers)
@@ -175,11 +175,11 @@ def test_answer_frames_of_a_camera_go_on_until_they_are_closed(monkeypatch, caps
     assert re.fullmatch(r"camera 0: 2 frames, [\d,]+ frames/s: 2 light\n", err)
 
 
-def test_answer_frames_shows_what_is_seen_on_a_terminal(monkeypatch):
+def test_predict_frames_shows_what_is_seen_on_a_terminal(monkeypatch):
     monkeypatch.setattr(progress, "_SECONDS_BETWEEN_TEXTS", 0)
-    monkeypatch.setattr(live, "camera_frames", frames_of_camera)
+    monkeypatch.setattr(frames, "camera_frames", frames_of_camera)
     screen = show_terminal(monkeypatch, "stdout", "stderr")
-    answers = answer_frames(BrightnessEngine(), 0, max_pixels=1)
+    answers = predict_frames(BrightnessEngine(), 0, max_pixels=1)
     for _ in range(13):
         next(answers)
     line, status = rendered(screen.getvalue())
