@@ -81,7 +81,7 @@ def export(engine: Engine, name: Path, folder: Path, images: Sequence[np.ndarray
             exporter.write_all(part, found)
             layers = exporter.layers
         else:
-            found.notes.append("the other formats are made from checkpoints, which a .tflite file alone does not have")
+            found.notes.append("the other formats are made from checkpoints; to get them, name their folder")
         write_atomically(part / LABELS, labels_of(engine.model_config).encode())
         card = _model_card(engine, found, layers=layers, report=_read_report(checkpoints, engine))
         write_atomically(part / MODEL_CARD, card.encode())

@@ -14,7 +14,7 @@ from answers.model_card import ONNX_FILE, SAVED_MODEL
 from answers.trained_network import TrainedNetwork, load_trained_network
 from network.backend import keras, tf
 from network.device import raises_memory_error, use_processor
-from network.model_file import FLOAT16_FILE, write_model_file
+from network.model_file import FLOAT16_FILE, MODEL_FILE, write_model_file
 from network.model_structure import SIGNATURE
 from system.errors import UserError
 from system.files import write_atomically
@@ -36,13 +36,15 @@ class Exporter:
 
     @raises_memory_error()
     def __init__(self, checkpoints: Path, comparison: Comparison) -> None:
-        """Raises UserError if its weights are not those of the engine, as while a run goes on."""
+        """Raises UserError if its weights are not those of the engine: it has better ones now, or those are damaged."""
         use_processor()  # a trainer may be using the GPU
         self._network = load_trained_network(checkpoints)
         self._comparison = comparison
         if self._network.source != comparison.engine.model.source:
             raise UserError(
-                f"{printable(checkpoints)}: has better weights since a moment ago; run the same command again"
+                f"{printable(checkpoints)}: its intact weights are not those of {MODEL_FILE}; while a trainer is "
+                "running, run the same command again; otherwise export that file alone: --model_save_name "
+                f"{printable(checkpoints / MODEL_FILE)}"
             )
         self._module = ServingModule(self._network, heat_maps=False)
 

@@ -56,6 +56,8 @@ def network_folder(folder: Path) -> Path:
     if (folder / MODEL_CONFIG).exists():
         return folder
     inner = folder.parent if is_checkpoint_name(folder.name) else folder
+    if inner.name in ("", ".."):  # the current folder, which has no name here
+        inner = inner.resolve()
     outer = inner.parent if inner.name == BEST else inner
     return outer if (outer / MODEL_CONFIG).exists() else folder
 

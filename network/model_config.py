@@ -30,6 +30,7 @@ from system.terminal import printable
 MODEL_CONFIG = "model.json"
 VERSION = 5  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
+_UNKNOWN = "unknown"  # what a picture of no class is called, so no class is
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 
 # Settings of TrainConfig that a run does not remember, because another value gives the same result.
@@ -120,7 +121,7 @@ class ModelConfig(ImageConfig):
         try:
             return cls(**values)
         except UserError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(str(error).removeprefix("--")) from None  # it is not on a command line
 
 
 def _check_class_names(names: Any) -> None:
@@ -133,15 +134,15 @@ def _check_class_names(names: Any) -> None:
             valid = bool(name.encode(errors="surrogateescape")) and not set("/\0") & set(name) and name[0] != "."
         except UnicodeEncodeError:
             valid = False
-        if not valid:
+        if not valid or name == _UNKNOWN:
             raise UserError(f"class_names: {name!r} cannot be the name of a class folder")
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise UserError(f"class_names: there are {len(names)} classes; must be {MIN_CLASSES} to {MAX_CLASSES}")
 
 
-def other_version(path: Path) -> UserError:
+def other_version(path: Path, remedy: str = _NEW_FOLDER) -> UserError:
     """Returns the error for a file that another version of this toolkit has written."""
-    return UserError(f"{printable(path)}: was saved by another version of this toolkit; {_NEW_FOLDER}")
+    return UserError(f"{printable(path)}: was saved by another version of this toolkit; {remedy}")
 
 
 def read_model_config(folder: Path) -> ModelConfig:

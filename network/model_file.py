@@ -27,9 +27,10 @@ VERSION = 1  # of the format of network.json
 
 _DESCRIPTION = "network.json"
 _MAX_BYTES = 2**31  # of a FlatBuffer
-_MAX_DESCRIPTION = 2**22  # bytes of network.json
+_MAX_DESCRIPTION = 2**22  # bytes of network.json, and of labels.txt
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same for all, so that equal networks are equal files
-_REMEDY = "if it came with checkpoints, name their folder; otherwise get the file again"
+_REMEDY = "name the folder of its checkpoints, or get the file again"
+_OTHER_VERSION = "get the version of this toolkit that wrote it, or ask for a newer file"
 
 
 class ModelFile(NamedTuple):
@@ -105,7 +106,8 @@ def read_model_file(path: Path) -> ModelFile:
         UserError: there is none, it is damaged, it is not from this toolkit, or another version has written it.
     """
     if not path.is_file():
-        raise UserError(f"{printable(path)}: no such file; name a folder of checkpoints or a .tflite file")
+        problem = "is not a file of a network" if path.exists() else "no such file"
+        raise UserError(f"{printable(path)}: {problem}; name a folder of checkpoints or a .tflite file")
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("it is too large")
@@ -114,22 +116,28 @@ def read_model_file(path: Path) -> ModelFile:
     except (UserError, OSError, MemoryError):
         raise
     except Exception as error:  # the parsers of ZIP, JSON and FlatBuffers raise many kinds of them
-        reason = printable(str(error))[:200]
+        reason = printable(str(error))[:200] if type(error) is ValueError else "a part of it is missing or damaged"
         raise UserError(f"{printable(path)}: damaged, or not a network of this toolkit ({reason}); {_REMEDY}") from None
 
 
 def _parse(content: bytes, path: Path) -> ModelFile:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if archive.getinfo(_DESCRIPTION).file_size > _MAX_DESCRIPTION:
-            raise ValueError(f"{_DESCRIPTION} is too large")
+        if max(archive.getinfo(name).file_size for name in (LABELS, _DESCRIPTION)) > _MAX_DESCRIPTION:
+            raise ValueError(f"{LABELS} or {_DESCRIPTION} is too large")
+        labels = archive.read(LABELS).decode()
         description: dict[str, Any] = json.loads(archive.read(_DESCRIPTION))
     if not isinstance(description, dict) or description.get("version") != VERSION:
-        raise other_version(path)
-    model_config = ModelConfig.from_json(json.dumps(description["model_config"]).encode(), path=path)
+        raise other_version(path, _OTHER_VERSION)
+    try:
+        model_config = ModelConfig.from_json(json.dumps(description["model_config"]).encode(), path=path)
+    except UserError:
+        raise other_version(path, _OTHER_VERSION) from None
+    if labels != labels_of(model_config):
+        raise ValueError(f"{LABELS} and {_DESCRIPTION} have different names of classes")
     size = int(_number(description["bytes"]))
     if hashlib.sha256(memoryview(content)[:size]).hexdigest() != description["sha256"]:
         raise ValueError("its checksum does not match its content")
-    check_structure(content, shape=model_config.shape)
+    check_structure(content, shape=model_config.shape, classes=len(model_config.class_names))
     max_distance = description["max_distance"]
     return ModelFile(
         content=content,

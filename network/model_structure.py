@@ -29,12 +29,13 @@ _KINDS = ("CUSTOM", "DELEGATE", "CALL", "IF", "WHILE", "VAR_", "READ_VAR", "ASSI
 _REFUSED = {code for name, code in vars(schema.BuiltinOperator).items() if name.startswith(_KINDS)}
 
 
-def check_structure(content: bytes, *, shape: tuple[int, int, int]) -> None:
+def check_structure(content: bytes, *, shape: tuple[int, int, int], classes: int) -> None:
     """Raises ValueError, or another error of the parser, if this cannot be a network of this toolkit.
 
     Args:
         content: of a model file.
         shape: of an image: (height, width, color_channels).
+        classes: how many there are.
     """
     if not schema.Model.ModelBufferHasIdentifier(content, 0):
         raise ValueError("it is not a TFLite file")
@@ -45,7 +46,7 @@ def check_structure(content: bytes, *, shape: tuple[int, int, int]) -> None:
             raise ValueError("it has operators that this toolkit does not use")
     for i in range(model.SubgraphsLength()):
         _check_subgraph(model, model.Subgraphs(i))
-    _check_signatures(model, shape)
+    _check_signatures(model, shape, classes)
 
 
 def _check_subgraph(model: schema.Model, graph: schema.SubGraph) -> None:
@@ -53,7 +54,7 @@ def _check_subgraph(model: schema.Model, graph: schema.SubGraph) -> None:
     for i in range(count):
         tensor = graph.Tensors(i)
         item_size = _ITEM_SIZES.get(tensor.Type())
-        sizes = [tensor.Shape(j) for j in range(tensor.ShapeLength())]
+        sizes = _shape(tensor)
         if item_size is None or tensor.IsVariable() or min(sizes, default=0) < 0:
             raise ValueError("it has tensors that this toolkit does not use")
         buffer = model.Buffers(tensor.Buffer()) if 0 <= tensor.Buffer() < model.BuffersLength() else None
@@ -70,12 +71,16 @@ def _check_subgraph(model: schema.Model, graph: schema.SubGraph) -> None:
         raise ValueError("it refers to tensors that it does not have")
 
 
+def _shape(tensor: schema.Tensor) -> list[int]:
+    return [tensor.Shape(i) for i in range(tensor.ShapeLength())]
+
+
 def _all(table: schema.SubGraph | schema.Operator, name: str) -> Iterator[int]:
     """Yields the tensor indices in a field of a table."""
     return map(getattr(table, name), range(getattr(table, f"{name}Length")()))
 
 
-def _check_signatures(model: schema.Model, shape: tuple[int, int, int]) -> None:
+def _check_signatures(model: schema.Model, shape: tuple[int, int, int], classes: int) -> None:
     found = {}
     for i in range(model.SignatureDefsLength()):
         signature = model.SignatureDefs(i)
@@ -88,8 +93,12 @@ def _check_signatures(model: schema.Model, shape: tuple[int, int, int]) -> None:
             raise ValueError("it refers to tensors that it does not have")
         if b"images" in inputs:
             images = graph.Tensors(inputs[b"images"].TensorIndex())
-            if images.Type() != schema.TensorType.UINT8 or [*map(images.Shape, range(1, 4))] != list(shape):
+            if images.Type() != schema.TensorType.UINT8 or _shape(images)[1:] != list(shape):
                 raise ValueError("its images have another size than network.json says")
+        for name in {b"raw", b"scores"} & outputs.keys():
+            scores = graph.Tensors(outputs[name].TensorIndex())
+            if scores.Type() != schema.TensorType.FLOAT32 or _shape(scores)[1:] != [classes]:
+                raise ValueError("its outputs have another number of classes than network.json says")
         found[signature.SignatureKey().decode()] = (
             {name.decode() for name in inputs},
             {name.decode() for name in outputs},

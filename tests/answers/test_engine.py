@@ -123,7 +123,7 @@ def test_load_engine_takes_another_file_in_the_folder_of_a_run_as_it_is(folder, 
     ("name", "message"),
     [
         ("none.tflite", "none.tflite: no such file; name a folder of checkpoints or a .tflite file"),
-        ("text.bin", "text.bin: damaged, or not a network of this toolkit (File is not a zip file); "),
+        ("text.bin", "text.bin: damaged, or not a network of this toolkit (a part of it is missing or damaged); "),
         ("ckpt-7.safetensors", "ckpt-7.safetensors: no trained network here; "),
         (".", ".: no trained network here; try --model_save_name friend.tflite"),
     ],
@@ -142,7 +142,7 @@ def is_built(folder: Path, capsys) -> bool:
     before = (folder / MODEL_FILE).read_bytes() if (folder / MODEL_FILE).exists() else b""
     load_engine(folder)
     lines = capsys.readouterr().err.splitlines()
-    built = f"{folder / MODEL_FILE}: is built from the best weights once, with TensorFlow ..." in lines
+    built = f"predict.py: {folder / MODEL_FILE}: is built from the best weights once, with TensorFlow ..." in lines
     assert built == ((folder / MODEL_FILE).read_bytes() != before)
     load_engine(folder)
     assert capsys.readouterr().err == ""  # the second time it is there
@@ -170,7 +170,8 @@ def test_load_engine_builds_a_damaged_model_file_again(folder, capsys):
     flip_a_bit(folder / MODEL_FILE)
     load_engine(folder)
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith(f"{folder / MODEL_FILE}: damaged, or not a network of this toolkit (its checksum")
+    path, reason = folder / MODEL_FILE, "its checksum does not match its content"
+    assert first == f"predict.py: {path}: damaged, or not a network of this toolkit ({reason})"
     assert second.endswith("is built from the best weights once, with TensorFlow ...")
     read_model_file(folder / MODEL_FILE)
 
@@ -180,7 +181,8 @@ def test_load_engine_uses_a_model_file_that_cannot_be_kept(folder, capsys):
     (folder / f".{MODEL_FILE}.part").mkdir()  # where it would be written
     assert load_engine(folder).step == 10
     assert not (folder / MODEL_FILE).exists()
-    assert capsys.readouterr().err.splitlines()[-1].endswith("; it is used without being kept")
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == f"predict.py: {folder / MODEL_FILE}: cannot be kept (Is a directory), so it will be built again"
 
 
 def test_load_engine_needs_no_checkpoints(folder):
@@ -188,6 +190,62 @@ def test_load_engine_needs_no_checkpoints(folder):
     for path in folder.glob("ckpt-*"):
         path.unlink()
     assert load_engine(folder).step == 10
+
+
+def made(folder: Path, **changes) -> bytes:
+    """Writes a model file of random weights in place of the one in a folder; returns its content."""
+    values = {"model_config": MODEL_CONFIG, "source": "", "calibrated": False, "max_distance": 1.0, "min_score": 0.5}
+    model = pack_model_file(tiny_flatbuffer(MODEL_CONFIG), **{"step": 10, **values, **changes})
+    write_model_file(folder / MODEL_FILE, model)
+    return model.content
+
+
+def test_load_engine_keeps_a_calibrated_model_file_without_best_weights(folder, capsys):
+    before = (folder / MODEL_FILE).read_bytes()
+    shutil.rmtree(folder / "best")
+    assert (load_engine(folder).step, checkpoint_file(folder, 20).exists()) == (10, True)
+    assert (folder / MODEL_FILE).read_bytes() == before
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("step", "is_current"), [(19, False), (20, True)])
+def test_model_file_of_a_first_epoch_is_current_until_newer_weights(step, is_current, folder):
+    shutil.rmtree(folder / "best")
+    made(folder, step=step)
+    assert (engine_module._current_model_file(folder) is not None) == is_current
+
+
+def test_load_engine_does_not_replace_the_model_file_of_another_network(saved, folder, monkeypatch, capsys):
+    monkeypatch.setattr("answers.conversion.build_model_file", lambda _: read_model_file(saved / MODEL_FILE))
+    other = made(folder, model_config=model_config(seed=2))
+    assert load_engine(folder).model_config == MODEL_CONFIG
+    assert (folder / MODEL_FILE).read_bytes() == other
+    assert capsys.readouterr().err == (
+        f"predict.py: {folder / MODEL_FILE}: is of another network than model.json, so one is built each time; "
+        "move it away to keep that ...\n"
+    )
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", model_config(class_names=["cat", "dog"]).to_json()])
+def test_load_engine_takes_a_named_model_file_whatever_is_beside_it(content, folder):
+    (folder / "model.json").write_bytes(content)
+    assert load_engine(folder / MODEL_FILE).step == 10
+
+
+def test_load_engine_finds_the_folder_of_the_current_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder / "best")
+    for name in (".", "ckpt-10.safetensors"):
+        assert load_engine(Path(name)).step == 10
+
+
+def test_load_engine_refuses_a_checkpoint_that_is_not_the_best(folder):
+    assert load_engine(folder / "ckpt-10.safetensors").step == 10  # the same weights
+    with pytest.raises(UserError) as refused:
+        load_engine(folder / "ckpt-20.safetensors")
+    assert str(refused.value) == (
+        f"{folder / 'ckpt-20.safetensors'}: its weights are not the best ones, which are of step 10 and are used for "
+        f"all predictions; name the folder: --model_save_name {folder}"
+    )
 
 
 def test_load_engine_keeps_an_intact_model_file_if_the_best_weights_are_damaged(folder, capsys):

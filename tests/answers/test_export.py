@@ -217,7 +217,7 @@ def test_export_of_a_model_file_alone_is_a_copy_of_it(exported, tmp_path):
     path = exported[0] / "model.tflite"
     found = export(load_engine(path), path, tmp_path / "out", [*noise(2, 16, 16, 3)])
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["README.md", "labels.txt", "model.tflite"]
-    assert found.notes == ["the other formats are made from checkpoints, which a .tflite file alone does not have"]
+    assert found.notes == ["the other formats are made from checkpoints; to get them, name their folder"]
     assert "not known here" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -276,7 +276,9 @@ def test_export_refuses_to_compare_on_no_picture(checkpoints, engine, tmp_path):
 
 def test_export_refuses_weights_that_are_newer_than_the_engine(checkpoints, engine, tmp_path):
     older = Engine(engine.model._replace(source="of older weights"))
-    with pytest.raises(UserError, match="has better weights since a moment ago"):
+    with pytest.raises(
+        UserError, match="its intact weights are not those of model.tflite; while a trainer is running, run"
+    ):
         export(older, checkpoints, tmp_path / "out", [*noise(1, 16, 16, 3)])
     assert list(tmp_path.iterdir()) == []
 

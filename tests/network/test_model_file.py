@@ -44,7 +44,7 @@ def reason_of(path: Path) -> str:
     with pytest.raises(UserError) as refused:
         read_model_file(path)
     found = re.fullmatch(
-        rf"{path}: damaged, or not a network of this toolkit \((.+)\); if it came .+", str(refused.value)
+        rf"{path}: damaged, or not a network of this toolkit \((.+)\); name the folder .+", str(refused.value)
     )
     assert found and "\n" not in str(refused.value)
     return found[1]
@@ -82,12 +82,12 @@ def test_read_model_file_refuses_a_changed_bit(path):
 
 def test_read_model_file_refuses_files_of_other_kinds(model, path):
     path.write_bytes(b"\x89PNG\r\n" + bytes(1000))
-    assert reason_of(path) == "File is not a zip file"
+    assert reason_of(path) == "a part of it is missing or damaged"
     path.write_bytes(model.content[: model.size])  # as another program writes it
-    assert reason_of(path) == "File is not a zip file"
+    assert reason_of(path) == "a part of it is missing or damaged"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("labels.txt", "ant\nbee\n")
-    assert "network.json" in reason_of(path)
+    assert reason_of(path) == "a part of it is missing or damaged"
 
 
 def test_read_model_file_asks_for_a_file_if_there_is_none(tmp_path):
@@ -95,6 +95,10 @@ def test_read_model_file_asks_for_a_file_if_there_is_none(tmp_path):
         UserError, match=r"none\.tflite: no such file; name a folder of checkpoints or a \.tflite file$"
     ):
         read_model_file(tmp_path / "none.tflite")
+    with pytest.raises(
+        UserError, match=r": is not a file of a network; name a folder of checkpoints or a \.tflite file$"
+    ):
+        read_model_file(tmp_path)
 
 
 def forged(model: ModelFile, flatbuffer: bytes | None = None, **changes) -> bytes:
@@ -102,10 +106,12 @@ def forged(model: ModelFile, flatbuffer: bytes | None = None, **changes) -> byte
     flatbuffer = model.content[: model.size] if flatbuffer is None else flatbuffer
     with zipfile.ZipFile(io.BytesIO(model.content)) as archive:
         description = json.loads(archive.read("network.json"))
+        labels = archive.read("labels.txt")
     description |= {"bytes": len(flatbuffer), "sha256": hashlib.sha256(flatbuffer).hexdigest(), **changes}
     content = io.BytesIO()
     content.write(flatbuffer)
     with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("labels.txt", labels)
         archive.writestr("network.json", json.dumps(description))
     return content.getvalue()
 
@@ -139,9 +145,42 @@ def test_read_model_file_refuses_the_size_of_another_network(model, path):
 
 
 def test_read_model_file_refuses_another_version(model, path):
-    path.write_bytes(forged(model, version=2))
-    with pytest.raises(UserError, match="was saved by another version of this toolkit"):
-        read_model_file(path)
+    remedy = "get the version of this toolkit that wrote it, or ask for a newer file"
+    for changes in ({"version": 2}, {"model_config": {**json.loads(CONFIG.to_json()), "version": 4}}):
+        path.write_bytes(forged(model, **changes))
+        with pytest.raises(UserError, match=f"was saved by another version of this toolkit; {remedy}$"):
+            read_model_file(path)
+
+
+@pytest.mark.parametrize("names", [["ant", "bee"], ["ant", "b\ne", "moth", "蜂"]])
+def test_read_model_file_refuses_other_numbers_of_classes(names, path):
+    values = {"step": 7, "source": "ab12", "calibrated": True, "max_distance": 2.5, "min_score": 0.25}
+    other = model_config(class_names=names, random_mirror=False)
+    write_model_file(path, pack_model_file(tiny_flatbuffer(CONFIG), model_config=other, **values))
+    assert reason_of(path) == "its outputs have another number of classes than network.json says"
+
+
+def test_read_model_file_refuses_labels_that_contradict_it(model, path):
+    path.write_bytes(model.content.replace("蜂\n".encode(), "蟻\n".encode()))
+    assert reason_of(path) == "a part of it is missing or damaged"  # the checksum of the archive
+    other = json.loads(CONFIG.to_json()) | {"class_names": ["ant", "b\ne", "蟻"]}
+    path.write_bytes(forged(model, model_config=other))
+    assert reason_of(path) == "labels.txt and network.json have different names of classes"
+
+
+def test_read_model_file_names_a_wrong_setting_as_in_the_file(model, path):
+    path.write_bytes(forged(model, model_config=json.loads(CONFIG.to_json()) | {"height": -1}))
+    assert reason_of(path).startswith("height -1: must be ")
+
+
+def test_read_model_file_refuses_a_class_called_unknown(model, path):
+    path.write_bytes(forged(model, model_config=json.loads(CONFIG.to_json()) | {"class_names": ["ant", "unknown"]}))
+    assert reason_of(path) == "class_names: 'unknown' cannot be the name of a class folder"
+
+
+def test_read_model_file_ignores_what_follows_it(model, path):
+    path.write_bytes(model.content + b"more")
+    assert read_model_file(path).step == 7
 
 
 _USE_ALL = """

@@ -97,22 +97,22 @@ CHANGES = [value for name, value in list(globals().items()) if name.startswith((
 
 
 def test_check_structure_accepts_a_network_of_this_toolkit():
-    check_structure(tiny_flatbuffer(CONFIG), shape=CONFIG.shape)
-    check_structure(changed(lambda model: None), shape=CONFIG.shape)
+    check_structure(tiny_flatbuffer(CONFIG), shape=CONFIG.shape, classes=2)
+    check_structure(changed(lambda model: None), shape=CONFIG.shape, classes=2)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_check_structure_refuses_what_this_toolkit_does_not_write(change):
     with pytest.raises(ValueError, match="^it|^a tensor"):
-        check_structure(changed(change), shape=CONFIG.shape)
+        check_structure(changed(change), shape=CONFIG.shape, classes=2)
 
 
 @pytest.mark.parametrize("shape", [(16, 17, 3), (16, 16, 1)])
 def test_check_structure_refuses_another_size_of_images(shape):
     with pytest.raises(ValueError, match="its images have another size"):
-        check_structure(tiny_flatbuffer(CONFIG), shape=shape)
+        check_structure(tiny_flatbuffer(CONFIG), shape=shape, classes=2)
 
 
 def test_check_structure_refuses_other_files():
     with pytest.raises(ValueError, match="not a TFLite file"):
-        check_structure(b"no network at all", shape=CONFIG.shape)
+        check_structure(b"no network at all", shape=CONFIG.shape, classes=2)
