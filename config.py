@@ -179,6 +179,7 @@ class PredictConfig(CheckpointConfig, DecodingConfig):
     images: tuple[str, ...] = ()  # Pictures, videos, folders, patterns such as *.jpg, or a camera such as 0; -: stdin.
     top: Count = 5  # Number of classes to show for each picture, best first.
     raw: bool = False  # Show the raw magnitudes instead of the scores.
+    model_save_name: PathName = "checkpoints"  # Folder of the checkpoints, or a model file (.tflite).
     # Other tasks
     evaluate: PathName = ""  # Folder with one sub-folder per class: measure the accuracy on its pictures instead.
     watch: PathName = ""  # Folder to watch: predict every new picture in it, until Ctrl-C.

@@ -32,26 +32,26 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.arguments import check_arguments, files_to_write
+from answers.arguments import check_arguments, files_to_write, is_changed
 from answers.classifier import Classifier  # noqa: F401 - for programs: `from predict import Classifier`
 from answers.engine import Engine, load_engine
-from answers.messages import Message, print_messages
+from answers.messages import Message, print_messages, print_on_terminal
 from answers.output import STDOUT, Answer, CsvRows, JsonLines, Output
 from answers.predictions import BATCH_SIZE
 from answers.sources import Source, predict_pictures
-from answers.summary import Summary, failure
+from answers.summary import Summary
 from answers.table import Table
 from config import PredictConfig
 from network.model_config import ModelConfig
 from pictures.decoding import LoadedPicture
 from pictures.folders import find_pictures, read_names, try_read_picture
 from pictures.listing import describe_loose_files, find_true_classes
-from pictures.video import live_source
+from pictures.video import camera_number, is_video
 from system.errors import EXIT_PARTIAL_FAILURE, UserError
 from system.files import reserved
 from system.pool import imap
 from system.script import run_script
-from system.terminal import output_closed
+from system.terminal import output_closed, printable
 
 _STDIN = "-"  # in place of the name of a picture
 _FIRST_BATCH = 4  # pictures
@@ -69,15 +69,21 @@ def main(config: PredictConfig) -> int:
             return export_network(engine, config)
         source = find_source(config, engine.model_config.class_names)
         outputs = make_outputs(source, engine, config, start)
+        has_answers = False
         try:
             with contextlib.closing(predict_source(engine, source, config)) as batches:
                 for answers in batches:
+                    has_answers = has_answers or bool(answers)
                     for output in outputs:
                         output.add(answers)
                     if output_closed() and all(output.only_shown for output in outputs):
                         break  # nobody would see the others
         except KeyboardInterrupt:
             if source.is_endless:
+                finish(outputs)
+            raise
+        except (UserError, OSError):  # a full disk, or a camera that was unplugged: the answers until then are kept
+            if has_answers and not config.evaluate:  # the accuracy on a part would be another one
                 finish(outputs)
             raise
         return finish(outputs)
@@ -101,14 +107,16 @@ def find_source(config: PredictConfig, class_names: Sequence[str]) -> Source:
         return Source(paths, true_classes=true_classes)
     if config.watch:
         return Source({}, watched=Path(config.watch))
-    names = named_pictures(config)
-    videos = [video for name in names if (video := live_source(name)) is not None]
-    if not videos:
-        paths, missing = find_pictures(names)
+    paths, missing = find_pictures(named_pictures(config))
+    videos = [path for path, within in paths.items() if within is None and is_video(path)]
+    cameras = [number for name in missing if (number := camera_number(name)) is not None]
+    if not (videos or cameras):
         return Source(paths, missing)
-    if len(videos) < len(names) or config.explain or config.sort:
-        raise UserError("videos and cameras are not pictures: name them alone, without --explain and --sort")
-    return Source({}, videos=videos)
+    settings = [name for name in ("explain", "sort", "top", "raw") if is_changed(config, name)]
+    if len(videos) < len(paths) or len(cameras) < len(missing) or settings:
+        without = f", without --{' and --'.join(settings)}" if settings else ""
+        raise UserError(f"videos and cameras are not pictures: name them alone{without}")
+    return Source({}, videos=[*videos, *cameras])  # a camera does not end
 
 
 def named_pictures(config: PredictConfig) -> list[str]:
@@ -155,9 +163,10 @@ def export_network(engine: Engine, config: PredictConfig) -> int:
     images = np.array([answer.image for answer in answers if answer.image is not None])
     found = export(engine, Path(config.model_save_name), Path(config.export), images)
     print("\n".join(format_export(found)))
-    unreadable = [failure(answer) for answer in answers if answer.error]
+    summary = Summary(engine.model_config.class_names, named=source.named, start=None)
+    summary.add(answers)
     refused = [Message(line, EXIT_PARTIAL_FAILURE) for line in found.refused]
-    return print_messages([*map(Message, found.notes), *unreadable, *refused])
+    return print_messages([*map(Message, found.notes), *summary.finish(), *refused])
 
 
 def predict_source(engine: Engine, source: Source, config: PredictConfig) -> Iterator[list[Answer]]:
@@ -169,7 +178,9 @@ def predict_source(engine: Engine, source: Source, config: PredictConfig) -> Ite
     if source.watched:
         from pictures.watching import watch_pictures  # here, because few need it, and it loads more
 
-        for arrived in watch_pictures(source.watched, read):
+        arrivals = watch_pictures(source.watched, read)
+        print_on_terminal(f"watching {printable(source.watched)}; Ctrl-C ends it")
+        for arrived in arrivals:
             yield predict_pictures(engine, arrived)
     for video in source.videos:
         from answers.frames import predict_frames  # here, because few need it
@@ -213,9 +224,8 @@ def make_outputs(source: Source, engine: Engine, config: PredictConfig, start: f
         outputs.append(CsvRows(class_names, source.true_classes))
     elif not (config.evaluate or source.videos):
         outputs.append(Table(class_names, names=source.paths, top=config.top, raw=config.raw))
-    named = {path for path, within in source.paths.items() if within is None}
     counted_since = None if config.evaluate or source.videos else start  # these print counts of their own
-    outputs.append(Summary(class_names, named=named, start=counted_since, at_once=bool(config.watch)))
+    outputs.append(Summary(class_names, named=source.named, start=counted_since, at_once=bool(config.watch)))
     if config.explain:
         from reports.explanations import Explanations  # here, because few need it, and it loads more
 

@@ -29,6 +29,9 @@ def check_arguments(config: PredictConfig) -> None:
         sources = filter(os.path.exists, (*config.images, config.evaluate, config.watch))
         check_output_folder(name, path, map(Path, sources))
     for name, path in files.items():
+        if path.exists() and not (path.is_file() or path.is_dir()):  # /dev/stdout, or a named pipe
+            stdout = "" if name == "html" else f", or --{name} - for standard output"
+            raise UserError(f"--{name} {printable(path)}: is not an ordinary file; use a new file{stdout}")
         if os.path.lexists(path):
             raise UserError(f"--{name} {printable(path)}: exists already and is not overwritten; use another file")
 
@@ -39,14 +42,17 @@ def _contradiction(config: PredictConfig) -> str:
     if len(tasks) > 1:
         return f"--{tasks[0]} and --{tasks[1]} are two tasks: leave one out"
     if config.export:
-        others = [name for name in ("top", "raw", *_FILES, *_FOLDERS) if _is_changed(config, name)]
+        others = [name for name in ("top", "raw", *_FILES, *_FOLDERS) if is_changed(config, name)]
         refused = f"--export writes the network and predicts nothing: leave out --{' and --'.join(others)}"
         return refused if others else ""
     if bool(config.images) == bool(tasks):
-        return "name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg"
+        return (
+            "name pictures, folders or patterns, or else --evaluate FOLDER, --watch FOLDER or --export FOLDER: "
+            "python predict.py picture.jpg"
+        )
     if config.raw and config.evaluate:
         return "--raw shows the magnitudes of each picture, --evaluate shows no single picture: leave one out"
-    if _is_changed(config, "top") and (config.evaluate or STDOUT in (config.json, config.csv)):
+    if is_changed(config, "top") and (config.evaluate or STDOUT in (config.json, config.csv)):
         other = "--evaluate" if config.evaluate else "--json -" if config.json == STDOUT else "--csv -"
         return f"--top is about the table of pictures, which {other} does not print: leave one out"
     if config.html and not config.evaluate:
@@ -60,8 +66,9 @@ def _contradiction(config: PredictConfig) -> str:
     return ""
 
 
-def _is_changed(config: PredictConfig, name: str) -> bool:
-    return getattr(config, name) != getattr(PredictConfig, name)  # the default
+def is_changed(config: PredictConfig, name: str) -> bool:
+    """Returns whether a setting has another value than its default."""
+    return getattr(config, name) != getattr(PredictConfig, name)
 
 
 def files_to_write(config: PredictConfig) -> dict[str, Path]:

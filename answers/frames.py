@@ -3,13 +3,13 @@
 import contextlib
 import itertools
 import os
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from answers.engine import Engine
+from answers.messages import print_on_terminal
 from answers.output import Answer
 from answers.sources import predict_pictures
 from answers.summary import format_counts, shown_class
@@ -143,7 +143,7 @@ class _Display:
         self._show_status("")
         if count := self._counts.total():
             pace = f"{plural(count, 'frame')}, {self._rate:,.0f} frames/s"
-            print(f"{self._name}: {pace}: {format_counts(self._counts)}", file=sys.stderr, flush=True)
+            print_on_terminal(f"{self._name}: {pace}: {format_counts(self._counts)}")
 
     @property
     def _rate(self) -> float:

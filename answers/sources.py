@@ -10,6 +10,9 @@ import numpy as np
 from answers.engine import Engine
 from answers.output import Answer
 from pictures.decoding import LoadedPicture
+from pictures.formats import FRAMES
+
+_NAME_ALONE = "name it alone to predict its frames"  # predict.py reads videos, preprocessing.py does not
 
 
 class Source(NamedTuple):
@@ -20,6 +23,11 @@ class Source(NamedTuple):
     videos: Sequence[Path | int] = ()  # videos, and the numbers of cameras
     watched: Path | None = None  # a folder
     true_classes: Mapping[Path, str] = MappingProxyType({})  # with --evaluate
+
+    @property
+    def named(self) -> set[Path]:
+        """The files that were given by name, not as those of a folder."""
+        return {path for path, within in self.paths.items() if within is None}
 
     @property
     def is_endless(self) -> bool:
@@ -39,7 +47,7 @@ def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, Loaded
     answers = []
     for path, picture in pictures:
         if isinstance(picture, str):
-            answers.append(Answer(path=path, error=picture))
+            answers.append(Answer(path=path, error=picture.replace(FRAMES, _NAME_ALONE)))
             continue
         predicted, logits, scores, unknown = next(predictions)
         answer = Answer(

@@ -19,7 +19,7 @@ _READABLE = f"{', '.join(FORMATS[:-1])} and {FORMATS[-1]} are read"
 _CONVERT = f"convert it to PNG or JPEG ({_READABLE})"
 _CAMERA = "convert it to JPEG with the program of the camera"
 _UNPACK = "unpack it"
-_FRAMES = "save single frames of it as pictures"
+FRAMES = "save single frames of it as pictures"
 _PAGES = "save its pages as pictures"
 _DOWNLOAD = "the download failed; download the picture itself"
 
@@ -89,10 +89,10 @@ _PICTURES: tuple[tuple[bytes, str, str], ...] = (
     (rb".{257}ustar", "a tar archive", _UNPACK),
     # videos
     (rb"\0.{3}ftyp(?:M4A|M4B|F4A)", "a sound recording", "move it away"),
-    (rb"\0.{3}(?:ftyp|moov|mdat|wide|skip)", "a video (MP4 or MOV)", _FRAMES),
-    (rb"RIFF.{4}AVI ", "a video (AVI)", _FRAMES),
-    (rb"\x1a\x45\xdf\xa3", "a video (MKV or WebM)", _FRAMES),
-    (rb"\0\0\x01[\xba\xb3]|FLV\x01|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x47.{187}\x47.{187}\x47", "a video", _FRAMES),
+    (rb"\0.{3}(?:ftyp|moov|mdat|wide|skip)", "a video (MP4 or MOV)", FRAMES),
+    (rb"RIFF.{4}AVI ", "a video (AVI)", FRAMES),
+    (rb"\x1a\x45\xdf\xa3", "a video (MKV or WebM)", FRAMES),
+    (rb"\0\0\x01[\xba\xb3]|FLV\x01|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x47.{187}\x47.{187}\x47", "a video", FRAMES),
     # what stands for a picture that is elsewhere
     (rb"version https://git-lfs\.github\.com/spec/", "a Git LFS pointer, not the picture", "run git lfs pull"),
     (rb"[^\n]{0,200}/annex/objects/", "a git-annex pointer, not the picture", "run git annex get"),
@@ -153,7 +153,7 @@ def name_format(data: bytes) -> str:
 
 def is_video(data: bytes) -> bool:
     """Returns whether a file is a video of a known format. HEIC and AVIF, which start like MP4, are to be excluded."""
-    return _first_match(data[:_HEAD])[1] == _FRAMES
+    return _first_match(data[:_HEAD])[1] == FRAMES
 
 
 def _first_match(head: bytes) -> tuple[str, str]:

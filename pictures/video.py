@@ -28,7 +28,8 @@ Frame = tuple[float, LoadedPicture]  # with its time in seconds
 _NOT_DECODED = "cannot be decoded: the video is damaged, or of a format that is not read"
 _HEAD = 4096  # bytes that tell the format of a file
 _MAX_FAILURES = 500  # frames in a row that cannot be decoded, after which a video is given up
-_MISSING_SECONDS = 1.0  # at the end of a video before it is called incomplete; sound may be longer than its pictures
+# At the end of a video before it is called incomplete: sound may be longer, and the last frame is shown for a time.
+_MISSING_SECONDS, _MISSING_FRAMES = 1.0, 1.5
 _CAMERA_SECONDS = 10.0  # without a new frame before a camera is given up; some need seconds to start
 _MAX_CAMERA = 99
 
@@ -52,12 +53,6 @@ def camera_number(name: str) -> int | None:
     return int(name)
 
 
-def live_source(name: str) -> Path | int | None:
-    """Returns the path of a video, or the number of a camera; None for the name of anything else."""
-    number = camera_number(name)
-    return number if number is not None else Path(name) if is_video(Path(name)) else None
-
-
 def video_frames(path: Path, config: ImageConfig, *, max_pixels: int) -> Iterator[Frame]:
     """Yields the frames of a video, each with its time since the beginning, upright as the video says.
 
@@ -77,7 +72,8 @@ def video_frames(path: Path, config: ImageConfig, *, max_pixels: int) -> Iterato
         if width * height > max_pixels:
             limit = f"--max_megapixels {max_pixels / 10**6:g}"
             raise ImageTooLarge(f"has frames of {width} × {height} pixels, more than {limit}")
-        duration = capture.get(cv2.CAP_PROP_FRAME_COUNT) / max(capture.get(cv2.CAP_PROP_FPS), 1e-3)
+        rate = max(capture.get(cv2.CAP_PROP_FPS), 1e-3)
+        duration = capture.get(cv2.CAP_PROP_FRAME_COUNT) / rate
         last, lost, lost_in_a_row = None, 0, 0
         for seconds, frame in _decoded(capture):
             if frame is None:
@@ -89,7 +85,7 @@ def video_frames(path: Path, config: ImageConfig, *, max_pixels: int) -> Iterato
         capture.release()
     if last is None:
         raise UnreadableImage("has no frames that can be decoded: the video is damaged, or its codec is not known")
-    if duration - last > _MISSING_SECONDS:
+    if duration - last > max(_MISSING_SECONDS, _MISSING_FRAMES / rate):
         times = f"{format_seconds(last)} of {format_seconds(duration)}"
         raise UnreadableImage(f"has no frames that can be decoded after {times}: the video is damaged")
     if lost:

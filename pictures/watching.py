@@ -23,6 +23,7 @@ _PATIENCE = 5.0  # seconds without a change before a file that cannot be read is
 _BATCH = 64  # pictures that are in memory at a time
 # Milliseconds without changes that end a group of changes, with changes, and without any.
 _STEP, _DEBOUNCE, _TIMEOUT = 50, 200, 100
+_NOT_UTF8 = "Unable to decode path"  # in the error of watchfiles about a file name that is not UTF-8
 
 
 def watch_pictures(
@@ -74,29 +75,42 @@ def _changes(folder: Path) -> Generator[list[tuple[Path, bool]], None, None]:
     Raises:
         UserError: there is no such folder, it cannot be watched, or it is gone.
     """
-    from watchfiles import Change, watch  # here, because loading it takes 0.05 s
-
     if not folder.is_dir():
         raise UserError(f"{printable(folder)}: there is no such folder to watch; check the name")
     # Names are made relative, since some systems report the place to which a link to the folder leads.
     root = folder.resolve()
     identity = _identity(root)
-    try:
-        for changes in watch(
-            root,
-            watch_filter=None,
-            step=_STEP,
-            debounce=_DEBOUNCE,
-            rust_timeout=_TIMEOUT,
-            yield_on_timeout=True,
-        ):
-            if _identity(root) != identity:
-                raise UserError(f"{printable(folder)}: the folder is gone, so it is not watched any more")
-            yield [(folder / Path(name).relative_to(root), change == Change.added) for change, name in changes]
-    except (OSError, RuntimeError) as error:  # a limit of the system, or a drive that was removed
-        reason = printable(str(error))
-        remedy = "try it with the environment variable WATCHFILES_FORCE_POLLING=true"
-        raise UserError(f"{printable(folder)}: cannot be watched: {reason}; {remedy}") from None
+    has_missed_some = False
+    while True:
+        try:
+            for changed in _changes_since_now(root):
+                if _identity(root) != identity:
+                    raise UserError(f"{printable(folder)}: the folder is gone, so it is not watched any more")
+                found = [(folder / path.relative_to(root), is_new) for path, is_new in changed]
+                yield [*found, *((path, False) for path in picture_files(folder))] if has_missed_some else found
+                has_missed_some = False
+        except (OSError, RuntimeError) as error:
+            if _NOT_UTF8 in str(error):  # it ends watchfiles, but not us: all files are looked at instead
+                has_missed_some = True
+                continue
+            reason = printable(str(error))  # a limit of the system, or a drive that was removed
+            remedy = "try it with the environment variable WATCHFILES_FORCE_POLLING=true"
+            raise UserError(f"{printable(folder)}: cannot be watched: {reason}; {remedy}") from None
+
+
+def _changes_since_now(root: Path) -> Iterator[list[tuple[Path, bool]]]:
+    from watchfiles import Change, watch  # here, because loading it takes 0.05 s
+
+    for changes in watch(
+        root,
+        watch_filter=None,
+        step=_STEP,
+        debounce=_DEBOUNCE,
+        rust_timeout=_TIMEOUT,
+        yield_on_timeout=True,
+        ignore_permission_denied=True,  # of a folder below it
+    ):
+        yield [(Path(name), change == Change.added) for change, name in changes]
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -21,7 +21,15 @@ from system.errors import (
 )
 from system.files import remove_unfinished_files
 from system.pool import cancel_running_jobs
-from system.startup import STOP_SIGNALS, describe_stop, end_at_once, end_of_imports, handle_signal, owns_process
+from system.startup import (
+    INSTALL,
+    STOP_SIGNALS,
+    describe_stop,
+    end_at_once,
+    end_of_imports,
+    handle_signal,
+    owns_process,
+)
 from system.terminal import is_terminal, keep_running_without_output, output_closed, output_error, wrapped
 
 _received = 0  # the number of the signal that asked for the end
@@ -46,12 +54,17 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
         try:
             _raise_on_signals()
             keep_running_without_output()
+            _check_current_folder()
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about oddities of files that can be read all the same
             code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
         except UserError as error:
             problem = f"{script}: {error}"
         except OSError as error:
             problem = f"{script}: {describe_os_error(error)}"
+        except ModuleNotFoundError as error:
+            if _is_ours(error.name or ""):
+                raise
+            problem = f"{script}: {error}; {INSTALL}"
         except MemoryError:
             problem = f"{script}: {describe_memory_error(config_class)}"
         problem = problem and f"{wrapped(problem, stream=sys.stderr)}\n"
@@ -70,6 +83,19 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
     if interrupted and owns_process():
         os._exit(code)  # libraries may have threads that are still busy, and would be waited for
     sys.exit(code)
+
+
+def _check_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the current folder does not exist any more; change to another one with cd") from None
+
+
+def _is_ours(module: str) -> bool:
+    """Returns whether a module is one of this project, so that installing the requirements does not help."""
+    name = module.partition(".")[0]
+    return any((Path(__file__).parents[1] / file).exists() for file in (f"{name}.py", f"{name}/__init__.py"))
 
 
 def describe_memory_error(config_class: type[ConfigT]) -> str:

@@ -284,7 +284,7 @@ def test_best_epoch_is_used(trained, tmp_path):
 
 @pytest.mark.parametrize("given", [{}, {"images": ("one.png",), "evaluate": "seen"}], ids=["neither", "both"])
 def test_pictures_and_evaluate_exclude_each_other_and_one_is_needed(trained, given):
-    with pytest.raises(UserError, match=r"--evaluate FOLDER: python predict\.py picture\.jpg"):
+    with pytest.raises(UserError, match=r"--export FOLDER: python predict\.py picture\.jpg"):
         predict.main(PredictConfig(model_save_name=str(trained), **given))
 
 

@@ -1,6 +1,7 @@
 """Where the answers of predict.py go: to terminals, pipes, files and folders; and the other places they come from."""
 
 import csv
+import errno
 import io
 import json
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import predict
@@ -21,6 +23,7 @@ from system.errors import UserError
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture
 from tests.helpers.screens import rendered, show_terminal
+from tests.helpers.videos import block, write_video
 
 # ---- standard output ----
 
@@ -131,6 +134,14 @@ def test_terminal_says_what_was_added_to_folders(trained, ask, monkeypatch):
     ]
 
 
+def test_export_passes_over_other_files_of_folders(trained, ask, tmp_path):
+    mailed = Path(shutil.copy(trained / MODEL_FILE, tmp_path / "mailed.tflite"))
+    picture("in/one.png")
+    Path("in/notes.txt").write_text("some text")
+    code, _, err = ask("in", export="new", network=mailed)
+    assert (code, err[-1]) == (0, "predict.py: passed over 1 file that is no picture: in/notes.txt")
+
+
 def test_export_of_a_model_file_alone_needs_no_tensorflow(trained, ask, tmp_path):
     mailed = Path(shutil.copy(trained / MODEL_FILE, tmp_path / "mailed.tflite"))
     code, out, (note, missing) = ask(picture("one.png"), "none.png", export="new", network=mailed)
@@ -154,8 +165,10 @@ def test_watched_folder_is_answered_until_it_is_stopped(ask, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(watching, "watch_pictures", arrivals)
+    screen = show_terminal(monkeypatch, "stderr")
     with pytest.raises(KeyboardInterrupt):
         ask(watch="in", json="all.json", sort="sorted")
+    assert rendered(screen.getvalue())[0] == "watching in; Ctrl-C ends it"
     rows = json.loads(Path("all.json").read_text())["predictions"]
     assert [(row["picture"], row["error"]) for row in rows] == [
         (one, None),
@@ -171,7 +184,7 @@ def test_frames_of_a_video_are_written_as_they_are_answered(ask, monkeypatch):
         yield Answer(path="clip.mp4#t=0.000", predicted=1, logits=(0.0, 1.0), scores=(0.1, 0.9))
         yield Answer(path="clip.mp4", error="has no more frames")
 
-    monkeypatch.setattr(predict, "live_source", Path)
+    Path("clip.mp4").write_bytes(b"\x1a\x45\xdf\xa3")
     monkeypatch.setattr(frames, "predict_frames", predicted)
     printed = "json"
     code, out, err = ask("clip.mp4", json="-")
@@ -182,11 +195,39 @@ def test_frames_of_a_video_are_written_as_they_are_answered(ask, monkeypatch):
     assert (code, out, len(Path("all.csv").read_text().splitlines())) == (1, [], 3)
 
 
-def test_videos_and_cameras_are_not_mixed_with_pictures(ask):
-    for options in ({}, {"sort": "sorted"}):
-        names = ["0"] if options else ["0", picture("one.png")]
-        with pytest.raises(UserError, match="^videos and cameras are not pictures: name them alone"):
-            ask(*names, **options)
+@pytest.mark.parametrize("error", [UserError("camera 0: gone"), OSError(errno.EIO, "I/O error")])
+def test_answers_before_an_error_are_written(ask, monkeypatch, error):
+    def predicted(engine, source, *, max_pixels, print_changes):
+        if source == 0:
+            raise error
+        yield Answer(path="clip.mp4#t=0.000", predicted=1, logits=(0.0, 1.0), scores=(0.1, 0.9))
+
+    monkeypatch.setattr(frames, "predict_frames", predicted)
+    Path("clip.mp4").write_bytes(b"\x1a\x45\xdf\xa3")
+    with pytest.raises(type(error)):
+        ask("0", "clip.mp4", json="all.json")
+    assert [row["predicted"] for row in json.loads(Path("all.json").read_text())["predictions"]] == ["bee"]
+    with pytest.raises(type(error)):
+        ask("0", json="none.json")
+    assert not Path("none.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "end"),
+    [({}, ""), ({"sort": "sorted"}, ", without --sort"), ({"raw": True, "top": 3}, ", without --top and --raw")],
+)
+def test_videos_and_cameras_are_not_mixed_with_pictures(ask, options, end):
+    names = ["0"] if options else ["0", picture("one.png")]
+    with pytest.raises(UserError, match=f"^videos and cameras are not pictures: name them alone{end}$"):
+        ask(*names, **options)
+
+
+def test_videos_are_found_by_patterns_and_named_in_folders(ask):
+    write_video(Path("clip.avi"), [np.tile(block(0), (1, 2, 1)) + np.arange(96, dtype=np.uint8)[:, None]] * 2)
+    code, out, err = ask("*.avi")
+    assert (code, len(out), err) == (0, 1, [])
+    code, out, err = ask(".")
+    assert (code, out, err) == (1, [], ["predict.py: clip.avi: is a video (AVI): name it alone to predict its frames"])
 
 
 def test_python_class_is_offered_by_predict(trained, tmp_path):

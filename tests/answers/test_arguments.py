@@ -1,5 +1,6 @@
 """Which settings of predict.py are refused together."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,11 @@ def test_settings_that_go_together_are_accepted(settings, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "name pictures, folders or patterns, or else --evaluate FOLDER: python predict.py picture.jpg"),
+        (
+            {},
+            "name pictures, folders or patterns, or else --evaluate FOLDER, --watch FOLDER or --export FOLDER: "
+            "python predict.py picture.jpg",
+        ),
         ({**ONE, "evaluate": "in"}, "name pictures, folders or patterns, or else --evaluate"),
         ({**ONE, "watch": "in"}, "name pictures, folders or patterns, or else --evaluate"),
         ({"evaluate": "in", "watch": "in"}, "--evaluate and --watch are two tasks: leave one out"),
@@ -67,6 +72,18 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(settings, message, 
         check_arguments(PredictConfig(**settings))
     assert str(refused.value).startswith(message)
     assert str(refused.value).isprintable()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes of POSIX")
+def test_file_that_is_no_ordinary_one_is_refused_with_what_to_use(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, path, end in (
+        ("json", os.devnull, "use a new file, or --json - for standard output"),
+        ("csv", str(tmp_path / "pipe"), "use a new file, or --csv - for standard output"),
+    ):
+        with pytest.raises(UserError) as refused:
+            check_arguments(PredictConfig(**ONE, **{name: path}))
+        assert str(refused.value) == f"--{name} {path}: is not an ordinary file; {end}"
 
 
 def test_files_to_write_are_neither_standard_output_nor_folders():

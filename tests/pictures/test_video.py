@@ -14,7 +14,7 @@ from config import ImageConfig
 from pictures import video
 from pictures.arrays import picture_from_array
 from pictures.decoding import ImageTooLarge, UnreadableImage
-from pictures.video import camera_frames, camera_number, is_video, live_source, video_frames
+from pictures.video import camera_frames, camera_number, is_video, video_frames
 from system.errors import UserError
 from tests.helpers.mutations import file_of, scene
 from tests.helpers.processes import with_modules
@@ -90,6 +90,11 @@ def test_video_frames_yields_what_comes_before_the_damage(tmp_path):
     assert (
         reason == f"has no frames that can be decoded after 0:0{round((count - 1) / 10)} of 0:06: the video is damaged"
     )
+
+
+def test_video_frames_of_a_slow_video_are_complete(tmp_path):
+    path = write_video(tmp_path / "clip.avi", [block(RED), block(GREEN)], rate=0.5)
+    assert len(frames_of(path)) == 2  # the last one begins 2 seconds before the end
 
 
 def test_video_frames_goes_on_after_damage(tmp_path):
@@ -186,19 +191,6 @@ def test_is_video_is_false_for_what_is_no_file(tmp_path):
 
 
 # ---- cameras ----
-
-
-def test_live_source_is_a_video_or_a_camera(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("clip").write_bytes(b"\x1a\x45\xdf\xa3")
-    Path("a.png").write_bytes(b"\x89PNG")
-    assert [live_source(name) for name in ("clip", "0", "a.png", "none", "*.png")] == [
-        Path("clip"),
-        0,
-        None,
-        None,
-        None,
-    ]
 
 
 def test_camera_number_is_a_small_number_unless_a_file_has_that_name(tmp_path, monkeypatch):

@@ -217,6 +217,17 @@ def test_watch_pictures_names_files_as_the_folder_was_named(folder, watch, tmp_p
         assert take(arrivals, 1) == {Path(name, f"{len(name)}.png"): ""}
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no names that are not UTF-8")
+def test_watch_pictures_goes_on_after_a_name_that_is_not_utf_8(folder, watch):
+    deep = write_picture(folder / "deep" / "old.png", label=0, seed=1)
+    arrivals = watch()
+    strange = folder / os.fsdecode(b"\xff.png")
+    strange.write_bytes(deep.read_bytes())
+    assert take(arrivals, 1) == {strange: ""}
+    later = write_picture(folder / "deep" / "later.png", label=0, seed=2)
+    assert take(arrivals, 1) == {later: ""}
+
+
 def test_watch_pictures_looks_again_and_again_where_it_has_to(folder, watch, monkeypatch):
     monkeypatch.setenv("WATCHFILES_FORCE_POLLING", "true")
     monkeypatch.setenv("WATCHFILES_POLL_DELAY_MS", "30")
@@ -243,7 +254,8 @@ def test_watch_pictures_says_that_the_folder_is_gone(folder, watch, comes_back):
 
 
 def test_watch_pictures_says_why_it_cannot_watch(watch, monkeypatch):
-    def fail(*paths, **options):
+    def fail(*paths, ignore_permission_denied, **options):
+        assert ignore_permission_denied  # one locked folder below is no reason
         raise OSError('OS file watch limit reached. about ["/a"]')
         yield
 

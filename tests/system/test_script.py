@@ -55,6 +55,10 @@ def test_run_script_ends_with_the_code_that_main_returns(code, monkeypatch):
             "tool.py: 'a\\nb': No space left on device; free some space on that disk and run the same command again\n",
         ),
         (
+            ModuleNotFoundError("No module named 'watchfiles'", name="watchfiles"),
+            "tool.py: No module named 'watchfiles'; activate the environment, or run pip install -r requirements.txt\n",
+        ),
+        (
             MemoryError("Unable to allocate 5.00 TiB"),
             "tool.py: the memory is not enough; use a smaller --height or --width, or end other programs and run the "
             "same command again\n",
