@@ -29,7 +29,7 @@ def check_arguments(config: PredictConfig) -> None:
         sources = filter(os.path.exists, (*config.images, config.evaluate, config.watch))
         check_output_folder(name, path, map(Path, sources))
     for name, path in files.items():
-        if path.exists() and not (path.is_file() or path.is_dir()):  # /dev/stdout, or a named pipe
+        if path.parent == Path("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
             stdout = "" if name == "html" else f", or --{name} - for standard output"
             raise UserError(f"--{name} {printable(path)}: is not an ordinary file; use a new file{stdout}")
         if os.path.lexists(path):

@@ -17,6 +17,8 @@ from config import DecodingConfig
 from pictures.arrays import picture_from_array
 from pictures.decoding import LoadedPicture, UnreadableImage, load_picture
 from pictures.folders import read_regular_file
+from pictures.formats import FRAMES
+from system.errors import UserError
 from system.terminal import printable
 
 Picture: TypeAlias = str | os.PathLike[str] | np.ndarray  # a file, or pixels
@@ -59,7 +61,11 @@ class Classifier:
         """
         limits = DecodingConfig() if max_megapixels is None else DecodingConfig(max_megapixels=max_megapixels)
         self._max_pixels = limits.max_pixels
-        self._engine = load_engine(Path(name))
+        try:
+            self._engine = load_engine(Path(name))
+        except UserError as error:  # its advice is for the command line
+            advice = str(error).replace(" with --model_save_name", "").replace("--model_save_name ", "")
+            raise UserError(advice) from None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -106,9 +112,20 @@ class Classifier:
         if not isinstance(picture, str | os.PathLike):
             raise TypeError(f"{item}expected a path or an array, received {type(picture).__name__}")
         try:
-            return load_picture(read_regular_file(Path(picture)), config, max_pixels=self._max_pixels)
+            return load_picture(_read(picture), config, max_pixels=self._max_pixels)
         except UnreadableImage as error:
-            raise type(error)(f"{printable(picture)}: {error}") from None
+            reason = str(error).replace(FRAMES, "pass its frames as arrays")
+            raise type(error)(f"{printable(picture) or repr(picture)}: {reason}") from None
+
+
+def _read(name: str | os.PathLike[str]) -> bytes:
+    """Returns the content of a file; raises UnreadableImage also for what is no name of a file."""
+    if not os.fspath(name) or "\0" in os.fspath(name):
+        raise UnreadableImage("no file can have this name")
+    path = Path(name)
+    if path.is_dir():
+        raise UnreadableImage("is a folder: pass its pictures")
+    return read_regular_file(path)
 
 
 def _prediction(answer: Answer, class_names: Sequence[str]) -> Prediction:

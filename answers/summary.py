@@ -39,8 +39,8 @@ class Summary(Output):
     def add(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
             path = os.fspath(answer.path)
-            if answer.note:
-                self._notes[answer.note].append(path)
+            for note in filter(None, answer.note.split("; ")):  # as the notes of a picture are joined
+                self._notes[note].append(path)
             if not answer.error:
                 self.counts[shown_class(answer, self._class_names)] += 1
             elif Path(path) not in self._named and is_other_file(path, answer.error):
@@ -70,7 +70,9 @@ class Summary(Output):
 
 def failure(answer: Answer) -> Message:
     """Returns the message about a picture that could not be read."""
-    return Message(f"{printable(answer.path)}: {printable(answer.error)}", EXIT_PARTIAL_FAILURE)
+    name = os.fspath(answer.path)
+    shown = printable(name) if name and name == name.strip() else repr(name)  # so that spaces are seen
+    return Message(f"{shown}: {printable(answer.error)}", EXIT_PARTIAL_FAILURE)
 
 
 def shown_class(answer: Answer, class_names: Sequence[str]) -> str:

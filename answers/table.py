@@ -14,7 +14,9 @@ from system.terminal import colored, columns, fitted, is_terminal, printable
 
 _NO_SCORE = "-"
 _MIN_PATH = 20  # columns of a terminal for the path, of which it gets half if it needs them
+_MAX_PADDED = 60  # columns to which paths are filled with spaces; longer ones may stand out
 _MAX_NAME = 22  # columns of a terminal for the name of a class
+_NO_ROOM = "  …"  # for other classes
 _NEAR_ZERO = 0.0005  # lower scores would be shown as 0.000
 
 
@@ -41,7 +43,8 @@ class Table(Output):
         self._max_path = max(_MIN_PATH, self._room // 2)
         max_name = _MAX_NAME if is_terminal(sys.stdout) else sys.maxsize
         self._class_names = [_cut_end(printable(name), max_name) for name in class_names]
-        self._path_width = min(self._max_path, max((columns(printable(name)) for name in names), default=0))
+        widths = (columns(printable(name)) for name in names)
+        self._path_width = min(self._max_path, _MAX_PADDED, max(widths, default=0))
         self._name_width = max(columns(name) for name in [*self._class_names, UNKNOWN])
         self._value_width = len("-12.345") if raw else len("0.123")
 
@@ -54,14 +57,14 @@ class Table(Output):
     def line(self, answer: Answer) -> list[tuple[str, str]]:
         """Returns the parts of the line of an answer, each with its color."""
         path = _cut_start(printable(answer.path), self._max_path)
-        self._path_width = max(self._path_width, columns(path))  # if it was not known before
+        self._path_width = max(self._path_width, min(columns(path), _MAX_PADDED))  # if it was not known before
         values = answer.logits if self._raw else answer.scores
         best = np.argsort(-np.asarray(answer.logits), kind="stable")[: self._top].tolist()
         if answer.unknown:
             name, value, color, others = UNKNOWN, _NO_SCORE, "yellow", best
         else:
             name, value, color, others = self._class_names[best[0]], f"{values[best[0]]:.3f}", "green", best[1:]
-        start = f"{fitted(path, self._path_width)}  "
+        start = f"{path}{' ' * (self._path_width - columns(path))}  "
         best_class = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
         remark = f"  {answer.remark}" if answer.remark else ""
         shown = [index for index in others if self._raw or values[index] >= _NEAR_ZERO]
@@ -69,6 +72,9 @@ class Table(Output):
         if cells and not remark:
             cells[-1] = cells[-1].rstrip()
         rest = _joined(cells, room=self._room - columns(start + best_class + remark))
+        if rest == _NO_ROOM:  # other classes matter more than straight columns
+            start = f"{path}  "
+            rest = _joined(cells, room=self._room - columns(start + best_class + remark))
         return [(start, ""), (best_class, color), (rest, "bright_black"), (remark, color)]
 
     def _cell(self, index: int, value: float) -> str:
@@ -81,8 +87,8 @@ def _joined(cells: Sequence[str], *, room: int) -> str:
     """Returns cells side by side; if there is no room for all, those for which there is, and …"""
     if not cells or sum(map(columns, cells)) <= room:
         return "".join(cells)
-    left = [cell for number, cell in enumerate(cells, 1) if sum(map(columns, cells[:number])) <= room - len("  …")]
-    return "".join([*left, "  …"])
+    left = [cell for number, cell in enumerate(cells, 1) if sum(map(columns, cells[:number])) <= room - len(_NO_ROOM)]
+    return "".join([*left, _NO_ROOM])
 
 
 def _cut_end(text: str, width: int) -> str:

@@ -295,10 +295,13 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
 
 
 def _declared_size(data: bytes) -> tuple[int, int]:
-    """Returns width and height from the header of a GIF or WebP, for which Pillow allocates memory on opening.
+    """Returns width and height from the header of a PNG, GIF or WebP; other formats give (0, 0).
 
-    Other formats give (0, 0).
+    Pillow allocates memory when it opens a GIF or WebP, and of a large PNG it may only tell the number of pixels.
     """
+    if data.startswith(png.SIGNATURE) and data[12:16] == b"IHDR" and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        return width, height
     if data.startswith(b"GIF8"):
         width, height = struct.unpack_from("<HH", data, 6)
         return width, height

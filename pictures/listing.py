@@ -14,11 +14,12 @@ from pictures.layout import find_class_folders, parts_of_a_split
 from pictures.manifest import MANIFEST, PENDING, SKIPPED, Picture, normalized, shape_text
 from system.errors import UserError
 from system.files import MAX_NAME_BYTES
-from system.terminal import printable
+from system.terminal import printable, some_names
 
 UNKNOWN = "unknown"  # what a picture is called that belongs to no class
 _IMAGE_SUFFIX = ".png"  # appended, so that a.png and a.jpg get different names
 _HASH_DIGITS = 8
+_MAX_NAMES = 5  # of classes in a message
 _PLACEHOLDER = re.compile(r"\..+\.icloud", re.DOTALL)  # of a file that has not been downloaded from iCloud yet
 
 
@@ -165,10 +166,10 @@ def find_true_classes(folder: Path, class_names: Sequence[str]) -> tuple[dict[Pa
     class_folders = find_classes(folder)
     files = {name: list(picture_files(path)) for name, path in class_folders.items()}
     files = {name: found for name, found in files.items() if found}  # an empty folder is no class
-    expected = ", ".join(map(printable, class_names))
+    expected = some_names(class_names, _MAX_NAMES)
     if others := sorted(files.keys() - own_names.keys()):
         raise UserError(
-            f"--evaluate {printable(folder)}: {', '.join(map(printable, others))}: not a class of this network, which "
+            f"--evaluate {printable(folder)}: {some_names(others, _MAX_NAMES)}: not a class of this network, which "
             f"has {expected}; rename or remove the folder"
         )
     paths: dict[Path, Path | None] = {}

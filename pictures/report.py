@@ -5,11 +5,10 @@ from pathlib import Path
 
 from pictures.manifest import MANIFEST, Picture
 from pictures.summary import ClassCounts, count_classes, notes, unused_files
-from system.terminal import fitted, plural, print_entry, printable, wrapped
+from system.terminal import fitted, plural, print_entry, printable, some_names, wrapped
 
 _MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
-_MAX_NAMES = 3  # in such a line
-_MAX_CLASSES = 6  # that are named; of more, the first three are
+_MAX_CLASSES, _SOME_CLASSES = 6, 3  # that are named: all of six, and of more, the first three
 
 
 def print_table(pictures: Sequence[Picture]) -> None:
@@ -29,7 +28,7 @@ def print_totals(pictures: Sequence[Picture], data: Path, changes: str = "") -> 
     """
     classes = {name: count for name, count in count_classes(pictures).items() if count.used}
     names = [f"{printable(name)} {count.used:,}" for name, count in classes.items()]
-    shown, left = (names, 0) if len(names) <= _MAX_CLASSES else (names[:_MAX_NAMES], len(names) - _MAX_NAMES)
+    shown, left = (names, 0) if len(names) <= _MAX_CLASSES else (names[:_SOME_CLASSES], len(names) - _SOME_CLASSES)
     total = ClassCounts(*map(sum, zip(*count_classes(pictures).values(), strict=True)))
     print_entry(
         f"{printable(data)}/",
@@ -59,7 +58,7 @@ def print_copies(pictures: Sequence[Picture]) -> None:
     """Prints how many of the user's own pictures are taken for copies, so that none is missed without a word."""
     if copies := [picture for picture in pictures if picture.is_copy]:
         photos = len({picture.source for picture in copies})
-        names = _few([picture.path for picture in copies])
+        names = some_names([picture.path for picture in copies])
         print(wrapped(f"taken for copies of {photos} photos, by their names: {names}"))
 
 
@@ -70,7 +69,11 @@ def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> Non
     """
     for (status, reason), paths in unused_files(pictures, statuses).items():
         if len(paths) > _MAX_LINES:
-            print(wrapped(f"{status} {len(paths)} files: {printable(reason)}: {_few(paths)} (all are in {MANIFEST})"))
+            print(
+                wrapped(
+                    f"{status} {len(paths)} files: {printable(reason)}: {some_names(paths)} (all are in {MANIFEST})"
+                )
+            )
             continue
         for path in paths:
             print(wrapped(f"{status} {printable(path)}: {printable(reason)}"))
@@ -81,7 +84,9 @@ def print_reasons(pictures: Sequence[Picture], statuses: Collection[str]) -> Non
 def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns a line for each note, with a few of the pictures that have it."""
     return [
-        f"{len(paths)} picture{'' if len(paths) == 1 else 's'}: {printable(note)}: {_few(paths)}"
+        f"{printable(paths[0])}: {printable(note)}"
+        if len(paths) == 1
+        else f"{len(paths)} pictures: {printable(note)}: {some_names(paths)}"
         for note, paths in notes.items()
     ]
 
@@ -91,10 +96,4 @@ def other_files_lines(paths: Sequence[str]) -> list[str]:
     if not paths:
         return []
     count = "1 file that is no picture" if len(paths) == 1 else f"{len(paths)} files that are no pictures"
-    return [f"passed over {count}: {_few(paths)}"]
-
-
-def _few(paths: Sequence[str]) -> str:
-    """Returns the first names, and how many more there are."""
-    more = f" and {len(paths) - _MAX_NAMES} more" if len(paths) > _MAX_NAMES else ""
-    return f"{', '.join(map(printable, paths[:_MAX_NAMES]))}{more}"
+    return [f"passed over {count}: {some_names(paths)}"]

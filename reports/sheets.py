@@ -138,8 +138,8 @@ def drawable(text: str, otherwise: str) -> str:
 
 
 def drawable_class(label: int, class_names: Sequence[str]) -> str:
-    """Returns the name of a class, or its number, counted from 1."""
-    return drawable(class_names[label], f"class {label + 1}")
+    """Returns the name of a class, or its number, counted from 1: #2."""
+    return drawable(class_names[label], f"#{label + 1}")
 
 
 def _canvas(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

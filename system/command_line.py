@@ -72,7 +72,8 @@ def read_command_line(config_class: type[ConfigT], description: str, arguments: 
 def read_comments(config_class: type["DataclassInstance"]) -> dict[str, tuple[str, str]]:
     """Returns the group and the help text of each setting, from the comments in the source of a config class.
 
-    Settings of the same group stand together; those of a class come before those of its base classes.
+    Settings of the same group stand together; those of a class come before those of its base classes, of which it may
+    change the comments.
     """
     comments: dict[str, dict[str, tuple[str, str]]] = {}
     for parent in config_class.__mro__[:-1]:
@@ -80,7 +81,7 @@ def read_comments(config_class: type["DataclassInstance"]) -> dict[str, tuple[st
         for match in _SETTING.finditer(inspect.getsource(parent)):
             group = match["group"] or group
             if match["name"]:
-                comments.setdefault(group, {})[match["name"]] = (group, match["help"])
+                comments.setdefault(group, {}).setdefault(match["name"], (group, match["help"]))
     found = {name: comment for settings in comments.values() for name, comment in settings.items()}
     return found | {field.name: ("Other", "") for field in fields(config_class) if field.name not in found}
 

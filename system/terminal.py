@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from system.startup import SIMPLE_TERMINALS, owns_process
@@ -75,6 +76,12 @@ def fitted(text: str, width: int) -> str:
 def plural(count: int, noun: str) -> str:
     """Returns a number and a regular noun: 1 epoch, 12,000 epochs."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def some_names(names: Sequence[str], most: int = 3) -> str:
+    """Returns the first names, and how many more there are: a, b, c and 9 more."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(map(printable, names[:most]))}{more}"
 
 
 def print_marked(line: str, mark: str) -> None:

@@ -263,7 +263,12 @@ def test_every_setting_has_a_group_and_a_sentence(config_class):
             "--loss softmax|sigmoid softmax: classes compete; sigmoid: each class is judged independently. "
             "(default softmax)",
         ),
-        (PredictConfig, "--raw Show the raw magnitudes instead of the scores. --model_save_name"),
+        (
+            PredictConfig,
+            "--raw Show the raw magnitudes instead of the scores. --model_save_name TEXT Folder of the checkpoints, or a "
+            "model file (.tflite). (default checkpoints)",
+        ),
+        (TrainConfig, "--model_save_name TEXT Folder of the checkpoints and of the TensorBoard logs."),
         (
             PredictConfig,
             "Often needed: images Pictures, videos, folders, patterns such as *.jpg, or a camera such as 0; -: stdin.",

@@ -117,7 +117,7 @@ def test_picture_gives_exactly_the_pixels_that_training_saw(rawdata, settings_fo
             np.testing.assert_array_equal(found.image, image)
 
 
-def test_what_an_image_does_not_show_is_said_in_one_line(ask):
+def test_what_images_do_not_show_is_said_in_a_line_each(ask):
     pages = [Image.fromarray(np.full((30, 40, 3), level, np.uint8)) for level in (0, 255)]
     for name in ("a.tif", "b.tif", "c.tif", "d.tif"):
         pages[0].save(name, save_all=True, append_images=pages[1:])
@@ -126,7 +126,8 @@ def test_what_an_image_does_not_show_is_said_in_one_line(ask):
     rows = csv.DictReader(Path("all.csv").read_text().splitlines())
     (note,) = {row["note"] for row in rows if row["note"]}
     assert note.startswith("only the first of its pages is used")
-    assert err == [f"predict.py: 4 pictures: {note}: a.tif, b.tif, c.tif and 1 more"]
+    names = "a.tif, b.tif, c.tif and 1 more"
+    assert err == [f"predict.py: 4 pictures: {text}: {names}" for text in note.split("; ")]
 
 
 def test_folders_are_searched_and_every_picture_appears_once_in_order(ask):

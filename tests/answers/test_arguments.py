@@ -78,7 +78,7 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(settings, message, 
 def test_file_that_is_no_ordinary_one_is_refused_with_what_to_use(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, path, end in (
-        ("json", os.devnull, "use a new file, or --json - for standard output"),
+        ("json", "/dev/stdout", "use a new file, or --json - for standard output"),
         ("csv", str(tmp_path / "pipe"), "use a new file, or --csv - for standard output"),
     ):
         with pytest.raises(UserError) as refused:

@@ -100,7 +100,9 @@ def test_classifier_names_a_file_that_cannot_be_read(classifier, pictures, tmp_p
         (pictures[2], UnreadableImage, f"{pictures[2]}: cannot be decoded"),
         (tmp_path / "text\n.png", NotAPicture, rf"{tmp_path}/text\\n.png: is text, not a picture"),
         (tmp_path / "missing.png", UnreadableImage, f"{tmp_path}/missing.png: No such file"),
-        (tmp_path, UnreadableImage, f"{tmp_path}: is a folder"),
+        (tmp_path, UnreadableImage, f"{tmp_path}: is a folder: pass its pictures"),
+        ("", UnreadableImage, "'': no file can have this name"),
+        ("a\0b", UnreadableImage, r"a\\x00b: no file can have this name"),
     ):
         for argument in (path, [pictures[0], path]):
             with pytest.raises(kind, match=reason) as error:
@@ -129,8 +131,14 @@ def test_classifier_refuses_large_pictures(trained, tmp_path):
 
 
 def test_classifier_needs_a_trained_network(tmp_path):
-    with pytest.raises(UserError, match="nothing"):
+    with pytest.raises(UserError, match="nothing: no trained network here; run trainer.py first, or name a folder$"):
         Classifier(tmp_path / "nothing")
+
+
+def test_classifier_says_how_to_use_videos(classifier, tmp_path):
+    (tmp_path / "clip").write_bytes(b"\x1a\x45\xdf\xa3")
+    with pytest.raises(UnreadableImage, match=r"clip: is a video \(MKV or WebM\): pass its frames as arrays$"):
+        classifier(tmp_path / "clip")
 
 
 def test_prediction_is_short_as_text():

@@ -46,6 +46,16 @@ def test_summary_returns_each_message_once():
     assert found.finish() == []
 
 
+def test_summary_has_a_line_for_each_note_of_a_picture():
+    found = summary_of(Answer(path="1", note="its first frame; blank"), Answer(path="2", note="blank"))
+    assert found.finish() == [Message("1: its first frame", 0), Message("2 pictures: blank: 1, 2", 0)]
+
+
+@pytest.mark.parametrize(("path", "shown"), [("", "''"), (" ", "' '"), ("a ", "'a '"), ("a b", "a b")])
+def test_summary_quotes_names_that_could_not_be_seen(path, shown):
+    assert summary_of(Answer(path=path, error="no such file")).finish() == [Message(f"{shown}: no such file", 1)]
+
+
 def test_summary_prints_messages_at_once_if_wanted(capsys):
     found = summary_of(Answer(path="1", error="the file is empty"), at_once=True)
     assert capsys.readouterr().err == "predict.py: 1: the file is empty\n"

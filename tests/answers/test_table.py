@@ -92,6 +92,23 @@ def test_table_that_is_piped_cuts_nothing(capsys, monkeypatch):
     ]
 
 
+def test_table_is_not_padded_to_a_very_long_path(capsys):
+    for length, width in ((60, 60), (61, 60)):
+        table = Table(NAMES, names=["a.png", "b" * length], top=1, raw=False)
+        table.add([answer("a.png"), answer("b" * length)])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines == [f"{'a.png':<{width}}  superwasp  0.700", f"{'b' * length}  superwasp  0.700"]
+
+
+def test_line_of_an_unknown_picture_has_classes_beside_long_paths(monkeypatch):
+    screen = show_terminal(monkeypatch, "stdout", columns=80)
+    table = Table(NAMES, names=["a.png", "b" * 40], top=5, raw=False)
+    table.add([answer(unknown=True, remark="like nothing seen")])
+    assert rendered(screen.getvalue()) == [
+        "a.png  unknown        -  superwasp 0.700  ant 0.250        …  like nothing seen"
+    ]
+
+
 @pytest.mark.parametrize(
     ("columns", "line"),
     [

@@ -352,3 +352,8 @@ def test_load_image_accepts_extreme_proportions(size):
 def test_header_that_is_cut_off_is_called_truncated():
     with pytest.raises(UnreadableImage, match="^cannot be decoded: the file is truncated$"):
         decoded(b"GIF89a")
+
+
+def test_decode_image_names_the_size_that_a_large_png_declares():
+    with pytest.raises(ImageTooLarge, match="^has 20000 × 20000 pixels, more than --max_megapixels 100$"):
+        decode_image(png((20_000, 20_000), 1, 0, b""), mode="L", min_side=32, max_pixels=100_000_000)

@@ -294,6 +294,14 @@ def test_find_true_classes_compares_names_whatever_letters_are_made_of(tmp_path)
         assert list(find_true_classes(tmp_path, ["bee", name])[1].values()) == [name]
 
 
+def test_find_true_classes_names_a_few_classes(tmp_path):
+    make_files(tmp_path, *(f"{name}/1.png" for name in "abcdefg"))
+    with pytest.raises(UserError, match="a, b, c, d, e and 2 more: not a class of this network, which has x, y; "):
+        find_true_classes(tmp_path, ["x", "y"])
+    with pytest.raises(UserError, match="e, f, g: not a class of this network, which has a, b, c, d, z1 and 1 more; "):
+        find_true_classes(tmp_path, ["a", "b", "c", "d", "z1", "z2"])
+
+
 def test_find_true_classes_escapes_the_names_of_classes(tmp_path):
     names = ["a\x1b[2J", "b\nee"]
     with pytest.raises(UserError) as empty:

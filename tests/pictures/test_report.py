@@ -108,5 +108,5 @@ def test_print_reasons_tells_what_images_do_not_show(capsys):
     print_reasons([*notes, picture("ant/3.jpg", note="almost black"), skipped], [SKIPPED])
     assert capsys.readouterr().out.splitlines() == [
         "3 pictures: only the\\tfirst page: rawdata/ant/0\\t.jpg, rawdata/ant/1\\t.jpg, rawdata/ant/2\\t.jpg",
-        "1 picture: almost black: rawdata/ant/3.jpg",
+        "rawdata/ant/3.jpg: almost black",
     ]

@@ -92,4 +92,4 @@ def test_drawable_has_ascii_letters_only(text, shown):
 
 
 def test_drawable_class_of_another_script_is_its_number():
-    assert [drawable_class(label, ["café", "犬"]) for label in (0, 1)] == ["cafe", "class 2"]
+    assert [drawable_class(label, ["café", "犬"]) for label in (0, 1)] == ["cafe", "#2"]

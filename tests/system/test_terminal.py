@@ -21,6 +21,7 @@ from system.terminal import (
     print_marked,
     print_to_stderr,
     printable,
+    some_names,
     wrapped,
 )
 from tests.helpers.pictures import ROOT
@@ -128,6 +129,12 @@ def test_wrapped_fits_the_stream_that_it_is_for(monkeypatch, capsys):
     assert wrapped("four words", stream=sys.stderr) == "four words"  # no terminal
     monkeypatch.setattr(sys, "stderr", sys.stdout)
     assert wrapped("four words", stream=sys.stderr) == "four\nwords"
+
+
+def test_some_names_are_the_first_ones_and_how_many_more():
+    assert some_names(["a", "b\n", "c"]) == r"a, b\n, c"
+    assert some_names(["a", "b", "c", "d"]) == "a, b, c and 1 more"
+    assert some_names([str(number) for number in range(1500)], 1) == "0 and 1,499 more"
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 epochs"), (1, "1 epoch"), (12000, "12,000 epochs")])
