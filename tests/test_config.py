@@ -265,8 +265,8 @@ def test_every_setting_has_a_group_and_a_sentence(config_class):
         ),
         (
             PredictConfig,
-            "--raw Show the raw magnitudes instead of the scores. --model_save_name TEXT Folder of the checkpoints, or a "
-            "model file (.tflite). (default checkpoints)",
+            "--raw Show the raw magnitudes instead of the scores. --model_save_name TEXT Folder of the checkpoints, or "
+            "a model file (.tflite). (default checkpoints)",
         ),
         (TrainConfig, "--model_save_name TEXT Folder of the checkpoints and of the TensorBoard logs."),
         (
