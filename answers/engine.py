@@ -187,9 +187,7 @@ def _build_model_file(folder: Path) -> ModelFile:
         is_kept = not _is_of_another_network(path, model_config)
         text = "is built from the best weights once, with TensorFlow ..."
         if not is_kept:
-            text = (
-                f"is of another network than {MODEL_CONFIG}, so one is built each time; move it away to keep that ..."
-            )
+            text = f"belongs to another network than {MODEL_CONFIG}; until you move it away, one is built each time ..."
         print_messages([Message(f"{printable(path)}: {text}")])
         from answers.conversion import build_model_file  # here, because loading TensorFlow takes seconds
 

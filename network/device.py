@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from network.backend import keras, tf
+from system.files import use_own_temporary_folder
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that multiply bfloat16 numbers in hardware
 _BFLOAT16_CAPABILITY = (8, 0)  # of GPUs that do: Ampere and later
@@ -24,6 +25,7 @@ def configure_device(precision: str) -> str:
     Returns:
         the device and the precision, to be shown to the user.
     """
+    use_own_temporary_folder()
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
@@ -49,6 +51,7 @@ def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:
 
 def use_processor() -> None:
     """Lets TensorFlow compute on the processor only, and leave the memory of GPUs to others."""
+    use_own_temporary_folder()
     if tf.config.list_physical_devices("GPU"):
         tf.config.set_visible_devices([], "GPU")
 

@@ -3,21 +3,25 @@
 Writing is ours because the library for it, atomicwrites, is no longer maintained.
 """
 
+import atexit
 import contextlib
 import errno
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from system.errors import UserError
+from system.startup import owns_process
 from system.terminal import printable
 
 _PARTIAL_SUFFIX = ".part"  # of a file that is being written; its name also starts with a dot, so listings ignore it
 _LOCK_NAME = ".lock"
 MAX_NAME_BYTES = 255 - len(f".{_PARTIAL_SUFFIX}")  # of a file that is written: file systems allow 255
 _unfinished: set[Path] = set()  # files and folders that are not yet complete, to delete if the process ends at once
+_has_temporary_folder = False
 
 
 def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
@@ -194,9 +198,26 @@ def remove_unfinished_files() -> None:
     for path in list(_unfinished):
         with contextlib.suppress(OSError):
             if path.is_dir():
-                shutil.rmtree(path)
+                shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
+
+
+def use_own_temporary_folder() -> None:
+    """Lets libraries write temporary files to a folder that is removed when the process ends, unless it is killed.
+
+    TensorFlow leaves some behind when it is interrupted, and ONNX Runtime always does. In a process that is not the
+    script's own, or without a place for temporary files, nothing is changed.
+    """
+    global _has_temporary_folder
+    if _has_temporary_folder or not owns_process():
+        return
+    with contextlib.suppress(OSError):
+        folder = tempfile.mkdtemp(prefix="classifier-")
+        _unfinished.add(Path(folder))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        tempfile.tempdir = os.environ["TMPDIR"] = folder  # the variable is for libraries that are not in Python
+        _has_temporary_folder = True
 
 
 def fsync_all(paths: Sequence[Path]) -> None:

@@ -81,6 +81,7 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
     code, problem = _check_output(script, code, problem)
     print(problem, end="", file=sys.stderr, flush=True)
     if interrupted and owns_process():
+        remove_unfinished_files()
         os._exit(code)  # libraries may have threads that are still busy, and would be waited for
     sys.exit(code)
 

@@ -221,8 +221,8 @@ def test_load_engine_does_not_replace_the_model_file_of_another_network(saved, f
     assert load_engine(folder).model_config == MODEL_CONFIG
     assert (folder / MODEL_FILE).read_bytes() == other
     assert capsys.readouterr().err == (
-        f"predict.py: {folder / MODEL_FILE}: is of another network than model.json, so one is built each time; "
-        "move it away to keep that ...\n"
+        f"predict.py: {folder / MODEL_FILE}: belongs to another network than model.json; until you move it away, "
+        "one is built each time ...\n"
     )
 
 

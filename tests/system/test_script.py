@@ -253,6 +253,25 @@ def test_run_script_ends_with_one_line_wherever_a_signal_comes(text, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+TEMPORARY = """
+import signal, tempfile
+from system.files import use_own_temporary_folder
+
+def main(config):
+    use_own_temporary_folder()
+    print(tempfile.mkdtemp())
+    {}
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("return 0", 0), ("signal.raise_signal(signal.SIGINT)", 130)])
+def test_run_script_removes_the_temporary_files_of_libraries(end, code, tmp_path):
+    ended, out, _ = run_tool(tmp_path, TEMPORARY.format(end))
+    assert ended == code
+    path = Path(out.rstrip())
+    assert path.parent.name.startswith("classifier-") and not path.parent.exists()
+
+
 LATE = """
 import atexit, signal
 
