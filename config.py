@@ -40,6 +40,7 @@ PathName = Annotated[str, LocalPath()]
 Precision = Annotated[str, OneOf(("auto", "float32", "bfloat16"))]
 
 MIN_CLASSES, MAX_CLASSES = 2, 1000  # of a network
+UNKNOWN = "unknown"  # what a picture of no class is called, so no class is
 
 _FOLDERS = "raw_data", "augmented", "data_path", "model_save_name"
 

@@ -34,7 +34,8 @@ import numpy as np
 
 from answers.arguments import check_arguments, files_to_write, is_changed
 from answers.classifier import Classifier  # noqa: F401 - for programs: `from predict import Classifier`
-from answers.engine import Engine, load_engine
+from answers.engine import Engine
+from answers.loading import load_engine
 from answers.messages import Message, print_messages, print_on_terminal
 from answers.output import STDOUT, Answer, CsvRows, JsonLines, Output
 from answers.predictions import BATCH_SIZE

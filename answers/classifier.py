@@ -9,7 +9,7 @@ from typing import TypeAlias, overload
 
 import numpy as np
 
-from answers.engine import load_engine
+from answers.loading import load_engine
 from answers.output import Answer
 from answers.predictions import BATCH_SIZE, short_float
 from answers.sources import predict_pictures

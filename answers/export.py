@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from answers.engine import Engine, checkpoints_of
+from answers.engine import Engine
+from answers.loading import checkpoints_of
 from answers.predictions import are_equal, largest_difference, outputs_of
 from network.checkpoint_file import trained_paths
 from network.model_file import FLOAT16_FILE, LABELS, MODEL_FILE, labels_of, read_model_file, write_model_file

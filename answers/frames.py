@@ -13,8 +13,8 @@ from answers.messages import print_on_terminal
 from answers.output import Answer
 from answers.sources import predict_pictures
 from answers.summary import format_counts, shown_class
+from config import UNKNOWN
 from pictures.decoding import UnreadableImage
-from pictures.listing import UNKNOWN
 from pictures.video import Frame, camera_frames, video_frames
 from system.progress import format_seconds, live_line
 from system.terminal import columns, fitted, plural, printable

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from answers.messages import Message, print_messages, print_on_terminal
 from answers.output import Answer, Output
-from pictures.listing import UNKNOWN, is_other_file
+from config import UNKNOWN
+from pictures.listing import is_other_file
 from pictures.report import note_lines, other_files_lines
 from system.errors import EXIT_PARTIAL_FAILURE
 from system.terminal import plural, printable

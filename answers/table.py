@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from answers.output import Answer, Output
-from pictures.listing import UNKNOWN
+from config import UNKNOWN
 from system.terminal import colored, columns, fitted, is_terminal, printable
 
 _NO_SCORE = "-"

@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import trainer
-from answers.engine import load_engine
 from answers.evaluation import confusion_matrix
+from answers.loading import load_engine
 from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
 from benchmarks.harness.options import select
 from benchmarks.harness.processes import in_new_process

@@ -19,7 +19,7 @@ from scipy.special import expit
 
 import trainer
 from answers.curves import expected_calibration_error
-from answers.engine import load_engine
+from answers.loading import load_engine
 from answers.outputs import log_odds
 from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
 from benchmarks.harness.processes import in_new_process

@@ -9,6 +9,7 @@ from typing import Any
 from config import (
     MAX_CLASSES,
     MIN_CLASSES,
+    UNKNOWN,
     BatchSize,
     Count,
     Degrees,
@@ -30,7 +31,6 @@ from system.terminal import printable
 MODEL_CONFIG = "model.json"
 VERSION = 5  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
-_UNKNOWN = "unknown"  # what a picture of no class is called, so no class is
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 
 # Settings of TrainConfig that a run does not remember, because another value gives the same result.
@@ -134,7 +134,7 @@ def _check_class_names(names: Any) -> None:
             valid = bool(name.encode(errors="surrogateescape")) and not set("/\0") & set(name) and name[0] != "."
         except UnicodeEncodeError:
             valid = False
-        if not valid or name == _UNKNOWN:
+        if not valid or name == UNKNOWN:
             raise UserError(f"class_names: {name!r} cannot be the name of a class folder")
     if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
         raise UserError(f"class_names: there are {len(names)} classes; must be {MIN_CLASSES} to {MAX_CLASSES}")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from config import MAX_CLASSES, ImageConfig
+from config import MAX_CLASSES, UNKNOWN, ImageConfig
 from pictures.copy_names import short_name, source_of, with_sources
 from pictures.folders import find_classes, is_ignored, limit_of_links, link_problem, picture_entries, picture_files
 from pictures.formats import NOT_A_PICTURE, SUFFIXES
@@ -16,7 +16,6 @@ from system.errors import UserError
 from system.files import MAX_NAME_BYTES
 from system.terminal import printable, some_names
 
-UNKNOWN = "unknown"  # what a picture is called that belongs to no class
 _IMAGE_SUFFIX = ".png"  # appended, so that a.png and a.jpg get different names
 _HASH_DIGITS = 8
 _MAX_NAMES = 5  # of classes in a message

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import predict
-from answers.engine import load_engine
+from answers.loading import load_engine
 from answers.trained_network import load_trained_network
 from config import PredictConfig, TrainConfig
 from network.checkpoint_file import read_checkpoint, write_checkpoint

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import predict
-from answers.engine import load_engine
+from answers.loading import load_engine
 from config import PredictConfig
 from reports import folder
 from reports.text import format_report

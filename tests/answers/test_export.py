@@ -15,8 +15,9 @@ from PIL import Image
 from answers import export as export_module
 from answers import export_formats
 from answers.conversion import ConvertedNetwork
-from answers.engine import Engine, load_engine
+from answers.engine import Engine
 from answers.export import SAMPLES, Comparison, Export, Exported, clear_changes, export, format_export
+from answers.loading import load_engine
 from answers.predictions import outputs_of
 from answers.trained_network import TrainedNetwork
 from model import generate_model

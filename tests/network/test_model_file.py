@@ -187,7 +187,7 @@ _USE_ALL = """
 import sys
 from pathlib import Path
 import numpy as np
-from answers.engine import load_engine
+from answers.loading import load_engine
 from system.errors import UserError
 for path in Path(sys.argv[1]).glob("*.tflite"):
     try:
