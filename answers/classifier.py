@@ -82,7 +82,7 @@ class Classifier:
 
         Args:
             pictures: the path of a file, or a uint8 array (rows, columns, 3) in RGB, or (rows, columns) or
-                (rows, columns, 1) in gray; or any iterable of those, of which 64 are in memory at a time.
+                (rows, columns, 1) in gray; or any iterable of those, of which 32 are in memory at a time.
 
         Raises:
             UnreadableImage: a file cannot be read. The message names it, and says why.

@@ -159,7 +159,7 @@ def test_predict_in_batches_equals_predicting_one_by_one(trained, tmp_path):
     engine = load_engine(trained)
     images = read_in_background(dict.fromkeys(paths), engine.model_config, max_pixels=10**6)
     batches = list(predict.predict(engine, paths, images))
-    assert [len(batch) for batch in batches] == [4, 8, 16, 32, 64, 6]
+    assert [len(batch) for batch in batches] == [4, 8, 16, 32, 32, 32, 6]
     answers = [answer for batch in batches for answer in batch]
     assert [answer.path for answer in answers] == paths
     assert [answer.error for answer in answers] == [""] * 64 + ["the file is empty"] + [""] * 65

@@ -225,7 +225,7 @@ def test_export_of_a_model_file_alone_is_a_copy_of_it(exported, tmp_path):
 def test_export_of_a_model_file_needs_no_tensorflow(exported, tmp_path):
     code = (
         "import sys, numpy as np; from pathlib import Path\n"
-        "from answers.engine import load_engine; from answers.export import export\n"
+        "from answers.loading import load_engine; from answers.export import export\n"
         "path = Path(sys.argv[1]); export(load_engine(path), path, Path('out'), [np.zeros((16, 16, 3), np.uint8)])\n"
         "print({'tensorflow', 'scipy', 'rich'} & set(sys.modules))"
     )
