@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from answers.classifier import Classifier
 from answers.conversion import ConvertedNetwork
 from answers.model_card import SAVED_MODEL
 from answers.trained_network import load_trained_network
@@ -74,6 +75,28 @@ def predict_folder(workspace: Workspace) -> Iterator[Row]:
     remark = f"peak memory {format_peak(our[0])} for {count} pictures, {format_peak(of_fewer)} for {fewer}"
     fraction = f"{speedup(our, limits):.0%}"
     yield Row(f"predict-folder, {count}", format_rate(our), "-", "-", format_rate(limits), fraction, remark)
+
+
+def time_classifier(network: Path, pictures: Path, *, one_by_one: bool) -> Measurement:
+    classifier, paths = Classifier(network), list(picture_files(pictures))
+    classifier(paths[0])
+
+    def classify() -> None:
+        found = [classifier(path) for path in paths] if one_by_one else classifier(paths)
+        require(len(found) == len(paths), f"{len(found)} predictions")
+
+    return timed(classify, len(paths))
+
+
+def predict_python(workspace: Workspace) -> Iterator[Row]:
+    pictures, network = workspace.pictures(workspace.scaled(1000), *SMALL), workspace.network()
+    ways = {
+        way: partial(in_new_process, partial(time_classifier, network, pictures, one_by_one=way == "one by one"))
+        for way in ("a list", "one by one")
+    }
+    as_list, one_by_one = alternate(ways, workspace.rounds).values()
+    ratio = f"{speedup(as_list, one_by_one):.2f}"
+    yield Row("predict-python", f"a list: {format_rate(as_list)}", f"one by one: {format_rate(one_by_one)}", ratio)
 
 
 def time_conversion(folder: Path, work: Path) -> Measurement:

@@ -16,6 +16,7 @@ or other way.
     start                       `trainer.py` until its first steps return (up to 16 are executed at a time)
     predict-cold                `predict.py` with one picture: the whole process
     predict-folder              `predict.py` with many pictures, less the time for one; limit: as for preprocess-small
+    predict-python              `Classifier` in a Python program: a list of pictures, and one call for each
     export                      building `model.tflite`, and the whole process of `predict.py --export`
     growth                      each script with more and more small pictures, less the time for 40, and its peak memory
     reports                     fraction of a default run that TensorBoard and report.html take, and their sizes
@@ -38,7 +39,7 @@ import cv2
 import numpy as np
 
 import trainer
-from benchmarks.answering import exporting, predict_cold, predict_folder, time_prediction
+from benchmarks.answering import exporting, predict_cold, predict_folder, predict_python, time_prediction
 from benchmarks.baselines.pictures import time_decoding, time_imread_resize_imwrite
 from benchmarks.baselines.training import HAS_PYTORCH, time_original, time_pytorch, time_textbook_keras
 from benchmarks.harness import first_steps
@@ -349,6 +350,7 @@ EXPERIMENTS: dict[str, Callable[[Workspace], Iterator[Row]]] = {
     "start": start,
     "predict-cold": predict_cold,
     "predict-folder": predict_folder,
+    "predict-python": predict_python,
     "export": exporting,
     "growth": growth,
     "reports": reports,
