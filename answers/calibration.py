@@ -1,6 +1,6 @@
 """Fits what validation pictures tell about a network: how reliable its answers are, and which pictures are unlike them.
 
-Nothing here changes the logits or the predicted class. How the values are used: outputs.py.
+Nothing here changes the logits or the predicted class. How the values are used: scores.py.
 """
 
 import math
@@ -35,7 +35,7 @@ def fit(*, training_features: np.ndarray, validation_odds: np.ndarray, validatio
 
     Args:
         training_features: float (count, features), 0 or more.
-        validation_odds: float (pictures, classes), from `outputs.log_odds`.
+        validation_odds: float (pictures, classes), from `scores.log_odds`.
         validation_labels: int (pictures,).
     """
     slope, intercept = fit_platt_scaling(validation_odds.astype(np.float64), validation_labels)

@@ -54,7 +54,7 @@ class ServingModule(tf.Module):
         """
         Args:
             network: it gives images → raw, scores, distance.
-            heat_maps: whether it also puts out what heat maps need, and a second function makes them from that:
+            heat_maps: whether it also has outputs from which a second function makes heat maps:
                 features, middle, classes → heat_maps. So the weights are in the memory of LiteRT once.
         """
         super().__init__()

@@ -5,7 +5,7 @@ Libraries for Grad-CAM and Keras 3 are missing or dormant, and the method is ten
 
 from itertools import takewhile
 
-from answers.outputs import NEVER
+from answers.scores import NEVER
 from network.backend import keras, tf
 from network.layers import ByteDropout
 from system.errors import UserError
@@ -106,7 +106,7 @@ def slopes_of_log_odds(logits: tf.Tensor, classes: tf.Tensor, *, loss: str) -> t
     """Returns the gradient of the log-odds of one class for each image: float32 (batch, classes).
 
     With the softmax loss they are its logit minus the logarithm of the sum of the exponentials of the others, as in
-    `outputs.log_odds`; the gradient of that logarithm is the softmax of the others.
+    `scores.log_odds`; the gradient of that logarithm is the softmax of the others.
     """
     is_class = classes[:, None] == tf.range(tf.shape(logits)[1])
     one_hot = tf.cast(is_class, tf.float32)

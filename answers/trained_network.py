@@ -8,8 +8,8 @@ import numpy as np
 from answers import calibration
 from answers.calibration import Calibration
 from answers.grad_cam import GradCam
-from answers.outputs import log_odds, outputs
 from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
+from answers.scores import log_odds, outputs
 from model import generate_model, with_features
 from network.backend import keras, tf
 from network.checkpoint_file import BEST, Checkpoint, checkpoint_path, read_best, write_checkpoint
@@ -111,7 +111,7 @@ class TrainedNetwork:
         return logits, features
 
     def outputs(self, logits: tf.Tensor, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns raw, scores and distance, as in outputs.py, from the outputs of `with_features`; also in a graph."""
+        """Returns raw, scores and distance, as in scores.py, from the outputs of `with_features`; also in a graph."""
         return outputs(logits, features, loss=self.model_config.loss, calibration=self.calibration)
 
     def _predictions(self, logits: np.ndarray, features: np.ndarray) -> Predictions:

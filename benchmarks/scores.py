@@ -20,7 +20,7 @@ from scipy.special import expit
 import trainer
 from answers.curves import expected_calibration_error
 from answers.loading import load_engine
-from answers.outputs import log_odds
+from answers.scores import log_odds
 from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
 from benchmarks.harness.processes import in_new_process
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation

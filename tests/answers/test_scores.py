@@ -1,4 +1,4 @@
-"""What a network puts out: scores, and the distance from the training pictures."""
+"""The outputs of a network: scores, and the distance from the training pictures."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from answers.calibration import Calibration
-from answers.outputs import distances, log_odds, outputs
+from answers.scores import distances, log_odds, outputs
 from network.backend import tf
 
 FITTED = Calibration(mean=np.array([1.0, 1.0]), whitening=np.diag([2.0, 1.0]), slope=2.0, intercept=-1.0)
