@@ -91,7 +91,7 @@ def main(config: PredictConfig) -> int:
 
 
 def load_network(name: Path) -> Engine:
-    """Returns the network of a folder of checkpoints or a model file. Tells if its scores are not calibrated."""
+    """Returns the network of a folder or a model file. Prints a line if its scores are not calibrated."""
     engine = load_engine(name)
     if not engine.calibrated:
         print_messages([Message("the scores are not calibrated yet; run trainer.py to its end")])
@@ -209,7 +209,7 @@ def predict(engine: Engine, paths: Iterable[Path], pictures: Iterable[LoadedPict
 
 
 def make_outputs(source: Source, engine: Engine, config: PredictConfig, start: float) -> list[Output]:
-    """Returns what takes the answers: files, standard output, the summary, and folders, which are created.
+    """Returns the outputs for the answers: files, standard output, the summary, and folders, which are created.
 
     `start` is when the work began, by `time.monotonic`.
     """
@@ -239,7 +239,7 @@ def make_outputs(source: Source, engine: Engine, config: PredictConfig, start: f
 
 
 def finish(outputs: Sequence[Output]) -> int:
-    """Writes what waits for the last answer, and prints the messages of all outputs. Returns the exit code."""
+    """Writes what needs all answers, and prints the messages of all outputs. Returns the exit code."""
     return print_messages([message for output in outputs for message in output.finish()])
 
 

@@ -38,7 +38,7 @@ class Answer:
 
 
 class Output(ABC):
-    """What takes answers, a batch at a time: a table, a file, a folder of pictures, and others."""
+    """Receives answers, a batch at a time: a table, a file, a folder of pictures, and others."""
 
     only_shown = False  # whether nothing is left of it if nobody reads the output
 
@@ -47,7 +47,7 @@ class Output(ABC):
         """Takes the next answers. Their images must not be kept, or the memory would grow."""
 
     def finish(self) -> list[Message]:
-        """Does what waits for the last answer. Returns messages to print when all outputs are finished."""
+        """Writes what needs all answers. Returns messages to print when all outputs are finished."""
         return []
 
 

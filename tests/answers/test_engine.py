@@ -1,37 +1,20 @@
 """The network that LiteRT computes, which threads can share."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from answers.engine import Engine
-from answers.loading import load_engine
 from answers.predictions import BATCH_SIZE
-from network.model_file import MODEL_FILE, pack_model_file, read_model_file
+from network.model_file import pack_model_file
 from system.errors import UserError
-from tests.helpers.checkpoints import (
-    MODEL_CONFIG,
-    calibrate_best,
-    new_run,
-    save_epochs,
-)
+from tests.helpers.checkpoints import MODEL_CONFIG
 from tests.helpers.model_files import tiny_flatbuffer
 
 
 def images(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(0, 256, (count, *MODEL_CONFIG.shape), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    """Returns the checkpoints of a run whose best network is calibrated, with its model file."""
-    folder = tmp_path_factory.mktemp("saved")
-    save_epochs(*new_run(folder), 0.9, 0.5)
-    calibrate_best(folder)
-    load_engine(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +48,8 @@ def test_predict_is_the_same_from_many_threads(engine):
             np.testing.assert_allclose(found.logits, alone, atol=1e-5)
 
 
-def test_engine_says_in_one_line_that_litert_cannot_compute(saved):
-    model = read_model_file(saved / MODEL_FILE)
+def test_engine_says_in_one_line_that_litert_cannot_compute(engine):
+    model = engine.model
     damaged = bytearray(model.content)
     damaged[8:2000] = bytes(1992)
     with pytest.raises(UserError, match=r"^LiteRT cannot compute this network \(.+\); train it again$"):

@@ -196,7 +196,7 @@ def test_load_engine_refuses_a_checkpoint_that_is_not_the_best(folder):
     )
 
 
-def test_load_engine_keeps_an_intact_model_file_if_the_best_weights_are_damaged(folder, capsys):
+def test_load_engine_keeps_an_intact_file_if_the_best_weights_are_damaged(folder, capsys):
     before = (folder / MODEL_FILE).read_bytes()
     truncate(checkpoint_file(folder / "best", 10))
     engine = load_engine(folder)
@@ -207,7 +207,7 @@ def test_load_engine_keeps_an_intact_model_file_if_the_best_weights_are_damaged(
     )
 
 
-def test_load_engine_builds_from_other_weights_if_the_best_are_damaged_and_alone(folder, capsys):
+def test_load_engine_builds_from_other_weights_if_the_best_are_damaged(folder, capsys):
     (folder / MODEL_FILE).unlink()
     truncate(checkpoint_file(folder / "best", 10))
     assert load_engine(folder).step == 20

@@ -250,7 +250,7 @@ def test_load_trained_network_restores_weights_and_calibration_to_the_bit(tmp_pa
     assert restored.predict(images).unknown[-2:].all()
 
 
-def test_load_trained_network_returns_the_best_network_with_its_calibration(tmp_path):
+def test_load_trained_network_returns_the_best_one_with_its_calibration(tmp_path):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
     assert load_trained_network(tmp_path).calibration is None
     calibrate_best(tmp_path)
@@ -296,7 +296,7 @@ def test_load_trained_network_refuses_a_folder_of_damaged_checkpoints(tmp_path):
         load_trained_network(tmp_path)
 
 
-def test_load_trained_network_refuses_the_model_config_of_a_different_network(tmp_path):
+def test_load_trained_network_refuses_the_model_config_of_another(tmp_path):
     save_epochs(*new_run(tmp_path), 0.1)
     (tmp_path / "model.json").write_bytes(model_config(class_names=["cat", "dog"]).to_json())
     with pytest.raises(UserError, match="belongs to a different network than .*model.json; bring back the two"):
