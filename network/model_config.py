@@ -20,6 +20,7 @@ from config import (
     LearningRate,
     Loss,
     Precision,
+    Probability,
     Seed,
     TrainConfig,
     UnknownRate,
@@ -29,7 +30,7 @@ from system.errors import UserError
 from system.terminal import printable
 
 MODEL_CONFIG = "model.json"
-VERSION = 5  # of the formats of model.json and of checkpoints
+VERSION = 6  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 
@@ -75,6 +76,8 @@ class ModelConfig(ImageConfig):
     epochs: Count = field(compare=False)
     patience: Count = field(compare=False)
     learning_rate: LearningRate = field(compare=False)
+    learning_rate_decay: Fraction = field(compare=False)
+    mixup: Probability = field(compare=False)
     random_shift: Fraction = field(compare=False)
     random_rotation: Degrees = field(compare=False)
     random_zoom: Fraction = field(compare=False)
