@@ -46,6 +46,7 @@ from reports.console import (
 )
 from reports.report_files import HTML_REPORT, JSON_REPORT, write_run_report
 from reports.run import Run
+from reports.suspects import SUSPECTS, SUSPECTS_SHEET, print_suspects, write_suspects
 from reports.tensorboard import TensorBoard
 from reports.text import format_run_report
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
@@ -80,7 +81,7 @@ from training.optimizer import FusedAdam
 from training.resources import require_resources
 
 REPORT = "report.txt"
-REPORTS = (REPORT, HTML_REPORT, JSON_REPORT)
+REPORTS = (REPORT, HTML_REPORT, JSON_REPORT, SUSPECTS, SUSPECTS_SHEET)
 _MAX_CLASSES_SHOWN = 12  # and mistakes, on the terminal; the reports have more
 _MAX_MISTAKES_SHOWN = 5
 _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
@@ -386,6 +387,8 @@ def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) ->
     write_atomically(folder / REPORT, text().encode())
     with status("writing the report ..."):
         write_run_report(folder, run, evaluation, network=network, history=history)
+        write_suspects(folder, evaluation, run.validation_image)
+    print_suspects(folder, evaluation)
 
 
 if __name__ == "__main__":
