@@ -9,7 +9,7 @@ from answers.label_errors import class_thresholds, label_errors
 from answers.predictions import short_float
 
 KINDS = MISLABELED, BOTH, NEITHER = "mislabeled", "both", "neither"
-MIN_SCORE_OF_BOTH = 0.4  # of the second most likely class
+MIN_LIKELY = 0.4  # score of a class that is likely; two classes can be
 
 
 class Suspect(NamedTuple):
@@ -24,9 +24,10 @@ def find_suspects(evaluation: Evaluation) -> list[Suspect]:
     """Returns the pictures whose class is doubtful, each once: kind by kind, most suspicious first.
 
     - Probably mislabeled: those of `label_errors`.
-    - May show both: the label and another class have a score of at least 0.4 each, and the picture is not unknown.
-    - May show neither: it is called unknown, and the score of its label is below the mean of its class. An unknown
-      picture that is surely predicted as its label is one of the ordinary ones that are called unknown by mistake.
+    - May show both: not unknown, and both the label and another class are likely and have at least the mean score that
+      pictures of this class have for it. A low margin alone means little: of pictures that were put together from two
+      classes, no more have one than of ordinary pictures.
+    - May show neither: unknown, unless two classes are likely, which only means that the network cannot decide.
 
     Like `label_errors`, this assumes that the network was not trained on the pictures.
     """
@@ -34,28 +35,36 @@ def find_suspects(evaluation: Evaluation) -> list[Suspect]:
     errors = label_errors(evaluation)
     is_free = np.ones(len(own), bool)
     is_free[errors] = False
-    undecided = np.flatnonzero(is_free & ~unknown & (own >= MIN_SCORE_OF_BOTH))
-    lower = np.minimum(own[undecided], _other_scores(evaluation, undecided).max(axis=1, initial=0))
-    undecided, lower = undecided[lower >= MIN_SCORE_OF_BOTH], lower[lower >= MIN_SCORE_OF_BOTH]
-    strange = np.flatnonzero(is_free & unknown & (own < class_thresholds(evaluation)[evaluation.labels]))
+    both = np.flatnonzero(is_free & ~unknown & _reaches(own, evaluation.labels, evaluation))
+    others, lower = _others(evaluation, both)
+    is_both = _reaches(lower, others, evaluation)
+    both, lower = both[is_both], np.minimum(lower, own[both])[is_both]
+    neither = np.flatnonzero(is_free & unknown)
+    neither = neither[np.minimum(own[neither], _others(evaluation, neither)[1]) < MIN_LIKELY]
     ordered = {
         MISLABELED: errors,
-        BOTH: undecided[np.argsort(-lower, kind="stable")],
-        NEITHER: strange[np.argsort(evaluation.top_scores[strange], kind="stable")],
+        BOTH: both[np.argsort(-lower, kind="stable")],
+        NEITHER: neither[np.argsort(own[neither], kind="stable")],
     }
-    return [suspect for kind, indices in ordered.items() for suspect in _with_others(evaluation, kind, indices)]
+    return [
+        Suspect(index, kind, other)
+        for kind, indices in ordered.items()
+        for index, other in zip(indices.tolist(), _others(evaluation, indices)[0].tolist(), strict=True)
+    ]
 
 
-def _with_others(evaluation: Evaluation, kind: str, indices: np.ndarray) -> list[Suspect]:
-    others = _other_scores(evaluation, indices).argmax(axis=1)
-    return [Suspect(index, kind, other) for index, other in zip(indices.tolist(), others.tolist(), strict=True)]
+def _reaches(scores: np.ndarray, classes: np.ndarray, evaluation: Evaluation) -> np.ndarray:
+    """Returns whether scores are as high as those of pictures of these classes are on average, and likely ones."""
+    return scores >= np.maximum(class_thresholds(evaluation)[classes], MIN_LIKELY)
 
 
-def _other_scores(evaluation: Evaluation, indices: np.ndarray) -> np.ndarray:
-    """Returns the scores of some pictures, but -1 for the class of their label: float (indices, classes)."""
+def _others(evaluation: Evaluation, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the most likely class of pictures but that of their label, and its score: int and float (indices,)."""
     scores = evaluation.predictions.scores[indices]
-    scores[np.arange(len(indices)), evaluation.labels[indices]] = -1
-    return scores
+    rows = np.arange(len(indices))
+    scores[rows, evaluation.labels[indices]] = -1
+    others = scores.argmax(axis=1)
+    return others, scores[rows, others]
 
 
 def suspect_row(evaluation: Evaluation, suspect: Suspect) -> dict:

@@ -146,8 +146,8 @@ def _write_label_errors(run: Run, evaluation: Evaluation) -> None:
     suspects = find_suspects(evaluation)
     image = suspects_sheet(evaluation, suspects, run.validation_image, rows=_ROWS) if suspects else sheet([])
     description = (
-        "Validation pictures that may lie in the folder of the wrong class (confident learning), or show both classes "
-        "or neither; most suspicious first, with the scores of their class and of another one. Look at each: move it "
+        "Validation pictures that may lie in the folder of the wrong class (confident learning), or show two classes "
+        "or none; most suspicious first, with the scores of their class and of another one. Look at each: move it "
         "if its class is wrong, and keep it if it is only difficult. All of them are in suspects.csv."
     )
     tf.summary.image("pictures/label errors", image[None], description=description)

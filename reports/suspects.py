@@ -17,7 +17,7 @@ from system.terminal import print_entry, printable
 
 SUSPECTS, SUSPECTS_SHEET = "suspects.csv", "suspects.png"
 HEAD = ("picture", "kind", "label", "score_of_label", "other", "score_of_other")
-TITLES = {MISLABELED: "probably mislabeled", BOTH: "may show both classes", NEITHER: "may show neither"}
+TITLES = {MISLABELED: "probably mislabeled", BOTH: "may show two classes", NEITHER: "may show none"}
 _ROWS = 6  # of pictures of each kind in the sheet, at most
 _MAX_NAMED = 3  # on the terminal
 _NOTHING = np.full((1, 1, 3), 255, np.uint8)  # where there is no picture
@@ -64,7 +64,7 @@ def suspects_sheet(evaluation: Evaluation, suspects: Sequence[Suspect], image_of
 
 
 def print_suspects(folder: Path, evaluation: Evaluation) -> None:
-    """Prints how many suspects of each kind there are, and the first ones that are probably mislabeled."""
+    """Prints at most four lines: how many there are of each kind, and the first that are probably mislabeled."""
     suspects = find_suspects(evaluation)
     if not suspects:
         return
