@@ -30,6 +30,7 @@ Probability = Annotated[float, Between(0, 1)]
 Fraction = Annotated[float, Between(0, 0.9)]
 ValidationFraction = Annotated[float, Between(0.01, 0.9)]
 DropoutRate = Annotated[float, Between(0, 0.95)]
+Folds = Annotated[int, Between(1, 20)]
 LearningRate = Annotated[float, Between(1e-8, 10)]
 Degrees = Annotated[float, Between(0, 180)]
 UnknownRate = Annotated[float, Between(0, 0.5)]
@@ -88,6 +89,7 @@ class PictureConfig(DecodingConfig, ImageConfig):
     augmented: PathName = "augmented"  # Folder of the copies made by augment.py; they are used for training only.
     data_path: PathName = "data"  # Folder of the standardized images that training reads, and of manifest.csv.
     validation_split: ValidationFraction = 0.2  # Fraction of the photos of each class held out for validation.
+    folds: Folds = 1  # Networks to train, each validated on another part of the photos; above 1, not validation_split.
     group_similar: Flag = True  # Keep pictures that look alike on one side of the split. False: only the same picture.
     seed: Seed = 1  # Determines the split, the copies, the initial weights and the order of the pictures.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from answers.engine import Engine
 from answers.output import Answer
+from answers.predictions import short_float
 from pictures.decoding import LoadedPicture
 from pictures.formats import FRAMES
 
@@ -49,7 +50,7 @@ def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, Loaded
         if isinstance(picture, str):
             answers.append(Answer(path=path, error=picture.replace(FRAMES, _NAME_ALONE)))
             continue
-        predicted, logits, scores, unknown = next(predictions)
+        predicted, logits, scores, unknown, agreement = next(predictions)
         answer = Answer(
             path=path,
             predicted=int(predicted),
@@ -57,6 +58,8 @@ def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, Loaded
             scores=scores,
             unknown=bool(unknown),
             remark=_remark(scores, engine.limits.min_score) if unknown else "",
+            agreement=short_float(agreement),
+            networks=engine.model_config.folds,
             note=picture.note,
             image=picture.image,
         )

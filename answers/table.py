@@ -66,7 +66,8 @@ class Table(Output):
             name, value, color, others = self._class_names[best[0]], f"{values[best[0]]:.3f}", "green", best[1:]
         start = f"{path}{' ' * (self._path_width - columns(path))}  "
         best_class = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
-        remark = f"  {answer.remark}" if answer.remark else ""
+        remarks = ", ".join(filter(None, [answer.remark, _disagreement(answer)]))
+        remark = f"  {remarks}" if remarks else ""
         shown = [index for index in others if self._raw or values[index] >= _NEAR_ZERO]
         cells = [self._cell(index, values[index]) for index in shown]
         if cells and not remark:
@@ -81,6 +82,12 @@ class Table(Output):
         """Returns a class and its value, as wide as for every other class."""
         width = self._name_width + 1 + self._value_width
         return "  " + fitted(f"{self._class_names[index]} {value:.3f}", width)
+
+
+def _disagreement(answer: Answer) -> str:
+    """Returns how many networks of an ensemble agree, unless all do."""
+    agreeing = round(answer.agreement * answer.networks)
+    return "" if agreeing == answer.networks else f"{agreeing} of {answer.networks} networks agree"
 
 
 def _joined(cells: Sequence[str], *, room: int) -> str:

@@ -15,6 +15,7 @@ from config import (
     Degrees,
     DropoutRate,
     Flag,
+    Folds,
     Fraction,
     ImageConfig,
     LearningRate,
@@ -29,7 +30,7 @@ from system.errors import UserError
 from system.terminal import printable
 
 MODEL_CONFIG = "model.json"
-VERSION = 5  # of the formats of model.json and of checkpoints
+VERSION = 6  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 
@@ -68,6 +69,7 @@ class ModelConfig(ImageConfig):
     batch_size: BatchSize
     seed: Seed
     validation_split: ValidationFraction
+    folds: Folds  # of an ensemble; each of its members has 1
     group_similar: Flag
     pictures: str  # fingerprint of the training and validation pictures
 

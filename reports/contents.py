@@ -72,6 +72,25 @@ def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch:
     }
 
 
+def folds_contents(run: "Run", evaluation: Evaluation, *, folds: Sequence[dict], source: str) -> dict:
+    """Returns what is said about a training run with several folds, ready for JSON.
+
+    Args:
+        run: of all folds together.
+        evaluation: the predictions for all pictures, each by the network that was not trained on it.
+        folds: as from `folds.fold_contents`.
+        source: checksum of the ensemble.
+    """
+    return {
+        "version": VERSION,
+        "folds": list(folds),
+        "source": source,
+        **evaluation_contents(evaluation),
+        "data": _data(run.pictures),
+        **_settings(run.config, command_of(run.config), run.device),
+    }
+
+
 def folder_contents(
     evaluation: Evaluation,
     settings: Validated,

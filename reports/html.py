@@ -50,6 +50,7 @@ def render(
     """
     values = {
         "history": [],
+        "folds": [],
         "duplicates": [],
         "mixed": [],
         **contents,
@@ -93,12 +94,21 @@ def _heading(contents: dict) -> dict:
     *first, last = names
     title = f"{', '.join(first)} or {last}" if len(names) <= _MAX_NAMES else f"A network for {len(names)} classes"
     count = contents["report"]["pictures"]
-    if history := contents.get("history"):
+    is_run = True
+    if folds := contents.get("folds"):
+        kept = contents["data"]["kept"]
+        subtitle = (
+            f"{len(folds)} networks, trained on {kept:,} pictures. Each of {count:,} pictures was judged by the "
+            "network that was not trained on it."
+        )
+    elif history := contents.get("history"):
         kept, epochs = contents["data"]["kept"], "1 epoch" if len(history) == 1 else f"{len(history):,} epochs"
         subtitle = f"Trained on {kept - count:,} pictures in {epochs}, validated on {count:,} others."
     else:
+        is_run = False
         subtitle = f"Tested on {count:,} pictures: {contents['command']}"
-    return {"title": title, "subtitle": subtitle, "kind": "validation" if history else "evaluated"}
+    kind = "judged" if folds else "validation" if is_run else "evaluated"
+    return {"title": title, "subtitle": subtitle, "kind": kind, "is_run": is_run}
 
 
 def _pictures(contents: dict, evaluation: Evaluation, heat_maps: HeatMaps, image_of: ImageOf) -> dict:

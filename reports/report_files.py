@@ -1,12 +1,13 @@
 """The files of a report: `report.html` and `report.json` of a training run, and the page of an evaluation."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from answers.evaluation import Evaluation
 from answers.explain import HeatMaps
-from reports.contents import run_contents
+from reports.contents import folds_contents, run_contents
 from reports.gallery import ImageOf, duplicates, in_several_classes
 from reports.html import render
 from system.files import write_atomically
@@ -16,7 +17,7 @@ if TYPE_CHECKING:  # loading them would load TensorFlow, which the page about a 
     from answers.trained_network import TrainedNetwork
     from reports.run import Run
 
-HTML_REPORT, JSON_REPORT = "report.html", "report.json"
+TEXT_REPORT, HTML_REPORT, JSON_REPORT = "report.txt", "report.html", "report.json"
 
 
 def write_run_report(
@@ -37,10 +38,29 @@ def write_run_report(
     """
     epoch = run.epochs_in(network.step)
     contents = run_contents(run, evaluation, history=history, epoch=epoch, source=network.source)
+    _write(folder, run, contents, evaluation, network.heat_maps)
+
+
+def write_folds_report(
+    folder: Path, run: "Run", evaluation: Evaluation, *, heat_maps: HeatMaps, folds: Sequence[dict], source: str
+) -> None:
+    """Writes `report.json` and `report.html` of a training run with several folds.
+
+    The arguments are those of `contents.folds_contents`; `heat_maps` are by the networks that judged the pictures.
+
+    Raises:
+        OSError: a file cannot be written.
+        UserError: a picture of `data/` cannot be read.
+    """
+    contents = folds_contents(run, evaluation, folds=folds, source=source)
+    _write(folder, run, contents, evaluation, heat_maps)
+
+
+def _write(folder: Path, run: "Run", contents: dict, evaluation: Evaluation, heat_maps: HeatMaps) -> None:
     page = render(
         contents,
         evaluation,
-        network.heat_maps,
+        heat_maps,
         image_of=run.validation_image,
         duplicates=duplicates(run.pictures, run.image_of),
         mixed=in_several_classes(run.pictures, run.image_of),
