@@ -95,14 +95,16 @@ def exchange(pictures: Collection[Picture], names: list[str], *, fraction: float
     return drawn
 
 
-def copy_to(folder: Path, classes: dict[str, str]) -> dict[str, str]:
-    """Copies pictures, given with their classes, into class folders. Returns the original of each copy, by its path."""
+def copy_to(folder: Path, pictures: Collection[Picture], drawn: dict[str, str]) -> dict[str, str]:
+    """Copies pictures into the folders of their classes, or of their new ones. Returns the original of each copy."""
     originals = {}
-    for number, (path, class_name) in enumerate(classes.items()):
-        copy = folder / class_name / f"{number:06d}{Path(path).suffix}"  # two classes may use the same names
+    for picture in pictures:
+        name, new_class = Path(picture.path).name, drawn.get(picture.path)
+        # Two classes may use the same names; those of copies must go on telling their photo.
+        copy = folder / new_class / f"{picture.class_name}-{name}" if new_class else folder / picture.class_name / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
-        originals[str(copy)] = path
+        shutil.copy(picture.path, copy)
+        originals[str(copy)] = picture.path
     return originals
 
 
@@ -133,15 +135,14 @@ def measure(config: LabelErrorsConfig, seed: int) -> Result:
             PictureConfig(raw_data=f"{work}/{REST}", data_path=f"{work}/data", augmented=f"{work}/none")
         )
         drawn = exchange(pictures, class_names(pictures), fraction=config.exchanged, seed=seed)
-        given = {picture.path: drawn.get(picture.path, picture.class_name) for picture in pictures}
-        originals = copy_to(work / _EXCHANGED, given)
+        originals = copy_to(work / _EXCHANGED, pictures, drawn)
 
         def train_on(name: str, **changes: int) -> TrainConfig:
-            run = work / f"run {len(list(work.iterdir()))}"
+            run = work / f"{name}, {changes}"
             return config_in(run, work / name, seed=seed, epochs=config.epochs, batch_size=config.batch_size, **changes)
 
         listed = {originals[path] for path in in_new_process(find_listed, train_on(_EXCHANGED, folds=config.folds))}
-        copy_to(work / _CLEANED, {path: name for path, name in given.items() if path not in listed})
+        copy_to(work / _CLEANED, [picture for picture in pictures if picture.path not in listed], drawn)
         result = Result(
             exchanged=len(drawn),
             listed=len(listed),

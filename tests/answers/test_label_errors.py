@@ -5,18 +5,15 @@ import pytest
 
 from answers.evaluation import Evaluation
 from answers.label_errors import class_thresholds, confident_classes, confident_joint, estimated_errors, label_errors
-from answers.predictions import Predictions
+from tests.helpers import evaluations
 
 Pictures = list[tuple[int, tuple[float, ...]]]  # label and scores of each
 
 
 def evaluation_of(pictures: Pictures) -> Evaluation:
-    scores = np.array([scores for _, scores in pictures])
-    predictions = Predictions(scores.argmax(axis=1), np.log(scores), scores, np.zeros(len(pictures), bool))
-    names = [f"class {number}" for number in range(scores.shape[1])]
-    labels = np.array([label for label, _ in pictures])
-    paths = [f"{number}.png" for number in range(len(pictures))]
-    return Evaluation(class_names=names, paths=paths, labels=labels, predictions=predictions)
+    names = "ant", "bee", "cow"
+    answers = [(f"{number}.png", names[label], scores) for number, (label, scores) in enumerate(pictures)]
+    return evaluations.evaluation_of(answers, names[: len(pictures[0][1])])
 
 
 def found(pictures: Pictures) -> list[int]:
