@@ -187,10 +187,8 @@ def train_part(
         tensorboard.finish(converted.network, evaluation)
     converted.save(folder)
     delete_all_but_newest(folder)
-    accuracy = f"{100 * evaluation.correct.mean():.1f} % of {plural(len(evaluation.labels), 'validation picture')}"
-    print(
-        f"\n{wrapped(f'{end} Kept: epoch {run.epochs_in(converted.network.step)}, right for {accuracy}.')}", flush=True
-    )
+    kept = f"Kept: epoch {run.epochs_in(converted.network.step)}, right for {100 * evaluation.correct.mean():.1f} %"
+    print(f"\n{wrapped(f'{end} {kept} of its {len(evaluation.labels):,} validation pictures.')}", flush=True)
     keras.backend.clear_session()  # the next network needs the memory
     return checkpoints.history, False
 

@@ -97,7 +97,7 @@ def evaluation_of(
     read = [answer for answer in answers if not answer.error]
     if not read:
         return None
-    values = [(answer.predicted, answer.logits, answer.scores, answer.unknown, answer.agreement) for answer in read]
+    values = [(answer.predicted, answer.logits, answer.scores, answer.unknown) for answer in read]
     return Evaluation(
         class_names=class_names,
         paths=[os.fspath(answer.path) for answer in read],

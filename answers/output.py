@@ -32,7 +32,6 @@ class Answer:
     scores: Sequence[float] = ()  # (classes,), 0..1
     unknown: bool = False
     agreement: float = 1.0  # the part of the networks of an ensemble that predict this class; 1 for a single network
-    networks: int = 1  # how many answer together
     remark: str = ""  # why it is unknown, in a few words
     note: str = ""  # what the image does not show of the picture, if anything
     error: str = ""  # why it could not be read

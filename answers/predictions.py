@@ -17,7 +17,7 @@ class Predictions(NamedTuple):
     logits: np.ndarray  # float32 (count, classes)
     scores: np.ndarray  # float32 (count, classes), 0..1, calibrated
     unknown: np.ndarray  # bool (count,)
-    agreement: np.ndarray  # float32 (count,), 0..1: the part of the members of an ensemble that predict the same
+    agreement: np.ndarray | None = None  # float32 (count,), the part of the networks of an ensemble that predict this
 
 
 class Outputs(NamedTuple):
@@ -26,7 +26,7 @@ class Outputs(NamedTuple):
     logits: np.ndarray  # (count, classes)
     scores: np.ndarray  # (count, classes), 0..1
     distances: np.ndarray  # (count,), from the training pictures
-    agreement: np.ndarray  # (count,), 0..1; 1 for a single network
+    agreement: np.ndarray | None = None  # (count,), 0..1; None for a single network
 
 
 class Limits(NamedTuple):
@@ -60,7 +60,7 @@ def outputs_of(run: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: np
         np.concatenate([batch[name] for batch in batches]) for name in ("raw", "scores", "distance")
     )
     is_ensemble = "agreement" in batches[0]
-    agreement = np.concatenate([batch["agreement"] for batch in batches]) if is_ensemble else np.ones_like(distances)
+    agreement = np.concatenate([batch["agreement"] for batch in batches]) if is_ensemble else None
     return Outputs(logits, scores, distances, agreement)
 
 

@@ -130,8 +130,7 @@ class TrainedNetwork:
 
     def _predictions(self, logits: np.ndarray, features: np.ndarray) -> Predictions:
         found = self.outputs(logits, features)
-        distances = found["distance"].numpy()
-        return predictions_of(Outputs(logits, found["scores"].numpy(), distances, np.ones_like(distances)), self.limits)
+        return predictions_of(Outputs(logits, found["scores"].numpy(), found["distance"].numpy()), self.limits)
 
 
 def load_trained_network(folder: Path) -> TrainedNetwork:

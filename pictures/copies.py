@@ -44,9 +44,8 @@ class CopyTask:
 def plan(pictures: Sequence[Picture], sample: int) -> list[CopyTask]:
     """Returns tasks for `sample` copies of each class, spread over its training sources as evenly as possible."""
     classes = defaultdict(list)
-    training = stand_ins(
-        picture for picture in pictures if picture.split not in ("", VALIDATION)
-    )  # copies are not copied again
+    candidates = (picture for picture in pictures if picture.split not in ("", VALIDATION))
+    training = stand_ins(candidates)  # copies are not copied again
     for picture in sorted(training.values(), key=attrgetter("path")):
         classes[picture.class_name].append(picture)
     tasks = [

@@ -87,7 +87,8 @@ def judge(folder: Path, folds: Sequence[FoldRun], run: Run) -> tuple[Evaluation,
         end = start + len(fold.judged)
         found.append(load_engine(member_folder(folder, fold.number)).outputs(run.validation.images[start:end]))
         start = end
-    outputs = Outputs(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    parts = zip(*((part.logits, part.scores, part.distances) for part in found), strict=True)
+    outputs = Outputs(*map(np.concatenate, parts))
     loss, labels = run.model_config.loss, run.validation.labels
     calibration = fit_calibration(outputs, labels, loss=loss, unknown_rate=run.config.unknown_rate)
     return run.evaluation(calibrated_predictions(outputs, calibration, loss=loss)), calibration
