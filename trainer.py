@@ -21,18 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.conversion import ConvertedNetwork, require_convertible
-from answers.evaluation import Evaluation, evaluate
-from answers.trained_network import load_trained_network
-from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
+from answers.conversion import require_convertible
+from answers.evaluation import evaluate
+from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import Checkpoint, is_checkpoint_name, member_folder, read_best, require_own_folder
 from network.device import configure_device, raises_memory_error
 from network.ensemble_folder import ENSEMBLE, require_same_folds
-from network.model_config import MODEL_CONFIG, ModelConfig, changed_settings, require_same
+from network.model_config import MODEL_CONFIG, changed_settings, require_same
 from network.model_file import MODEL_FILE
-from pictures.folders import find_classes, picture_files
 from pictures.manifest import Picture
 from pictures.split import pictures_of_fold
 from preprocessing import prepare_data
@@ -46,10 +44,10 @@ from reports.console import (
 )
 from reports.folds import FoldRun, report_folds
 from reports.report_files import HTML_REPORT, JSON_REPORT, TEXT_REPORT, write_run_report
-from reports.run import Run, load_run, model_config_of
+from reports.run import Run, calibrate, load_run, model_config_of
 from reports.tensorboard import TensorBoard
 from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_run_report
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.progress import status
@@ -74,11 +72,10 @@ from training.checkpoints import CheckpointManager, delete_all_but_newest, lates
 from training.history import History, best_epoch, history_of, reached_limits
 from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
-from training.resources import require_resources
+from training.resources import require_resources_for
 from training.signals import signals_to
 
 REPORTS = (TEXT_REPORT, HTML_REPORT, JSON_REPORT)
-_MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
 @raises_memory_error()
@@ -221,24 +218,6 @@ def train_network(run: Run, checkpoints: CheckpointManager) -> tuple[TensorBoard
     return tensorboard, format_end(checkpoints.history, run.config, trained=trained, seconds=seconds)
 
 
-def require_resources_for(config: TrainConfig) -> str:
-    """Returns a line about the memory and disk that the run needs; checked before `data/` is made, which may take long.
-
-    Raises:
-        UserError: it is more than this machine has.
-    """
-    folders = [Path(config.raw_data), Path(config.augmented)]
-    if not folders[0].is_dir():
-        folders = [Path(config.data_path)]
-    names = list(find_classes(folders[0]))
-    count = sum(1 for folder in folders for path in find_classes(folder).values() for _ in picture_files(path))
-    if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
-        return ""  # the pictures will be refused
-    model_config = ModelConfig.of_run(config, class_names=names, pictures="")
-    with tf.Graph().as_default():  # where a network takes no memory
-        return require_resources(generate_model(model_config), config, count=count)
-
-
 def build_network(run: Run) -> keras.Model:
     """Returns the network of a run, ready to be trained, and says how large it is."""
     with status("building the network ..."):
@@ -377,30 +356,6 @@ def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int
         with status("calibrating the scores; Ctrl-C leaves it out ..."):
             trained, _ = calibrate(run)
             trained.save(checkpoints.folder)
-
-
-def calibrate(run: Run) -> tuple[ConvertedNetwork, Evaluation]:
-    """Returns the network of the best epoch, calibrated and converted, and its predictions for the validation pictures.
-
-    The predictions are those of LiteRT, so what the reports say is what predict.py does.
-
-    Raises:
-        UserError: LiteRT cannot compute the network, or gives other answers than Keras.
-    """
-    network = load_trained_network(Path(run.config.model_save_name))
-    expected = network.calibrate(
-        training=run.typical_images(_MAX_CALIBRATION_IMAGES),
-        validation=run.validation.images,
-        labels=run.validation.labels,
-        unknown_rate=run.config.unknown_rate,
-    )
-    try:
-        converted = ConvertedNetwork(network)
-        predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
-    except UserError:
-        network.save(Path(run.config.model_save_name))  # so that its calibration is not lost
-        raise
-    return converted, run.evaluation(predictions)
 
 
 def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> None:
