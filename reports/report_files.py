@@ -17,11 +17,17 @@ if TYPE_CHECKING:  # loading them would load TensorFlow, which the page about a 
     from answers.trained_network import TrainedNetwork
     from reports.run import Run
 
-TEXT_REPORT, HTML_REPORT, JSON_REPORT = "report.txt", "report.html", "report.json"
+REPORTS = TEXT_REPORT, HTML_REPORT, JSON_REPORT = "report.txt", "report.html", "report.json"
 
 
 def write_run_report(
-    folder: Path, run: "Run", evaluation: Evaluation, *, network: "TrainedNetwork", history: History
+    folder: Path,
+    run: "Run",
+    evaluation: Evaluation,
+    *,
+    network: "TrainedNetwork",
+    history: History,
+    learning_curve: dict | None = None,
 ) -> None:
     """Writes `report.json` and `report.html` of a training run. Equal runs give equal files.
 
@@ -31,6 +37,7 @@ def write_run_report(
         evaluation: the predictions for the validation pictures.
         network: the trained one.
         history: the metrics of its epochs.
+        learning_curve: as from `learning_curve.curve_contents`, if there is one.
 
     Raises:
         OSError: a file cannot be written.
@@ -38,6 +45,8 @@ def write_run_report(
     """
     epoch = run.epochs_in(network.step)
     contents = run_contents(run, evaluation, history=history, epoch=epoch, source=network.source)
+    if learning_curve:
+        contents["learning_curve"] = learning_curve
     _write(folder, run, contents, evaluation, network.heat_maps)
 
 
