@@ -156,6 +156,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     patience: Count = 30  # Stop after this many epochs without a better validation accuracy.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
+    learning_curve: Flag = False  # Train also on a quarter and on half of the pictures: would more of them help?
     tensorboard: Flag = True  # Write what TensorBoard shows: curves, pictures, heat maps, the graph.
 
     # Device and memory
@@ -171,6 +172,10 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.learning_curve and self.folds > 1:
+            raise UserError(
+                f"--learning_curve with --folds {self.folds}: would train {3 * self.folds} networks; use one of the two"
+            )
         _check_readable_by_tensorflow(self.model_save_name)
 
 

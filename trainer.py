@@ -21,20 +21,19 @@ from pathlib import Path
 
 import numpy as np
 
-from answers.conversion import ConvertedNetwork, require_convertible
+from answers.conversion import require_convertible
 from answers.evaluation import Evaluation, evaluate
-from answers.trained_network import load_trained_network
-from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
+from answers.trained_network import TrainedNetwork
+from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import Checkpoint, is_checkpoint_name, member_folder, read_best, require_own_folder
+from network.checkpoint_file import Checkpoint, is_checkpoint_name, read_best, require_own_folder
 from network.device import configure_device, raises_memory_error
 from network.ensemble_folder import ENSEMBLE, require_same_folds
-from network.model_config import MODEL_CONFIG, ModelConfig, changed_settings, require_same
+from network.model_config import MODEL_CONFIG, changed_settings, require_same
 from network.model_file import MODEL_FILE
-from pictures.folders import find_classes, picture_files
 from pictures.manifest import Picture
-from pictures.split import pictures_of_fold
+from pictures.split import pictures_of_fold, with_part_of_training
 from preprocessing import prepare_data
 from reports.console import (
     EpochTable,
@@ -44,13 +43,14 @@ from reports.console import (
     how_to_train_longer,
     print_next_commands,
 )
-from reports.folds import FoldRun, report_folds
-from reports.report_files import HTML_REPORT, JSON_REPORT, TEXT_REPORT, write_run_report
-from reports.run import Run, load_run, model_config_of
-from reports.suspects import SUSPECTS, SUSPECTS_SHEET, print_suspects, write_suspects
+from reports.folds import FoldRun, config_of_fold, report_folds
+from reports.learning_curve import PARTS, Point, config_of_part, measure, part_folder, report_learning_curve
+from reports.report_files import REPORTS, TEXT_REPORT, write_run_report
+from reports.run import Run, calibrate, load_run, model_config_of
+from reports.suspects import print_suspects, write_suspects
 from reports.tensorboard import TensorBoard
 from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_run_report
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.progress import status
@@ -75,11 +75,8 @@ from training.checkpoints import CheckpointManager, delete_all_but_newest, lates
 from training.history import History, best_epoch, history_of, reached_limits
 from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
-from training.resources import require_resources
+from training.resources import require_resources_for
 from training.signals import signals_to
-
-REPORTS = (TEXT_REPORT, HTML_REPORT, JSON_REPORT, SUSPECTS, SUSPECTS_SHEET)
-_MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
 @raises_memory_error()
@@ -120,9 +117,29 @@ def train(folder: Path, config: TrainConfig) -> int:
     del latest  # it has four times as many values as the network has weights
     advice = how_to_train_longer(checkpoints.history, config)
     tensorboard, end = train_network(run, checkpoints)
-    report(run, checkpoints.history, tensorboard, end=end)
+    history = checkpoints.history
+    evaluation, network = report(run, history, tensorboard, end=end)
+    if config.learning_curve:
+        del checkpoints, tensorboard  # the next networks need the memory
+        points = train_on_parts(run, device=device)
+        report_learning_curve(points, run, evaluation, network=network, history=history)
     print_next_commands(config, advice)
     return EXIT_SUCCESS
+
+
+def train_on_parts(run: Run, *, device: str) -> list[Point]:
+    """Trains also on a quarter and on half of the training pictures; returns how accurate all three networks are.
+
+    Each is a run like any other, in a folder of its own. All validate with the same pictures.
+    """
+    folder = Path(run.config.model_save_name)
+    points = []
+    for fraction in PARTS:
+        print(f"\nlearning curve: {100 * fraction:g} % of the training pictures", flush=True)
+        rows = with_part_of_training(run.pictures, fraction=fraction, seed=run.config.seed)
+        train_part(rows, config_of_part(run.config, fraction, rows), run.config, device=device)
+        points.append(measure(part_folder(folder, fraction), rows, run))
+    return [*points, measure(folder, run.pictures, run)]
 
 
 def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, *, device: str) -> int:
@@ -148,26 +165,16 @@ def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, 
     return EXIT_SUCCESS
 
 
-def config_of_fold(config: TrainConfig, fold: int) -> TrainConfig:
-    """Returns the config of the run for one fold. It has initial weights and an order of pictures of its own."""
-    folder = member_folder(Path(config.model_save_name), fold)
-    seed = (config.seed + fold - 1) % 2**31
-    return replace(config, folds=1, seed=seed, model_save_name=str(folder))
-
-
 def train_part(
     rows: Sequence[Picture], config: TrainConfig, given: TrainConfig, *, device: str
 ) -> tuple[History, bool]:
-    """Trains and keeps one of several networks, unless it is finished already.
+    """Trains one of several networks, unless it is finished. Returns its history, and whether it was finished before.
 
     Args:
         rows: every picture, with its use by this network.
         config: of its run.
-        given: the config of the command that trains all of them.
+        given: that of the command, which trains all of them.
         device: and precision.
-
-    Returns:
-        the metrics of its epochs, and whether it was finished before.
     """
     folder = Path(config.model_save_name)
     latest = latest_checkpoint(folder)
@@ -220,24 +227,6 @@ def train_network(run: Run, checkpoints: CheckpointManager) -> tuple[TensorBoard
         raise
     trained, seconds = len(checkpoints.history) - epochs_before, time.monotonic() - start
     return tensorboard, format_end(checkpoints.history, run.config, trained=trained, seconds=seconds)
-
-
-def require_resources_for(config: TrainConfig) -> str:
-    """Returns a line about the memory and disk that the run needs; checked before `data/` is made, which may take long.
-
-    Raises:
-        UserError: it is more than this machine has.
-    """
-    folders = [Path(config.raw_data), Path(config.augmented)]
-    if not folders[0].is_dir():
-        folders = [Path(config.data_path)]
-    names = list(find_classes(folders[0]))
-    count = sum(1 for folder in folders for path in find_classes(folder).values() for _ in picture_files(path))
-    if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
-        return ""  # the pictures will be refused
-    model_config = ModelConfig.of_run(config, class_names=names, pictures="")
-    with tf.Graph().as_default():  # where a network takes no memory
-        return require_resources(generate_model(model_config), config, count=count)
 
 
 def build_network(run: Run) -> keras.Model:
@@ -380,32 +369,12 @@ def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int
             trained.save(checkpoints.folder)
 
 
-def calibrate(run: Run) -> tuple[ConvertedNetwork, Evaluation]:
-    """Returns the network of the best epoch, calibrated and converted, and its predictions for the validation pictures.
+def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> tuple[Evaluation, TrainedNetwork]:
+    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports.
 
-    The predictions are those of LiteRT, so what the reports say is what predict.py does.
-
-    Raises:
-        UserError: LiteRT cannot compute the network, or gives other answers than Keras.
+    Returns:
+        the predictions for the validation pictures, and the network.
     """
-    network = load_trained_network(Path(run.config.model_save_name))
-    expected = network.calibrate(
-        training=run.typical_images(_MAX_CALIBRATION_IMAGES),
-        validation=run.validation.images,
-        labels=run.validation.labels,
-        unknown_rate=run.config.unknown_rate,
-    )
-    try:
-        converted = ConvertedNetwork(network)
-        predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
-    except UserError:
-        network.save(Path(run.config.model_save_name))  # so that its calibration is not lost
-        raise
-    return converted, run.evaluation(predictions)
-
-
-def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> None:
-    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports."""
     folder = Path(run.config.model_save_name)
     with status("evaluating ..."):
         converted, evaluation = calibrate(run)
@@ -426,6 +395,7 @@ def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) ->
         write_run_report(folder, run, evaluation, network=network, history=history)
         write_suspects(folder, evaluation, run.validation_image)
     print_suspects(folder, evaluation)
+    return evaluation, network
 
 
 if __name__ == "__main__":

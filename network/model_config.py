@@ -44,6 +44,7 @@ _NOT_REMEMBERED = {
     "memory_gib": "only how fast images are read depends on it",
     "save_seconds": "only how much a kill loses depends on it",
     "max_to_keep": "only how many checkpoints are kept depends on it",
+    "learning_curve": "the networks that it adds are runs of their own",
     "tensorboard": "it shows the run and changes nothing",
     "summary": "only what is shown depends on it",
 }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,13 @@ class FoldRun(NamedTuple):
     def judged(self) -> list[Picture]:
         """The pictures that its network was not trained on, and judges."""
         return [picture for picture in kept(self.pictures) if picture.split == VALIDATION]
+
+
+def config_of_fold(config: TrainConfig, fold: int) -> TrainConfig:
+    """Returns the config of the run for one fold. It has initial weights and an order of pictures of its own."""
+    folder = member_folder(Path(config.model_save_name), fold)
+    seed = (config.seed + fold - 1) % 2**31
+    return replace(config, folds=1, seed=seed, model_save_name=str(folder))
 
 
 def run_of_folds(

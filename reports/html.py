@@ -51,6 +51,7 @@ def render(
     values = {
         "history": [],
         "folds": [],
+        "learning_curve": None,
         "duplicates": [],
         "mixed": [],
         **contents,

@@ -7,14 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
+from answers.conversion import ConvertedNetwork
 from answers.evaluation import Evaluation
 from answers.predictions import Predictions
+from answers.trained_network import load_trained_network
 from config import TrainConfig
 from network.model_config import ModelConfig, require_same
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept, stand_ins
 from pictures.split import fingerprint
+from system.errors import UserError
 from system.terminal import print_entry, printable
 from training.batches import Samples, epoch_steps, fits_in_memory, load, require_batch_size
+
+_MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +118,27 @@ def load_run(manifest: Sequence[Picture], config: TrainConfig, *, device: str, s
         train=train,
         validation=validation,
     )
+
+
+def calibrate(run: Run) -> tuple[ConvertedNetwork, Evaluation]:
+    """Returns the network of the best epoch, calibrated and converted, and its predictions for the validation pictures.
+
+    The predictions are those of LiteRT, so what the reports say is what predict.py does.
+
+    Raises:
+        UserError: LiteRT cannot compute the network, or gives other answers than Keras.
+    """
+    network = load_trained_network(Path(run.config.model_save_name))
+    expected = network.calibrate(
+        training=run.typical_images(_MAX_CALIBRATION_IMAGES),
+        validation=run.validation.images,
+        labels=run.validation.labels,
+        unknown_rate=run.config.unknown_rate,
+    )
+    try:
+        converted = ConvertedNetwork(network)
+        predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
+    except UserError:
+        network.save(Path(run.config.model_save_name))  # so that its calibration is not lost
+        raise
+    return converted, run.evaluation(predictions)
