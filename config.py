@@ -30,6 +30,7 @@ Probability = Annotated[float, Between(0, 1)]
 Fraction = Annotated[float, Between(0, 0.9)]
 ValidationFraction = Annotated[float, Between(0.01, 0.9)]
 DropoutRate = Annotated[float, Between(0, 0.95)]
+Folds = Annotated[int, Between(1, 20)]
 LearningRate = Annotated[float, Between(1e-8, 10)]
 Degrees = Annotated[float, Between(0, 180)]
 UnknownRate = Annotated[float, Between(0, 0.5)]
@@ -88,6 +89,7 @@ class PictureConfig(DecodingConfig, ImageConfig):
     augmented: PathName = "augmented"  # Folder of the copies made by augment.py; they are used for training only.
     data_path: PathName = "data"  # Folder of the standardized images that training reads, and of manifest.csv.
     validation_split: ValidationFraction = 0.2  # Fraction of the photos of each class held out for validation.
+    folds: Folds = 1  # Networks to train, each validated on another part of the photos; above 1, not validation_split.
     group_similar: Flag = True  # Keep pictures that look alike on one side of the split. False: only the same picture.
     seed: Seed = 1  # Determines the split, the copies, the initial weights and the order of the pictures.
 
@@ -154,6 +156,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     patience: Count = 20  # The learning rate falls after this many epochs without a better validation accuracy.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
+    learning_curve: Flag = False  # Train also on a quarter and on half of the pictures: would more of them help?
     tensorboard: Flag = True  # Write what TensorBoard shows: curves, pictures, heat maps, the graph.
 
     # Device and memory
@@ -171,6 +174,10 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.learning_curve and self.folds > 1:
+            raise UserError(
+                f"--learning_curve with --folds {self.folds}: would train {3 * self.folds} networks; use one of the two"
+            )
         _check_readable_by_tensorflow(self.model_save_name)
 
 

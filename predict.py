@@ -224,7 +224,8 @@ def make_outputs(source: Source, engine: Engine, config: PredictConfig, start: f
     elif config.csv == STDOUT:
         outputs.append(CsvRows(class_names, source.true_classes))
     elif not (config.evaluate or source.videos):
-        outputs.append(Table(class_names, names=source.paths, top=config.top, raw=config.raw))
+        networks = engine.model_config.folds
+        outputs.append(Table(class_names, names=source.paths, top=config.top, raw=config.raw, networks=networks))
     counted_since = None if config.evaluate or source.videos else start  # these print counts of their own
     outputs.append(Summary(class_names, named=source.named, start=counted_since, at_once=bool(config.watch)))
     if config.explain:

@@ -38,7 +38,7 @@ from pictures.manifest import (
     shape_text,
 )
 from pictures.report import describe_changes, print_copies, print_reasons, print_table, print_totals
-from pictures.split import assign_splits, exclude_unusable_copies, few_validate_lines
+from pictures.split import assign_folds, assign_splits, exclude_unusable_copies, few_validate_lines
 from pictures.standardize import add_hashes
 from system.errors import EXIT_SUCCESS, UserError
 from system.files import locked, remove_partial_files
@@ -114,9 +114,12 @@ def _assign_splits(pictures: Sequence[Picture], config: PictureConfig) -> list[P
         print(f"class {printable(name)}: none of its files is a picture, so it is not a class of this run")
     if len(names) < 2:
         raise UserError(f"{printable(config.raw_data)}: at least two classes with pictures are needed")
-    candidates = assign_splits(candidates, fraction=config.validation_split, seed=config.seed)
-    for line in few_validate_lines(candidates, fraction=config.validation_split):
-        print(wrapped(line))
+    if config.folds > 1:
+        candidates = assign_folds(candidates, folds=config.folds, seed=config.seed)
+    else:
+        candidates = assign_splits(candidates, fraction=config.validation_split, seed=config.seed)
+        for line in few_validate_lines(candidates, fraction=config.validation_split):
+            print(wrapped(line))
     assigned = {picture.path: picture for picture in candidates}
     return [assigned.get(picture.path, picture) for picture in pictures]
 

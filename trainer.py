@@ -12,29 +12,28 @@ if __name__ == "__main__":  # before the imports, which take a moment
 
     start_script()
 
-import contextlib
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from answers.conversion import ConvertedNetwork, require_convertible
+from answers.conversion import require_convertible
 from answers.evaluation import Evaluation, evaluate
-from answers.trained_network import load_trained_network
-from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
+from answers.trained_network import TrainedNetwork
+from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import Checkpoint, is_checkpoint_name, require_own_folder
+from network.checkpoint_file import Checkpoint, is_checkpoint_name, read_best, require_own_folder
 from network.device import configure_device, raises_memory_error
-from network.model_config import ModelConfig, changed_settings, require_same
+from network.ensemble_folder import ENSEMBLE, require_same_folds
+from network.model_config import MODEL_CONFIG, changed_settings, require_same
 from network.model_file import MODEL_FILE
-from pictures.folders import find_classes, picture_files
-from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept
-from pictures.split import fingerprint
+from pictures.manifest import Picture
+from pictures.split import pictures_of_fold, with_part_of_training
 from preprocessing import prepare_data
 from reports.console import (
     EpochTable,
@@ -44,24 +43,23 @@ from reports.console import (
     how_to_train_longer,
     print_next_commands,
 )
-from reports.report_files import HTML_REPORT, JSON_REPORT, write_run_report
-from reports.run import Run
+from reports.folds import FoldRun, config_of_fold, report_folds
+from reports.learning_curve import PARTS, Point, config_of_part, measure, part_folder, report_learning_curve
+from reports.report_files import REPORTS, TEXT_REPORT, write_run_report
+from reports.run import Run, calibrate, load_run, model_config_of
+from reports.suspects import print_suspects, write_suspects
 from reports.tensorboard import TensorBoard
-from reports.text import format_run_report
-from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS, UserError
+from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_run_report
+from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
 from system.progress import status
 from system.script import run_script
-from system.startup import STOP_SIGNALS, handle_signal
-from system.terminal import print_entry, printable, wrapped
+from system.terminal import plural, print_entry, printable, wrapped
 from training.batches import (
     batch_indices,
     epoch_steps,
-    fits_in_memory,
-    load,
     read_error,
-    require_batch_size,
     training_batches,
     validation_batches,
 )
@@ -73,18 +71,13 @@ from training.callbacks import (
     TrainingStopped,
     WeightAveraging,
 )
-from training.checkpoints import CheckpointManager, latest_checkpoint
-from training.history import History, best_epoch
+from training.checkpoints import CheckpointManager, delete_all_but_newest, latest_checkpoint
+from training.history import History, best_epoch, history_of
 from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
-from training.resources import require_resources
+from training.resources import require_resources_for
 from training.schedule import decay_factors, reached_limits
-
-REPORT = "report.txt"
-REPORTS = (REPORT, HTML_REPORT, JSON_REPORT)
-_MAX_CLASSES_SHOWN = 12  # and mistakes, on the terminal; the reports have more
-_MAX_MISTAKES_SHOWN = 5
-_MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
+from training.signals import signals_to
 
 
 @raises_memory_error()
@@ -92,89 +85,148 @@ def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
     require_own_folder(folder)
     with locked(folder):
-        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in (MODEL_FILE, *REPORTS))
-        return train(folder, config)
+        written = (MODEL_FILE, ENSEMBLE, *REPORTS)
+        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in written)
+        try:
+            return train(folder, config)
+        except TrainingStopped as stop:
+            return 128 + stop.signal_number
 
 
 def train(folder: Path, config: TrainConfig) -> int:
-    """Runs a training, from the pictures to the reports, with its checkpoints in `folder`; returns the exit code."""
+    """Runs a training, from the pictures to the reports, with its checkpoints in `folder`; returns the exit code.
+
+    Raises:
+        TrainingStopped: by a signal; the run is saved.
+    """
+    latest = None
     with status("preparing ..."):
-        if latest := latest_checkpoint(folder):
-            require_same(folder, latest.model_config, config)  # before data/ is changed
+        require_same_folds(folder, config)  # before data/ is changed
+        if config.folds == 1 and (latest := latest_checkpoint(folder)):
+            require_same(folder, latest.model_config, config)
         device = configure_device(config.precision)
         needs = require_resources_for(config)
     manifest = prepare_data(config)
     close_idle_workers()
     print_entry("device", device)
     print_entry("", needs)
-    run = load_run(manifest, latest, config, device=device)
+    if config.folds > 1:
+        return train_folds(folder, manifest, config, device=device)
 
-    model = build_network(run)
-    print_entry("run", describe_run(config))
-    checkpoints = CheckpointManager(folder, model, run.model_config, max_to_keep=config.max_to_keep)
-    restore_or_save(checkpoints, latest, run)
+    run = load_run(manifest, config, device=device, saved=latest and latest.model_config)
+    checkpoints = start_or_continue(run, latest)
     del latest  # it has four times as many values as the network has weights
-
     advice = how_to_train_longer(checkpoints.history, config)
-    epochs_before, start = len(checkpoints.history), time.monotonic()
-    try:
-        tensorboard = fit(model, run, checkpoints)
-    except TrainingStopped as stop:
-        return end_stopped_run(run, checkpoints, stop.signal_number)
-    trained, seconds = len(checkpoints.history) - epochs_before, time.monotonic() - start
-    end = format_end(checkpoints.history, config, trained=trained, seconds=seconds)
-    report(run, checkpoints.history, tensorboard, end=end)
+    tensorboard, end = train_network(run, checkpoints)
+    history = checkpoints.history
+    evaluation, network = report(run, history, tensorboard, end=end)
+    if config.learning_curve:
+        del checkpoints, tensorboard  # the next networks need the memory
+        points = train_on_parts(run, device=device)
+        report_learning_curve(points, run, evaluation, network=network, history=history)
     print_next_commands(config, advice)
     return EXIT_SUCCESS
 
 
-def require_resources_for(config: TrainConfig) -> str:
-    """Returns a line about the memory and disk that the run needs; checked before `data/` is made, which may take long.
+def train_on_parts(run: Run, *, device: str) -> list[Point]:
+    """Trains also on a quarter and on half of the training pictures; returns how accurate all three networks are.
 
-    Raises:
-        UserError: it is more than this machine has.
+    Each is a run like any other, in a folder of its own. All validate with the same pictures.
     """
-    folders = [Path(config.raw_data), Path(config.augmented)]
-    if not folders[0].is_dir():
-        folders = [Path(config.data_path)]
-    names = list(find_classes(folders[0]))
-    count = sum(1 for folder in folders for path in find_classes(folder).values() for _ in picture_files(path))
-    if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
-        return ""  # the pictures will be refused
-    model_config = ModelConfig.of_run(config, class_names=names, pictures="")
-    with tf.Graph().as_default():  # where a network takes no memory
-        return require_resources(generate_model(model_config), config, count=count)
+    folder = Path(run.config.model_save_name)
+    points = []
+    for fraction in PARTS:
+        print(f"\nlearning curve: {100 * fraction:g} % of the training pictures", flush=True)
+        rows = with_part_of_training(run.pictures, fraction=fraction, seed=run.config.seed)
+        train_part(rows, config_of_part(run.config, fraction, rows), run.config, device=device)
+        points.append(measure(part_folder(folder, fraction), rows, run))
+    return [*points, measure(folder, run.pictures, run)]
 
 
-def load_run(manifest: Sequence[Picture], latest: Checkpoint | None, config: TrainConfig, *, device: str) -> Run:
-    """Returns the run, with the images to train on and to validate with.
+def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, *, device: str) -> int:
+    """Trains a network for each fold, which validates on it, in a folder of its own; then all answer together.
 
-    Raises:
-        UserError: a picture cannot be read, there are too few for a batch, or it is not the run of the checkpoint.
+    Each is a run like any other. Those that were finished before are not trained again.
     """
-    pictures = kept(manifest)
-    training, validating = ([picture for picture in pictures if picture.split == part] for part in (TRAIN, VALIDATION))
-    require_batch_size(config.batch_size, count=len(training))
-    model_config = ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
+    model_config = model_config_of(manifest, config)
+    require_same_folds(folder, model_config)
+    write_atomically(folder / MODEL_CONFIG, model_config.to_json())
+    folds, limits = [], {}
+    for number in range(1, config.folds + 1):
+        print(f"\nfold {number} of {config.folds}", flush=True)
+        fold_config = config_of_fold(config, number)
+        rows = pictures_of_fold(manifest, number)
+        history, was_finished = train_part(rows, fold_config, config, device=device)
+        folds.append(FoldRun(number, rows, history))
+        if was_finished:
+            for name, value in reached_limits(history, config).items():
+                limits[name] = max(limits.get(name, 0), value)
+    report_folds(folder, folds, manifest, config, model_config, device=device)
+    print_next_commands(config, " ".join(f"--{name} {value}" for name, value in limits.items()))
+    return EXIT_SUCCESS
+
+
+def train_part(
+    rows: Sequence[Picture], config: TrainConfig, given: TrainConfig, *, device: str
+) -> tuple[History, bool]:
+    """Trains one of several networks, unless it is finished. Returns its history, and whether it was finished before.
+
+    Args:
+        rows: every picture, with its use by this network.
+        config: of its run.
+        given: that of the command, which trains all of them.
+        device: and precision.
+    """
+    folder = Path(config.model_save_name)
+    latest = latest_checkpoint(folder)
     if latest:
-        require_same(Path(config.model_save_name), latest.model_config, model_config)
-    in_memory = fits_in_memory(len(pictures), config)
-    train, validation = (load(part, config, in_memory=in_memory) for part in (training, validating))
-    if not in_memory:
-        data = printable(config.data_path)
-        print_entry(
-            "", f"the pictures need more than {config.memory_gib:g} GiB, so each is read from {data}/ when used"
-        )
-    return Run(
-        config=config,
-        model_config=model_config,
-        device=device,
-        pictures=manifest,
-        training=training,
-        validating=validating,
-        train=train,
-        validation=validation,
+        require_same(folder, latest.model_config, model_config_of(rows, config))
+        history = history_of(latest)
+        if reached_limits(history, config) and read_best(folder).part("calibration"):
+            delete_all_but_newest(folder)
+            print_entry("", f"was finished before, after {plural(len(history), 'epoch')}")
+            return history, True
+    run = replace(load_run(rows, config, device=device), given=given)
+    checkpoints = start_or_continue(run, latest)
+    del latest
+    tensorboard, end = train_network(run, checkpoints)
+    with status("evaluating ..."):
+        converted, evaluation = calibrate(run)
+        tensorboard.finish(converted.network, evaluation)
+    converted.save(folder)
+    delete_all_but_newest(folder)
+    kept = f"Kept: epoch {run.epochs_in(converted.network.step)}, right for {100 * evaluation.correct.mean():.1f} %"
+    print(f"\n{wrapped(f'{end} {kept} of its {len(evaluation.labels):,} validation pictures.')}", flush=True)
+    keras.backend.clear_session()  # the next network needs the memory
+    return checkpoints.history, False
+
+
+def start_or_continue(run: Run, latest: Checkpoint | None) -> CheckpointManager:
+    """Returns the checkpoints of a run, with its network, which is new or restored from the newest of them."""
+    config = run.config
+    model = build_network(run)
+    print_entry("run", describe_run(config))
+    checkpoints = CheckpointManager(
+        Path(config.model_save_name), model, run.model_config, max_to_keep=config.max_to_keep
     )
+    restore_or_save(checkpoints, latest, run)
+    return checkpoints
+
+
+def train_network(run: Run, checkpoints: CheckpointManager) -> tuple[TensorBoard, str]:
+    """Trains to the end. Returns the TensorBoard, to which the end of the run can be added, and a line about the end.
+
+    Raises:
+        TrainingStopped: by a signal; the run is saved.
+    """
+    epochs_before, start = len(checkpoints.history), time.monotonic()
+    try:
+        tensorboard = fit(checkpoints.model, run, checkpoints)
+    except TrainingStopped as stop:
+        end_stopped_run(run, checkpoints, stop.signal_number)
+        raise
+    trained, seconds = len(checkpoints.history) - epochs_before, time.monotonic() - start
+    return tensorboard, format_end(checkpoints.history, run.config, trained=trained, seconds=seconds)
 
 
 def build_network(run: Run) -> keras.Model:
@@ -300,32 +352,8 @@ def fit_epochs(
         )
 
 
-@contextlib.contextmanager
-def signals_to(saving: SaveCheckpoints) -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP asks the callback to save and stop; the second acts at once, as usual.
-
-    Those that this process was started to ignore stay ignored.
-    """
-
-    def save_and_stop(number: int, _frame: object) -> None:
-        saving.stop_signal = number
-        restore()
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number in STOP_SIGNALS:
-        handle_signal(number, save_and_stop)
-    try:
-        yield
-    finally:
-        restore()
-
-
-def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int) -> int:
-    """Tells how to continue a run that was stopped, and calibrates its best network; returns the exit code."""
+def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int) -> None:
+    """Tells how to continue a run that was stopped, and calibrates its best network."""
     code = 128 + signal_number
     line = f"stopped and saved after step {checkpoints.step}; run the same command to continue"
     if code == EXIT_OUTPUT_CLOSED:
@@ -336,35 +364,14 @@ def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int
         with status("calibrating the scores; Ctrl-C leaves it out ..."):
             trained, _ = calibrate(run)
             trained.save(checkpoints.folder)
-    return code
 
 
-def calibrate(run: Run) -> tuple[ConvertedNetwork, Evaluation]:
-    """Returns the network of the best epoch, calibrated and converted, and its predictions for the validation pictures.
+def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> tuple[Evaluation, TrainedNetwork]:
+    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports.
 
-    The predictions are those of LiteRT, so what the reports say is what predict.py does.
-
-    Raises:
-        UserError: LiteRT cannot compute the network, or gives other answers than Keras.
+    Returns:
+        the predictions for the validation pictures, and the network.
     """
-    network = load_trained_network(Path(run.config.model_save_name))
-    expected = network.calibrate(
-        training=run.typical_images(_MAX_CALIBRATION_IMAGES),
-        validation=run.validation.images,
-        labels=run.validation.labels,
-        unknown_rate=run.config.unknown_rate,
-    )
-    try:
-        converted = ConvertedNetwork(network)
-        predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
-    except UserError:
-        network.save(Path(run.config.model_save_name))  # so that its calibration is not lost
-        raise
-    return converted, run.evaluation(predictions)
-
-
-def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> None:
-    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports."""
     folder = Path(run.config.model_save_name)
     with status("evaluating ..."):
         converted, evaluation = calibrate(run)
@@ -377,12 +384,15 @@ def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) ->
     never_unknown = run.config.unknown_rate > 0 and np.isinf(network.limits.max_distance)
     text = partial(format_run_report, result, epoch=epoch, never_unknown=never_unknown)
     print(f"\n{wrapped(f'{end} Kept: epoch {epoch}{lost}.')}\n")
-    print(text(max_classes=_MAX_CLASSES_SHOWN, max_mistakes=_MAX_MISTAKES_SHOWN))
+    print(text(max_classes=MAX_CLASSES_SHOWN, max_mistakes=MAX_MISTAKES_SHOWN))
     # After the figures are printed, so that a full disk does not take them away.
     converted.save(folder)
-    write_atomically(folder / REPORT, text().encode())
+    write_atomically(folder / TEXT_REPORT, text().encode())
     with status("writing the report ..."):
         write_run_report(folder, run, evaluation, network=network, history=history)
+        write_suspects(folder, evaluation, run.validation_image)
+    print_suspects(folder, evaluation)
+    return evaluation, network
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ Nothing here changes the logits or the predicted class. How the values are used:
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.special import expit
 
 from answers.predictions import Limits
+from network.ensemble_folder import EnsembleCalibration
 
 _SHRINKAGE = 0.1  # of the covariance towards its diagonal, because there may be few pictures
 _PRIOR_DEVIATION = 0.25  # standard deviation of the prior of the intercept and of the logarithm of the slope, around 0
@@ -30,6 +31,9 @@ class Calibration(NamedTuple):
         return Limits(self.max_distance, self.min_score)
 
 
+_AnyCalibration = TypeVar("_AnyCalibration", Calibration, EnsembleCalibration)
+
+
 def fit(*, training_features: np.ndarray, validation_odds: np.ndarray, validation_labels: np.ndarray) -> Calibration:
     """Returns the calibration of a network, without limits for unknown pictures.
 
@@ -48,12 +52,12 @@ def fit(*, training_features: np.ndarray, validation_odds: np.ndarray, validatio
 
 
 def with_limits(
-    calibration: Calibration, *, distances: np.ndarray, scores: np.ndarray, unknown_rate: float
-) -> Calibration:
+    calibration: _AnyCalibration, *, distances: np.ndarray, scores: np.ndarray, unknown_rate: float
+) -> _AnyCalibration:
     """Returns a calibration with limits for unknown pictures.
 
     Args:
-        calibration: as from `fit`.
+        calibration: as from `fit`, or that of an ensemble.
         distances: float (count,), of validation pictures.
         scores: float (count, classes), of the same.
         unknown_rate: largest fraction of ordinary pictures that may be called unknown, 0..0.5.

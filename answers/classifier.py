@@ -33,6 +33,7 @@ class Prediction:
     unknown: bool  # unlike the training pictures, or of no likely class
     scores: dict[str, float] = field(repr=False)  # of each class, 0..1
     raw: dict[str, float] = field(repr=False)  # the raw magnitude of each class
+    agreement: float = 1.0  # the part of the networks of an ensemble that predict this class; 1 for a single network
     note: str = ""  # what the image does not show of the picture, if anything
 
     def __str__(self) -> str:
@@ -135,5 +136,6 @@ def _prediction(answer: Answer, class_names: Sequence[str]) -> Prediction:
         unknown=answer.unknown,
         scores=dict(zip(class_names, map(short_float, answer.scores), strict=True)),
         raw=dict(zip(class_names, map(short_float, answer.logits), strict=True)),
+        agreement=answer.agreement,
         note=answer.note,
     )

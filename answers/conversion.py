@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from answers.engine import Engine
-from answers.grad_cam import GradCam
+from answers.ensemble import Ensemble, load_network
+from answers.grad_cam import GradCam, mean_of_maps
 from answers.predictions import Predictions, are_equal, largest_difference, predictions_of
-from answers.trained_network import TrainedNetwork, load_trained_network
+from answers.trained_network import TrainedNetwork
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import BEST
@@ -50,36 +51,47 @@ _LAST_WORDS = "the network was being converted for LiteRT when this process ende
 class ServingModule(tf.Module):
     """A trained network as functions for other programs, by the names of their signatures."""
 
-    def __init__(self, network: TrainedNetwork, *, heat_maps: bool) -> None:
+    def __init__(self, network: TrainedNetwork | Ensemble, *, heat_maps: bool) -> None:
         """
         Args:
-            network: it gives images → raw, scores, distance.
+            network: it gives images → raw, scores, distance; an ensemble also gives agreement.
             heat_maps: whether it also has outputs from which a second function makes heat maps:
                 features, middle, classes → heat_maps. So the weights are in the memory of LiteRT once.
         """
         super().__init__()
-        self._variables = [weight.value for weight in network.model.weights]
-        model, extra = network.with_features, ()
-        if heat_maps and (grad_cam := _grad_cam(network)):
-            model = keras.Model(model.input, [*model.outputs, *grad_cam.first.outputs], name="network")
+        self._variables = [weight.value for member in network.members for weight in member.model.weights]
+        models, extra = [member.with_features for member in network.members], ()
+        count = len(models[0].outputs)
+        if heat_maps and (grad_cams := _grad_cams(network)):
+            models = [
+                keras.Model(model.input, [*model.outputs, *grad_cam.first.outputs], name="network")
+                for model, grad_cam in zip(models, grad_cams, strict=True)
+            ]
             extra = HEAT_MAP_INPUTS
-        views = 2 if network.model_config.random_mirror else 1
+        views = 2 if network.model_config.random_mirror else 1  # of each member
 
         def serve(images):
-            logits, features, *others = model(images, training=False)
-            by_image = [tf.stack(tf.split(values, views), axis=1) for values in others]  # (batch, views, …)
-            return {**network.outputs(logits, features), **dict(zip(extra, by_image, strict=True))}
+            found = [model(images, training=False) for model in models]
+            others = zip(*(values[count:] for values in found), strict=True)
+            by_image = [tf.concat([_by_image(values, views) for values in of_members], axis=1) for of_members in others]
+            return {**network.combined([values[:count] for values in found]), **dict(zip(extra, by_image, strict=True))}
 
         def explain(features, middle, classes):
-            by_view = [tf.concat(tf.unstack(values, views, axis=1), axis=0) for values in (features, middle)]
-            return {HEAT_MAPS: grad_cam(*by_view, classes)}
+            maps = []
+            for index, grad_cam in enumerate(grad_cams):
+                own = slice(index * views, (index + 1) * views)
+                by_view = [
+                    tf.concat(tf.unstack(values[:, own], views, axis=1), axis=0) for values in (features, middle)
+                ]
+                maps.append(grad_cam(*by_view, classes))
+            return {HEAT_MAPS: mean_of_maps(maps)}
 
         images = tf.TensorSpec((None, *network.model_config.shape), tf.uint8, name="images")
         self.functions = {SIGNATURE: _function(serve, images).get_concrete_function()}
         if extra:
             specs = [
-                tf.TensorSpec((None, views, *output.shape[1:]), output.dtype, name=name)
-                for name, output in zip(extra, grad_cam.first.outputs, strict=True)
+                tf.TensorSpec((None, views * len(models), *output.shape[1:]), output.dtype, name=name)
+                for name, output in zip(extra, grad_cams[0].first.outputs, strict=True)
             ]
             classes = tf.TensorSpec((None,), tf.int32, name="classes")
             self.functions[HEAT_MAPS] = _function(explain, *specs, classes).get_concrete_function()
@@ -96,18 +108,23 @@ class ServingModule(tf.Module):
                 raise OSError(errno.ENOSPC, full, folder) from None
 
 
-def _grad_cam(network: TrainedNetwork) -> GradCam | None:
+def _grad_cams(network: TrainedNetwork | Ensemble) -> list[GradCam]:
     try:
-        return network.grad_cam
+        return [member.grad_cam for member in network.members]
     except UserError:  # model.py was edited, and all else works
-        return None
+        return []
+
+
+def _by_image(values: tf.Tensor, views: int) -> tf.Tensor:
+    """Returns values for images and then for their mirror images by image: (views · batch, …) → (batch, views, …)."""
+    return tf.stack(tf.split(values, views), axis=1)
 
 
 def _function(function: Callable, *specs: tf.TensorSpec):
     return tf.function(function, input_signature=specs, autograph=False)
 
 
-def convert(network: TrainedNetwork, *, float16: bool = False) -> bytes:
+def convert(network: TrainedNetwork | Ensemble, *, float16: bool = False) -> bytes:
     """Returns a network as a FlatBuffer with the signatures of model_structure.py.
 
     Args:
@@ -143,7 +160,7 @@ def _try_to_convert(folder: str, signatures: list[str], float16: bool) -> bytes 
         return printable(str(error).strip().partition("\n")[0])[:200]
 
 
-def pack(network: TrainedNetwork, flatbuffer: bytes, *, float16: bool = False) -> ModelFile:
+def pack(network: TrainedNetwork | Ensemble, flatbuffer: bytes, *, float16: bool = False) -> ModelFile:
     """Returns the model file of a network that was converted to a FlatBuffer."""
     return pack_model_file(
         flatbuffer,
@@ -157,9 +174,9 @@ def pack(network: TrainedNetwork, flatbuffer: bytes, *, float16: bool = False) -
 
 
 class ConvertedNetwork:
-    """A trained network together with its form for LiteRT."""
+    """A trained network, or an ensemble, together with its form for LiteRT."""
 
-    def __init__(self, network: TrainedNetwork) -> None:
+    def __init__(self, network: TrainedNetwork | Ensemble) -> None:
         """Raises UserError if LiteRT cannot compute the network."""
         self.network = network
         self._flatbuffer = convert(network)
@@ -181,16 +198,16 @@ class ConvertedNetwork:
             UserError: the raw magnitudes differ by more than rounding (`predictions.are_equal`).
         """
         engine = Engine(self.pack())
-        logits, scores, distances = engine.outputs(images)
-        if not are_equal(logits, expected.logits):
-            difference = largest_difference(logits, expected.logits)
+        outputs = engine.outputs(images)
+        if not are_equal(outputs.logits, expected.logits):
+            difference = largest_difference(outputs.logits, expected.logits)
             raise UserError(
                 f"LiteRT gives other raw magnitudes than Keras (difference {difference:.2g}), so its file is not kept; "
                 "if you have edited model.py, use other layers"
             )
         if unknown_rate is not None:
-            self.network.set_limits(distances, scores, unknown_rate=unknown_rate)
-        return predictions_of(logits, scores, distances, self.network.limits)
+            self.network.set_limits(outputs.distances, outputs.scores, unknown_rate=unknown_rate)
+        return predictions_of(outputs, self.network.limits)
 
     def save(self, folder: Path) -> None:
         """Writes the checkpoint and the model file of the best network in a folder of checkpoints."""
@@ -210,13 +227,13 @@ def require_convertible(model: keras.Model, model_config: ModelConfig) -> None:
 
 
 def build_model_file(folder: Path) -> ModelFile:
-    """Returns the model file of the best network in a folder of checkpoints, which is loaded and converted.
+    """Returns the model file of the best network, or of the ensemble, in a folder of checkpoints.
 
     Raises:
         UserError: there is no intact checkpoint, or LiteRT cannot compute the network.
     """
     use_processor()  # the trainer may be using the GPU
-    network = load_trained_network(folder)
+    network = load_network(folder)
     images = np.random.default_rng(0).integers(0, 256, (_TRIED, *network.model_config.shape), np.uint8)
     converted = ConvertedNetwork(network)
     converted.check(images, network.predict(images))

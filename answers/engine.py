@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from answers.predictions import BATCH_SIZE, Limits, Predictions, outputs_of, predictions_of
+from answers.predictions import BATCH_SIZE, Limits, Outputs, Predictions, outputs_of, predictions_of
 from network.model_file import ModelFile
 from network.model_structure import HEAT_MAP_INPUTS, HEAT_MAPS, SIGNATURE
 from system.errors import UserError
@@ -37,10 +37,10 @@ class Engine:
 
     def predict(self, images: np.ndarray) -> Predictions:
         """Returns predictions for uint8 images (count, height, width, color_channels)."""
-        return predictions_of(*self.outputs(images), self.limits)
+        return predictions_of(self.outputs(images), self.limits)
 
-    def outputs(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32."""
+    def outputs(self, images: np.ndarray) -> Outputs:
+        """Returns the outputs for uint8 images (count, height, width, color_channels)."""
 
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
             with self._lock, _readable_errors():

@@ -14,7 +14,7 @@ import numpy as np
 from answers.engine import Engine
 from answers.loading import checkpoints_of
 from answers.predictions import are_equal, largest_difference, outputs_of
-from network.checkpoint_file import trained_paths
+from network.ensemble_folder import paths_to_predict_with
 from network.model_file import FLOAT16_FILE, LABELS, MODEL_FILE, labels_of, read_model_file, write_model_file
 from system.errors import UserError
 from system.files import new_folder, write_atomically
@@ -67,7 +67,7 @@ def export(engine: Engine, name: Path, folder: Path, images: Sequence[np.ndarray
     if not len(images):
         raise UserError("--export compares the formats on real pictures: name some that can be read")
     checkpoints = checkpoints_of(name)
-    if checkpoints and not trained_paths(checkpoints):
+    if checkpoints and not paths_to_predict_with(checkpoints):
         checkpoints = None
     with new_folder(folder) as part:
         comparison = Comparison(engine, np.stack(images))
@@ -109,7 +109,7 @@ class Comparison:
     def __init__(self, engine: Engine, images: np.ndarray) -> None:
         self.engine = engine
         self._images = images
-        self._logits, self._scores, _ = engine.outputs(images)
+        self._logits, self._scores, *_ = engine.outputs(images)
 
     def of_engine(self, path: Path) -> Exported:
         """Returns the row of a copy of the model file."""

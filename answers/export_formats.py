@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from answers.conversion import ServingModule, convert, pack
+from answers.ensemble import Ensemble, load_network
 from answers.export import Comparison, Export, Exported
 from answers.model_card import ONNX_FILE, SAVED_MODEL
-from answers.trained_network import TrainedNetwork, load_trained_network
+from answers.trained_network import TrainedNetwork
 from network.backend import keras, tf
 from network.device import raises_memory_error, use_processor
 from network.model_file import FLOAT16_FILE, MODEL_FILE, write_model_file
@@ -38,7 +39,7 @@ class Exporter:
     def __init__(self, checkpoints: Path, comparison: Comparison) -> None:
         """Raises UserError if its weights are not those of the engine: it has better ones now, or those are damaged."""
         use_processor()  # a trainer may be using the GPU
-        self._network = load_trained_network(checkpoints)
+        self._network = load_network(checkpoints)
         self._comparison = comparison
         if self._network.source != comparison.engine.model.source:
             raise UserError(
@@ -50,8 +51,8 @@ class Exporter:
 
     @property
     def layers(self) -> list[tuple[str, str, str]]:
-        """The layers of the network: name, dimensions of the output, and number of weights."""
-        layers = self._network.model.layers
+        """The layers of the network, or of each of an ensemble: name, dimensions of the output, number of weights."""
+        layers = self._network.members[0].model.layers
         shapes = ("×".join(map(str, layer.output.shape[1:])) for layer in layers)
         return [(layer.name, shape, f"{layer.count_params():,}") for layer, shape in zip(layers, shapes, strict=True)]
 
@@ -99,7 +100,7 @@ class Exporter:
         )
 
 
-def _try_onnx(network: TrainedNetwork) -> tuple[bytes, "onnxruntime.InferenceSession"] | str:
+def _try_onnx(network: TrainedNetwork | Ensemble) -> tuple[bytes, "onnxruntime.InferenceSession"] | str:
     """Returns the content of an ONNX file and what computes it, or the reason why there is none."""
     try:
         with warnings.catch_warnings():
@@ -112,7 +113,7 @@ def _try_onnx(network: TrainedNetwork) -> tuple[bytes, "onnxruntime.InferenceSes
         return printable(str(error).strip().partition("\n")[0])[:200]
 
 
-def _to_onnx(network: TrainedNetwork) -> bytes:
+def _to_onnx(network: TrainedNetwork | Ensemble) -> bytes:
     """Returns the content of an ONNX file.
 
     tf2onnx copies all constants many times: it would take seconds, and 40 times the memory of the weights. So large
@@ -121,7 +122,12 @@ def _to_onnx(network: TrainedNetwork) -> bytes:
     import onnx  # here, because it is optional
     import tf2onnx
 
-    large = {weight.path.replace("/", "_"): weight for weight in network.model.weights if _is_large(weight)}
+    large = {
+        f"network_{number}_{weight.path.replace('/', '_')}": weight
+        for number, member in enumerate(network.members, 1)
+        for weight in member.model.weights
+        if _is_large(weight)
+    }
     specs = [
         tf.TensorSpec((None, *network.model_config.shape), tf.uint8, "images"),
         *(tf.TensorSpec(weight.shape, weight.dtype, name) for name, weight in large.items()),
@@ -130,7 +136,7 @@ def _to_onnx(network: TrainedNetwork) -> bytes:
     @tf.function(input_signature=specs, autograph=False)
     def serve(images, *values):
         with keras.StatelessScope(state_mapping=list(zip(large.values(), values, strict=True))):
-            return network.outputs(*network.with_features(images, training=False))
+            return network.serve(images)
 
     model, _ = tf2onnx.convert.from_function(serve, input_signature=specs, opset=_OPSET)
     for entry in [entry for entry in model.graph.input if entry.name in large]:

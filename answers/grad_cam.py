@@ -3,6 +3,7 @@
 Libraries for Grad-CAM and Keras 3 are missing or dormant, and the method is ten lines.
 """
 
+from collections.abc import Sequence
 from itertools import takewhile
 
 from answers.scores import NEVER
@@ -75,7 +76,7 @@ class GradCam:
         if self._random_mirror:
             original, mirrored = tf.split(maps, 2)
             maps = (original + tf.reverse(mirrored, axis=[2])) / 2
-        return maps / tf.maximum(tf.reduce_max(maps, axis=(1, 2), keepdims=True), 1e-30)
+        return _with_maximum_1(maps)
 
     def _mean_slopes(self, slopes: tf.Tensor, *, channels: int) -> tf.Tensor:
         """Returns the mean slope over the places of each feature of the third convolution: (batch, channels)."""
@@ -86,6 +87,15 @@ class GradCam:
             kernel = tf.reshape(self._dense.kernel, (-1, channels, self._dense.units))
             mean = tf.reduce_mean(kernel, axis=0).numpy()
         return tf.matmul(slopes, tf.constant(mean), transpose_b=True)
+
+
+def mean_of_maps(maps: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the mean of the heat maps of several networks for the same images; the maximum of each is 1 again."""
+    return maps[0] if len(maps) == 1 else _with_maximum_1(tf.add_n(list(maps)))
+
+
+def _with_maximum_1(maps: tf.Tensor) -> tf.Tensor:
+    return maps / tf.maximum(tf.reduce_max(maps, axis=(1, 2), keepdims=True), 1e-30)
 
 
 def _fully_connected_to_third(

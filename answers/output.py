@@ -18,7 +18,7 @@ from answers.predictions import short_float
 from system.files import write_atomically
 from system.terminal import is_terminal, printable
 
-VERSION = 3  # of the JSON format
+VERSION = 4  # of the JSON format
 STDOUT = "-"  # in place of the name of a file
 
 
@@ -31,6 +31,7 @@ class Answer:
     logits: Sequence[float] = ()  # (classes,), the raw magnitudes
     scores: Sequence[float] = ()  # (classes,), 0..1
     unknown: bool = False
+    agreement: float = 1.0  # the part of the networks of an ensemble that predict this class; 1 for a single network
     remark: str = ""  # why it is unknown, in a few words
     note: str = ""  # what the image does not show of the picture, if anything
     error: str = ""  # why it could not be read
@@ -55,13 +56,13 @@ def to_row(answer: Answer, class_names: Sequence[str], true_class: str | None) -
     """Returns an answer as it is written for other programs; what does not apply is None."""
     row = {"picture": os.fspath(answer.path), "true_class": true_class}
     if answer.error:
-        nothing = dict.fromkeys(("predicted", "unknown", "scores", "raw", "note"))
+        nothing = dict.fromkeys(("predicted", "unknown", "agreement", "scores", "raw", "note"))
         return {**row, **nothing, "error": answer.error}
     scores, raw = (
         dict(zip(class_names, map(short_float, values), strict=True)) for values in (answer.scores, answer.logits)
     )
-    prediction = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "scores": scores, "raw": raw}
-    return {**row, **prediction, "note": answer.note or None, "error": None}
+    prediction = {"predicted": class_names[answer.predicted], "unknown": answer.unknown, "agreement": answer.agreement}
+    return {**row, **prediction, "scores": scores, "raw": raw, "note": answer.note or None, "error": None}
 
 
 # ---- files ----
@@ -82,13 +83,13 @@ def write_csv(path: Path, rows: Iterable[dict], class_names: Sequence[str]) -> N
 def csv_head(class_names: Sequence[str]) -> list[str]:
     """Returns the titles of the columns."""
     values = [f"{kind} {name}" for kind in ("scores", "raw") for name in class_names]
-    return ["picture", "true_class", "predicted", "unknown", *values, "note", "error"]
+    return ["picture", "true_class", "predicted", "unknown", "agreement", *values, "note", "error"]
 
 
 def csv_cells(row: dict, class_names: Sequence[str]) -> list:
     """Returns a row from `to_row` as the cells of its columns."""
     values = [row[kind][name] if row[kind] else None for kind in ("scores", "raw") for name in class_names]
-    first = (row[key] for key in ("picture", "true_class", "predicted", "unknown"))
+    first = (row[key] for key in ("picture", "true_class", "predicted", "unknown", "agreement"))
     return [*first, *values, row["note"], row["error"]]
 
 

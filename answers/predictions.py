@@ -17,6 +17,16 @@ class Predictions(NamedTuple):
     logits: np.ndarray  # float32 (count, classes)
     scores: np.ndarray  # float32 (count, classes), 0..1, calibrated
     unknown: np.ndarray  # bool (count,)
+    agreement: np.ndarray | None = None  # float32 (count,), the part of the networks of an ensemble that predict this
+
+
+class Outputs(NamedTuple):
+    """The outputs of a network for some images, all float32."""
+
+    logits: np.ndarray  # (count, classes)
+    scores: np.ndarray  # (count, classes), 0..1
+    distances: np.ndarray  # (count,), from the training pictures
+    agreement: np.ndarray | None = None  # (count,), 0..1; None for a single network
 
 
 class Limits(NamedTuple):
@@ -26,17 +36,11 @@ class Limits(NamedTuple):
     min_score: float = 0.0  # of the predicted class
 
 
-def predictions_of(logits: np.ndarray, scores: np.ndarray, distances: np.ndarray, limits: Limits) -> Predictions:
-    """Returns the predictions that follow from the three outputs of a network.
-
-    Args:
-        logits: float32 (count, classes).
-        scores: float32 (count, classes), 0..1.
-        distances: float32 (count,), from the training pictures.
-        limits: of the network.
-    """
+def predictions_of(outputs: Outputs, limits: Limits) -> Predictions:
+    """Returns the predictions that follow from the outputs of a network and its limits."""
+    logits, scores, distances, agreement = outputs
     unknown = (distances > limits.max_distance) | (scores.max(axis=1) < limits.min_score)
-    return Predictions(logits.argmax(axis=1), logits, scores, unknown)
+    return Predictions(logits.argmax(axis=1), logits, scores, unknown, agreement)
 
 
 def short_float(value: float) -> float:
@@ -44,20 +48,20 @@ def short_float(value: float) -> float:
     return float(str(value))
 
 
-def outputs_of(
-    run: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns logits (count, classes), scores (count, classes) and distances (count,), all float32.
+def outputs_of(run: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: np.ndarray) -> Outputs:
+    """Returns the outputs for any number of images.
 
     Args:
-        run: returns raw, scores and distance for a batch.
+        run: returns raw, scores and distance for a batch and, of an ensemble, agreement.
         images: uint8 (count, height, width, color_channels), at least one.
     """
     batches = [run(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)]
     logits, scores, distances = (
         np.concatenate([batch[name] for batch in batches]) for name in ("raw", "scores", "distance")
     )
-    return logits, scores, distances
+    is_ensemble = "agreement" in batches[0]
+    agreement = np.concatenate([batch["agreement"] for batch in batches]) if is_ensemble else None
+    return Outputs(logits, scores, distances, agreement)
 
 
 def largest_difference(logits: np.ndarray, expected: np.ndarray) -> float:

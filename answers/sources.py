@@ -1,6 +1,7 @@
 """Which pictures a network predicts, and its answers."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 
 from answers.engine import Engine
 from answers.output import Answer
+from answers.predictions import Predictions
 from pictures.decoding import LoadedPicture
 from pictures.formats import FRAMES
 
@@ -43,13 +45,13 @@ def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, Loaded
         pictures: the name of each, and what was read: its image, or the reason why there is none.
     """
     images = [picture.image for _, picture in pictures if not isinstance(picture, str)]
-    predictions = zip(*engine.predict(np.stack(images)), strict=True) if images else iter(())
+    predictions = _one_by_one(engine.predict(np.stack(images))) if images else iter(())
     answers = []
     for path, picture in pictures:
         if isinstance(picture, str):
             answers.append(Answer(path=path, error=picture.replace(FRAMES, _NAME_ALONE)))
             continue
-        predicted, logits, scores, unknown = next(predictions)
+        predicted, logits, scores, unknown, agreement = next(predictions)
         answer = Answer(
             path=path,
             predicted=int(predicted),
@@ -57,11 +59,18 @@ def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, Loaded
             scores=scores,
             unknown=bool(unknown),
             remark=_remark(scores, engine.limits.min_score) if unknown else "",
+            agreement=round(agreement, 3),
             note=picture.note,
             image=picture.image,
         )
         answers.append(answer)
     return answers
+
+
+def _one_by_one(predictions: Predictions) -> Iterator[tuple]:
+    """Yields what is said about each image: the class, logits, scores, whether it is unknown, and the agreement."""
+    *parts, agreement = predictions
+    return zip(*parts, itertools.repeat(1.0) if agreement is None else agreement.tolist(), strict=False)
 
 
 def _remark(scores: np.ndarray, min_score: float) -> str:

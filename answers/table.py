@@ -30,15 +30,22 @@ class Table(Output):
     only_shown = True
 
     def __init__(
-        self, class_names: Sequence[str], *, names: Iterable[str | os.PathLike[str]], top: int, raw: bool
+        self,
+        class_names: Sequence[str],
+        *,
+        names: Iterable[str | os.PathLike[str]],
+        top: int,
+        raw: bool,
+        networks: int = 1,
     ) -> None:
         """Args:
         class_names: of the network.
         names: of the pictures, as far as they are known; the longest one sets the width of its column.
         top: the largest number of classes in a line.
         raw: whether to show the raw magnitudes instead of the scores.
+        networks: how many answer together. A remark says how many agree, unless all do.
         """
-        self._top, self._raw = top, raw
+        self._top, self._raw, self._networks = top, raw, networks
         self._room = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else sys.maxsize
         self._max_path = max(_MIN_PATH, self._room // 2)
         max_name = _MAX_NAME if is_terminal(sys.stdout) else sys.maxsize
@@ -66,7 +73,8 @@ class Table(Output):
             name, value, color, others = self._class_names[best[0]], f"{values[best[0]]:.3f}", "green", best[1:]
         start = f"{path}{' ' * (self._path_width - columns(path))}  "
         best_class = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
-        remark = f"  {answer.remark}" if answer.remark else ""
+        remarks = ", ".join(filter(None, [answer.remark, self._disagreement(answer)]))
+        remark = f"  {remarks}" if remarks else ""
         shown = [index for index in others if self._raw or values[index] >= _NEAR_ZERO]
         cells = [self._cell(index, values[index]) for index in shown]
         if cells and not remark:
@@ -76,6 +84,10 @@ class Table(Output):
             start = f"{path}  "
             rest = _joined(cells, room=self._room - columns(start + best_class + remark))
         return [(start, ""), (best_class, color), (rest, "bright_black"), (remark, color)]
+
+    def _disagreement(self, answer: Answer) -> str:
+        agreeing = round(answer.agreement * self._networks)
+        return "" if agreeing == self._networks else f"{agreeing} of {self._networks} networks agree"
 
     def _cell(self, index: int, value: float) -> str:
         """Returns a class and its value, as wide as for every other class."""

@@ -1,5 +1,6 @@
 """A trained network in Keras: while a run goes on, and to be converted for prediction (engine.py)."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from answers import calibration
 from answers.calibration import Calibration
 from answers.grad_cam import GradCam
-from answers.predictions import BATCH_SIZE, Limits, Predictions, predictions_of
+from answers.predictions import BATCH_SIZE, Limits, Outputs, Predictions, predictions_of
 from answers.scores import log_odds, outputs
 from model import generate_model, with_features
 from network.backend import keras, tf
@@ -89,6 +90,19 @@ class TrainedNetwork:
         )
 
     @property
+    def members(self) -> "list[TrainedNetwork]":
+        """The networks whose answers are combined, as in an `Ensemble`: itself."""
+        return [self]
+
+    def combined(self, found: Sequence[Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
+        """Returns the outputs by name from those of `with_features` of each member; also in a graph."""
+        return self.outputs(*found[0])
+
+    def serve(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the outputs for uint8 images by name; also in a graph."""
+        return self.combined([self.with_features(images, training=False)])
+
+    @property
     def limits(self) -> Limits:
         return self.calibration.limits if self.calibration else Limits()
 
@@ -116,7 +130,7 @@ class TrainedNetwork:
 
     def _predictions(self, logits: np.ndarray, features: np.ndarray) -> Predictions:
         found = self.outputs(logits, features)
-        return predictions_of(logits, found["scores"].numpy(), found["distance"].numpy(), self.limits)
+        return predictions_of(Outputs(logits, found["scores"].numpy(), found["distance"].numpy()), self.limits)
 
 
 def load_trained_network(folder: Path) -> TrainedNetwork:

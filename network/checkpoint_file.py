@@ -51,6 +51,24 @@ def is_checkpoint_name(name: str) -> bool:
     return name == MODEL_CONFIG or bool(_NAME.fullmatch(name))
 
 
+def member_folder(folder: Path, fold: int) -> Path:
+    """Returns the folder, below that of an ensemble, of the network that validates on a fold, counted from 1."""
+    return folder / f"fold-{fold}"
+
+
+def member_folders(folder: Path) -> list[Path]:
+    """Returns the folders of the networks of an ensemble that exist, in their order; none for a single network."""
+    found: list[Path] = []
+    while (member_folder(folder, len(found) + 1) / MODEL_CONFIG).is_file():
+        found.append(member_folder(folder, len(found) + 1))
+    return found
+
+
+def is_ensemble(folder: Path) -> bool:
+    """Returns whether there is an ensemble in a folder, or the beginning of one."""
+    return bool(member_folders(folder)) and not checkpoint_paths(folder)
+
+
 def network_folder(folder: Path) -> Path:
     """Returns the folder of checkpoints for a name that may also be that of a file in it, or of its folder best/."""
     if (folder / MODEL_CONFIG).exists():
@@ -65,7 +83,7 @@ def network_folder(folder: Path) -> Path:
 def require_own_folder(folder: Path) -> None:
     """Raises UserError if a folder of checkpoints would be confused with a part of another one."""
     for outer in folder.absolute().parents:
-        if (outer / MODEL_CONFIG).exists() and checkpoint_paths(outer):
+        if (outer / MODEL_CONFIG).exists() and (checkpoint_paths(outer) or member_folders(outer)):
             raise UserError(
                 f"--model_save_name {printable(folder)}: is a part of {printable(outer)}; use another folder"
             )

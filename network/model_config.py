@@ -15,6 +15,7 @@ from config import (
     Degrees,
     DropoutRate,
     Flag,
+    Folds,
     Fraction,
     ImageConfig,
     LearningRate,
@@ -44,6 +45,7 @@ _NOT_REMEMBERED = {
     "memory_gib": "only how fast images are read depends on it",
     "save_seconds": "only how much a kill loses depends on it",
     "max_to_keep": "only how many checkpoints are kept depends on it",
+    "learning_curve": "the networks that it adds are runs of their own",
     "tensorboard": "it shows the run and changes nothing",
     "summary": "only what is shown depends on it",
 }
@@ -69,6 +71,7 @@ class ModelConfig(ImageConfig):
     batch_size: BatchSize
     seed: Seed
     validation_split: ValidationFraction
+    folds: Folds  # of an ensemble; each of its members has 1
     group_similar: Flag
     pictures: str  # fingerprint of the training and validation pictures
 

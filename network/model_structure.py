@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 from ai_edge_litert import schema_py_generated as schema
 
-SIGNATURE = "serving_default"  # images → raw, scores, distance
+SIGNATURE = "serving_default"  # images → raw, scores, distance and, of an ensemble, agreement
 HEAT_MAPS = "heat_maps"  # features, middle, classes → heat_maps
 HEAT_MAP_INPUTS = ("features", "middle")  # further outputs of the first signature, if there is the second
 
 _OUTPUTS = {"raw", "scores", "distance"}
+_OF_ENSEMBLE = "agreement"  # a further one
 
 # The type of a tensor, with its bytes for each value.
 _ITEM_SIZES = {
@@ -101,7 +102,7 @@ def _check_signatures(model: schema.Model, shape: tuple[int, int, int], classes:
                 raise ValueError("its outputs have another number of classes than network.json says")
         found[signature.SignatureKey().decode()] = (
             {name.decode() for name in inputs},
-            {name.decode() for name in outputs},
+            {name.decode() for name in outputs} - {_OF_ENSEMBLE},
         )
     answers = {SIGNATURE: ({"images"}, _OUTPUTS)}
     explains = {

@@ -18,7 +18,7 @@ from config import AugmentConfig, ImageConfig
 from pictures.copy_names import copy_name
 from pictures.decoding import UnreadableImage, decode_image
 from pictures.folders import read_regular_file
-from pictures.manifest import TRAIN, Picture, stand_ins
+from pictures.manifest import VALIDATION, Picture, stand_ins
 
 _MIN_SIDE = 32  # pixels; Augmentor's operations fail on tiny images
 _MAX_ASPECT = 3  # and on narrow ones
@@ -44,7 +44,8 @@ class CopyTask:
 def plan(pictures: Sequence[Picture], sample: int) -> list[CopyTask]:
     """Returns tasks for `sample` copies of each class, spread over its training sources as evenly as possible."""
     classes = defaultdict(list)
-    training = stand_ins(picture for picture in pictures if picture.split == TRAIN)  # copies are not copied again
+    candidates = (picture for picture in pictures if picture.split not in ("", VALIDATION))
+    training = stand_ins(candidates)  # copies are not copied again
     for picture in sorted(training.values(), key=attrgetter("path")):
         classes[picture.class_name].append(picture)
     tasks = [

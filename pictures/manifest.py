@@ -33,7 +33,7 @@ class Picture:
     source: str  # the photo that it shows, as <class>/<name>: itself, unless its name is that of a copy
     photo: str = ""  # the first of the sources that are the same picture: saved again, resized, mirrored or turned
     group: str = ""  # the first of the sources that look alike; they are on one side of the split
-    split: str = ""  # "train" or "validation"
+    split: str = ""  # "train" or "validation"; with several folds "fold 1", "fold 2", ... or, in all of them, "train"
     sha256: str = ""  # of the file
     perceptual_hash: str = ""  # 64 bits in hexadecimal; near-duplicates share nearly all of them
     status: str = PENDING  # "kept", "skipped" (unreadable), "excluded" (must not be used) or "pending"

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pictures.manifest import MANIFEST, Picture
+from pictures.split import number_of_folds
 from pictures.summary import ClassCounts, count_classes, notes, unused_files
 from system.terminal import fitted, plural, print_entry, printable, some_names, wrapped
 
@@ -37,9 +38,9 @@ def print_totals(pictures: Sequence[Picture], data: Path, changes: str = "") -> 
     )
     copies = "1 copy" if total.copies == 1 else f"{total.copies:,} copies"
     excluded = f", {total.excluded:,} excluded" if total.excluded else ""
-    print_entry(
-        "", f"{total.train:,} to train, {total.validation:,} to validate, {copies}, {total.skipped:,} skipped{excluded}"
-    )
+    folds = f" in {count} folds" if (count := number_of_folds(pictures)) else ""
+    uses = f"{total.train:,} to train, {total.validation:,} to validate{folds}"
+    print_entry("", f"{uses}, {copies}, {total.skipped:,} skipped{excluded}")
 
 
 def describe_changes(pictures: Sequence[Picture], previous: Sequence[Picture]) -> str:

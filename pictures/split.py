@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
@@ -16,6 +16,7 @@ from system.terminal import printable
 _CHOICE = (
     "add pictures of other scenes, or use --group_similar False, with which the validation accuracy will be too high"
 )
+_FOLD = "fold "  # the start of what the manifest calls a fold
 
 
 def draw_validation_groups(
@@ -33,7 +34,7 @@ def draw_validation_groups(
         seed: another one gives other groups.
         sizes: the number of pictures of each group; without it, one each. If all are too large, the smallest is taken.
     """
-    ranked = sorted(set(groups), key=lambda group: hashlib.sha256(os.fsencode(f"{seed}/{group}")).digest())
+    ranked = _ranked(groups, seed)
     size = {group: sizes[group] if sizes else 1 for group in ranked}
     total = sum(size.values())
     wanted = min(max(round(fraction * total), 1), total - 1)
@@ -43,6 +44,32 @@ def draw_validation_groups(
             drawn.add(group)
             wanted -= size[group]
     return drawn or {min(ranked, key=lambda group: size[group])}
+
+
+def draw_folds(groups: Iterable[str], *, folds: int, seed: int, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Returns the fold of each group of one class, from 1: parts with about as many pictures as each other.
+
+    The largest group comes first, and each goes where there are the fewest pictures so far (Graham 1969, "Bounds on
+    multiprocessing timing anomalies"). Groups of one size come in the order of a hash of the seed and their name.
+
+    Args:
+        groups: their names; at least as many as folds.
+        folds: how many there are.
+        seed: another one gives other folds.
+        sizes: the number of pictures of each group.
+    """
+    totals = [0] * folds
+    found = {}
+    for group in sorted(_ranked(groups, seed), key=lambda group: -sizes[group]):
+        index = totals.index(min(totals))
+        totals[index] += sizes[group]
+        found[group] = 1 + index
+    return found
+
+
+def _ranked(groups: Iterable[str], seed: int) -> list[str]:
+    """Returns the groups in the order of a hash of the seed and their name."""
+    return sorted(set(groups), key=lambda group: hashlib.sha256(os.fsencode(f"{seed}/{group}")).digest())
 
 
 def assign_splits(pictures: Sequence[Picture], *, fraction: float, seed: int) -> list[Picture]:
@@ -55,27 +82,122 @@ def assign_splits(pictures: Sequence[Picture], *, fraction: float, seed: int) ->
     Raises:
         UserError: a class has fewer than two groups of its own.
     """
+    validating: set[str] = set()
+    for class_name, sizes in _own_groups(pictures).items():
+        if len(sizes) < 2:
+            raise _too_few(class_name, len(sizes), pictures)
+        validating |= draw_validation_groups(sizes, fraction=fraction, seed=seed, sizes=sizes)
+    return _validate_with(pictures, {picture.path for picture in pictures if picture.group in validating})
+
+
+def assign_folds(pictures: Sequence[Picture], *, folds: int, seed: int) -> list[Picture]:
+    """Returns the pictures with the fold of their group as their split; see `pictures_of_fold`.
+
+    A group with pictures of several classes is in no fold: it is used for training only.
+
+    Raises:
+        UserError: a class has fewer groups of its own than there are folds.
+    """
+    fold_of: dict[str, int] = {}
+    own_groups = _own_groups(pictures)
+    for class_name, sizes in own_groups.items():
+        if len(sizes) < 2:
+            raise _too_few(class_name, len(sizes), pictures)
+    class_name, fewest = min(((name, len(sizes)) for name, sizes in own_groups.items()), key=lambda item: item[1])
+    if fewest < folds:
+        raise UserError(
+            f"--folds {folds}: class {printable(class_name)} has only {fewest} pictures that look different, and each "
+            f"fold needs one; use --folds {fewest} or less, or add pictures"
+        )
+    for sizes in own_groups.values():
+        fold_of |= draw_folds(sizes, folds=folds, seed=seed, sizes=sizes)
+    return [
+        updated(p, split=fold_name(fold_of[p.group]) if p.group in fold_of else TRAIN) if p.status == KEPT else p
+        for p in pictures
+    ]
+
+
+def fold_name(fold: int) -> str:
+    """Returns what the manifest calls a fold, counted from 1."""
+    return f"{_FOLD}{fold}"
+
+
+def number_of_folds(pictures: Iterable[Picture]) -> int:
+    """Returns the number of folds of these pictures; 0 if they are not divided into folds."""
+    return len({picture.split for picture in pictures if picture.split.startswith(_FOLD)})
+
+
+def pictures_of_fold(pictures: Sequence[Picture], fold: int) -> list[Picture]:
+    """Returns the pictures as the network of a fold uses them: it validates on the fold and is trained on the others.
+
+    As in `assign_splits`, one picture of each photo is used for validation, and the others of the fold are excluded.
+    """
+    return _validate_with(pictures, {picture.path for picture in pictures if picture.split == fold_name(fold)})
+
+
+def with_part_of_training(pictures: Sequence[Picture], *, fraction: float, seed: int) -> list[Picture]:
+    """Returns the pictures, of which only about this fraction of each class is trained on; the others are excluded.
+
+    Groups stay together, at least one of each class is kept, and what a fraction keeps, a larger one keeps too.
+    """
+    groups_of: dict[str, dict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
+    for picture in pictures:
+        if picture.status == KEPT and picture.split == TRAIN:
+            groups_of[picture.class_name][picture.group].append(picture)
+    trained: set[tuple[str, str]] = set()
+    for class_name, groups in groups_of.items():
+        sizes = {group: _count_photos(own) for group, own in groups.items()}
+        wanted, count = fraction * sum(sizes.values()), 0
+        for group in _ranked(groups, seed):
+            if count and count + sizes[group] / 2 > wanted:
+                break
+            count += sizes[group]
+            trained.add((class_name, group))
+    reason = f"is not among the {100 * fraction:g} % that are trained on"
+    return [
+        replace(p, stored="", split="", status=EXCLUDED, reason=reason)
+        if p.status == KEPT and p.split == TRAIN and (p.class_name, p.group) not in trained
+        else p
+        for p in pictures
+    ]
+
+
+def judged_paths(pictures: Sequence[Picture]) -> set[str]:
+    """Returns the paths of the pictures that are used for validation, in one of the folds."""
+    return set(_measured(picture for picture in pictures if picture.split.startswith(_FOLD)).values())
+
+
+def _own_groups(pictures: Sequence[Picture]) -> dict[str, dict[str, int]]:
+    """Returns the groups that have pictures of one class only, by class, each with its number of photos."""
     groups_of: dict[str, dict[str, list[Picture]]] = {picture.class_name: defaultdict(list) for picture in pictures}
     classes_of = defaultdict(set)
     for picture in pictures:
         if picture.status == KEPT:
             groups_of[picture.class_name][picture.group].append(picture)
             classes_of[picture.group].add(picture.class_name)
-    validating: set[str] = set()
-    for class_name, groups in groups_of.items():
-        sizes = {group: _count_photos(own) for group, own in groups.items() if len(classes_of[group]) == 1}
-        if len(sizes) < 2:
-            raise _too_few(class_name, len(sizes), pictures)
-        validating |= draw_validation_groups(sizes, fraction=fraction, seed=seed, sizes=sizes)
-    measured: dict[tuple[str, str], str] = {}  # group and photo → path of the picture that stands for it
+    return {
+        class_name: {group: _count_photos(own) for group, own in groups.items() if len(classes_of[group]) == 1}
+        for class_name, groups in groups_of.items()
+    }
+
+
+def _measured(pictures: Iterable[Picture]) -> dict[tuple[str, str], str]:
+    """Returns the path of the picture that stands for each photo, by group and photo."""
+    found: dict[tuple[str, str], str] = {}
     for picture in sorted(pictures, key=attrgetter("is_copy", "path")):
-        if picture.status == KEPT and picture.group in validating:
-            measured.setdefault((picture.group, picture.photo), picture.path)
+        if picture.status == KEPT:
+            found.setdefault((picture.group, picture.photo), picture.path)
+    return found
+
+
+def _validate_with(pictures: Sequence[Picture], held_out: Collection[str]) -> list[Picture]:
+    """Returns the pictures with their side of the split, if those with these paths are not trained on."""
+    measured = _measured(picture for picture in pictures if picture.path in held_out)
 
     def assign(picture: Picture) -> Picture:
         if picture.status != KEPT:
             return picture
-        if picture.group not in validating:
+        if picture.path not in held_out:
             return updated(picture, split=TRAIN)
         representative = measured[picture.group, picture.photo]
         if picture.path == representative:
@@ -134,7 +256,7 @@ def _are_similar(own: Sequence[Picture], pictures: Sequence[Picture]) -> bool:
 
 
 def exclude_unusable_copies(copies: Sequence[Picture], originals: Sequence[Picture]) -> list[Picture]:
-    """Returns copies with their source and its group; excluded unless that exists, is unchanged and for training."""
+    """Returns copies with their source, its group and its split; excluded unless it exists, is unchanged and trains."""
     kept = [picture for picture in originals if picture.status == KEPT]
     sources = stand_ins(kept)
     sources = {short_source(source): picture for source, picture in sources.items()} | sources
@@ -145,12 +267,12 @@ def exclude_unusable_copies(copies: Sequence[Picture], originals: Sequence[Pictu
             reason = "its name is not that of a copy"
         elif source is None:
             reason = "its source is not among the pictures of its class"
-        elif source.split != TRAIN:
+        elif source.split == VALIDATION:
             reason = "its source is used for validation"
         elif not source.sha256.startswith(source_of(copy.path)[1]):
             reason = "its source has changed since: run augment.py again"
         else:
-            return replace(copy, source=source.source, photo=source.photo, group=source.group, split=TRAIN)
+            return replace(copy, source=source.source, photo=source.photo, group=source.group, split=source.split)
         return replace(copy, stored="", status=EXCLUDED, reason=reason)
 
     return [check(copy) if copy.status == PENDING else copy for copy in with_sources(copies, kept)]

@@ -4,31 +4,33 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, VALIDATION, Picture
+from pictures.manifest import EXCLUDED, KEPT, SKIPPED, VALIDATION, Picture
+from pictures.split import judged_paths
 
 
 class ClassCounts(NamedTuple):
-    """How many files of a class are used, and for what."""
+    """How many files of a class are used, and for what. With several folds, most are used for both."""
 
+    used: int
     train: int  # with copies
     validation: int
     copies: int  # among those to train on
     skipped: int  # unreadable
     excluded: int  # must not be used
 
-    @property
-    def used(self) -> int:
-        """How many are trained on or validated with."""
-        return self.train + self.validation
-
 
 def count_classes(pictures: Sequence[Picture]) -> dict[str, ClassCounts]:
     """Returns the counts of each class, sorted by its name."""
     classes: dict[str, Counter] = defaultdict(Counter)
+    judged = judged_paths(pictures)
     for picture in pictures:
-        used = [picture.split, "copy" * picture.is_copy] if picture.status == KEPT else []
-        classes[picture.class_name].update([picture.status, *used])
-    names = (TRAIN, VALIDATION, "copy", SKIPPED, EXCLUDED)
+        count = classes[picture.class_name]
+        count[picture.status] += 1
+        if picture.status == KEPT:
+            count["train"] += picture.split != VALIDATION
+            count["validation"] += picture.split == VALIDATION or picture.path in judged
+            count["copies"] += picture.is_copy
+    names = (KEPT, "train", "validation", "copies", SKIPPED, EXCLUDED)
     return {name: ClassCounts(*(count[key] for key in names)) for name, count in sorted(classes.items())}
 
 

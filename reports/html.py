@@ -13,7 +13,7 @@ from answers.evaluation import Evaluation, accuracy_interval
 from answers.explain import HeatMaps
 from config import TrainConfig
 from reports.charts import Chart, epoch_charts, precision_recall_chart, reliability_chart
-from reports.gallery import ImageOf, confusions, probable_label_errors, worst_mistakes
+from reports.gallery import ImageOf, confusions, most_suspicious, worst_mistakes
 from reports.sheets import MAX_MATRIX
 from system.command_line import read_comments
 from system.terminal import printable
@@ -50,6 +50,8 @@ def render(
     """
     values = {
         "history": [],
+        "folds": [],
+        "learning_curve": None,
         "duplicates": [],
         "mixed": [],
         **contents,
@@ -64,7 +66,7 @@ def render(
     }
     shown = {
         "data": contents["data"].get("classes") or contents["data"]["unused"] or contents["data"]["notes"],
-        "labels": values["label_errors"] or values["mixed"],
+        "labels": values["label_errors"] or values["both"] or values["neither"] or values["mixed"],
         "training": values["epoch_charts"],
     }
     values["sections"] = [(anchor, text) for anchor, text in _SECTIONS.items() if shown.get(anchor, True)]
@@ -93,12 +95,21 @@ def _heading(contents: dict) -> dict:
     *first, last = names
     title = f"{', '.join(first)} or {last}" if len(names) <= _MAX_NAMES else f"A network for {len(names)} classes"
     count = contents["report"]["pictures"]
-    if history := contents.get("history"):
+    is_run = True
+    if folds := contents.get("folds"):
+        kept = contents["data"]["kept"]
+        subtitle = (
+            f"{len(folds)} networks, trained on {kept:,} pictures. Each of {count:,} pictures was judged by the "
+            "network that was not trained on it."
+        )
+    elif history := contents.get("history"):
         kept, epochs = contents["data"]["kept"], "1 epoch" if len(history) == 1 else f"{len(history):,} epochs"
         subtitle = f"Trained on {kept - count:,} pictures in {epochs}, validated on {count:,} others."
     else:
+        is_run = False
         subtitle = f"Tested on {count:,} pictures: {contents['command']}"
-    return {"title": title, "subtitle": subtitle, "kind": "validation" if history else "evaluated"}
+    kind = "judged" if folds else "validation" if is_run else "evaluated"
+    return {"title": title, "subtitle": subtitle, "kind": kind, "is_run": is_run}
 
 
 def _pictures(contents: dict, evaluation: Evaluation, heat_maps: HeatMaps, image_of: ImageOf) -> dict:
@@ -106,7 +117,7 @@ def _pictures(contents: dict, evaluation: Evaluation, heat_maps: HeatMaps, image
     return {
         "mistakes": worst_mistakes(evaluation, heat_maps, image_of),
         "number_of_mistakes": len(evaluation.mistakes),
-        "label_errors": probable_label_errors(evaluation, image_of),
+        **dict(zip(("label_errors", "both", "neither"), most_suspicious(evaluation, image_of).values(), strict=True)),
         "number_of_label_errors": len(contents["probable_label_errors"]),
         "number_of_duplicates": contents["data"].get("repeated_photos", 0),
         "confusions": [] if is_small else confusions(evaluation, image_of),

@@ -3,15 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from answers.conversion import ConvertedNetwork
 from answers.evaluation import Evaluation
 from answers.predictions import Predictions
+from answers.trained_network import load_trained_network
 from config import TrainConfig
-from network.model_config import ModelConfig
-from pictures.manifest import Picture, stand_ins
-from training.batches import Samples, epoch_steps
+from network.model_config import ModelConfig, require_same
+from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept, stand_ins
+from pictures.split import fingerprint
+from system.errors import UserError
+from system.terminal import print_entry, printable
+from training.batches import Samples, epoch_steps, fits_in_memory, load, require_batch_size
+
+_MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +34,7 @@ class Run:
     validating: Sequence[Picture]
     train: Samples
     validation: Samples
+    given: TrainConfig | None = None  # of the command, if that trains several networks
 
     def evaluation(self, predictions: Predictions) -> Evaluation:
         """Returns the predictions for the validation pictures together with the true classes."""
@@ -66,3 +75,70 @@ class Run:
     def _originals(self) -> np.ndarray:
         shown = {picture.path for picture in stand_ins(self.training).values()}
         return np.array([index for index, picture in enumerate(self.training) if picture.path in shown])
+
+
+def model_config_of(manifest: Sequence[Picture], config: TrainConfig) -> ModelConfig:
+    """Returns the model config of a run with these pictures."""
+    pictures = kept(manifest)
+    return ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
+
+
+def load_run(manifest: Sequence[Picture], config: TrainConfig, *, device: str, saved: ModelConfig | None = None) -> Run:
+    """Returns the run, with the images to train on and to validate with.
+
+    Args:
+        manifest: every picture, with what became of it.
+        config: of the run.
+        device: and precision.
+        saved: the model config of the checkpoint from which it will continue.
+
+    Raises:
+        UserError: a picture cannot be read, there are too few for a batch, or it is not the run of the checkpoint.
+    """
+    pictures = kept(manifest)
+    training, validating = ([picture for picture in pictures if picture.split == part] for part in (TRAIN, VALIDATION))
+    require_batch_size(config.batch_size, count=len(training))
+    model_config = model_config_of(manifest, config)
+    if saved:
+        require_same(Path(config.model_save_name), saved, model_config)
+    in_memory = fits_in_memory(len(pictures), config)
+    train, validation = (load(part, config, in_memory=in_memory) for part in (training, validating))
+    if not in_memory:
+        data = printable(config.data_path)
+        print_entry(
+            "", f"the pictures need more than {config.memory_gib:g} GiB, so each is read from {data}/ when used"
+        )
+    return Run(
+        config=config,
+        model_config=model_config,
+        device=device,
+        pictures=manifest,
+        training=training,
+        validating=validating,
+        train=train,
+        validation=validation,
+    )
+
+
+def calibrate(run: Run) -> tuple[ConvertedNetwork, Evaluation]:
+    """Returns the network of the best epoch, calibrated and converted, and its predictions for the validation pictures.
+
+    The predictions are those of LiteRT, so what the reports say is what predict.py does.
+
+    Raises:
+        UserError: LiteRT cannot compute the network, or gives other answers than Keras.
+    """
+    network = load_trained_network(Path(run.config.model_save_name))
+    expected = network.calibrate(
+        training=run.typical_images(_MAX_CALIBRATION_IMAGES),
+        validation=run.validation.images,
+        labels=run.validation.labels,
+        unknown_rate=run.config.unknown_rate,
+    )
+    try:
+        converted = ConvertedNetwork(network)
+        predictions = converted.check(run.validation.images, expected, unknown_rate=run.config.unknown_rate)
+    except UserError:
+        network.save(Path(run.config.model_save_name))  # so that its calibration is not lost
+        raise
+    return converted, run.evaluation(predictions)

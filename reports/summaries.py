@@ -130,7 +130,7 @@ def write_texts(run: Run) -> None:
     tf.summary.text("data", _data_text(run.pictures))
     changed = changed_settings(run.config)
     # Not as a block, which would not be wrapped.
-    command = f"Repeat the run with the same pictures:\n\n<code>{_escaped(command_of(run.config))}</code>"
+    command = f"Repeat the run with the same pictures:\n\n<code>{_escaped(command_of(run.given or run.config))}</code>"
     text = _table(("setting", "value", "default"), changed) if changed else "All settings have their default values."
     tf.summary.text("settings", f"{text}\n\n{command}")
     tf.summary.text("versions", _table(("name", "value"), [("device", run.device), *versions().items()]))

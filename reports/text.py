@@ -1,5 +1,6 @@
 """What is said at the end of a run and of an evaluation: plain text for a terminal of 80 columns and for report.txt."""
 
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,11 +8,13 @@ import numpy as np
 from answers.evaluation import largest_confusions
 from system.terminal import columns, fitted, plural, printable
 
+MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN = 12, 5  # on the terminal; the reports have more
 _COLUMNS = 80
 _BAR = 20  # letters of a recall of 1
 _MAX_NAME = 22  # letters of a class in the first column of a table
 _MAX_MATRIX = 12  # classes up to which the whole confusion matrix is shown
 _MAX_CONFUSIONS = 10  # that are shown of more classes
+_NEVER_UNKNOWN = "They are too few to recognize unknown ones: no picture will be called unknown."
 
 
 def format_run_report(result: dict, *, epoch: int, never_unknown: bool, **limits: int) -> str:
@@ -29,7 +32,31 @@ def format_run_report(result: dict, *, epoch: int, never_unknown: bool, **limits
         "so expect slightly less accuracy on new ones.",
     ]
     if never_unknown:
-        remarks.append("They are too few to recognize unknown ones: no picture will be called unknown.")
+        remarks.append(_NEVER_UNKNOWN)
+    return "\n\n".join([head, format_report(result, **limits), "\n".join(remarks)]) + "\n"
+
+
+def format_folds_report(result: dict, *, folds: Sequence[dict], never_unknown: bool, **limits: int) -> str:
+    """Returns the report of a training run with several folds as lines.
+
+    Args:
+        result: as from `evaluate`, of all pictures that were judged.
+        folds: as from `folds.fold_contents`.
+        never_unknown: whether there were too few pictures to recognize unknown ones.
+        limits: as of `format_report`.
+    """
+    head = f"Each of {plural(result['pictures'], 'picture')} was judged by the network that was not trained on it:"
+    accuracies = [100 * fold["accuracy"] for fold in folds]
+    each = ", ".join(f"{accuracy:.1f}" for accuracy in accuracies)
+    deviation = f"{statistics.mean(accuracies):.1f} ± {statistics.stdev(accuracies):.1f} %"
+    remarks = [
+        f"Accuracy of each of the {len(folds)} networks: {each}; mean and deviation {deviation}.",
+        "predict.py answers with all of them together, which is usually more accurate.",
+        "Their best epochs were chosen with the pictures that they judged,",
+        "so expect slightly less accuracy of a single one on new pictures.",
+    ]
+    if never_unknown:
+        remarks.append(_NEVER_UNKNOWN)
     return "\n\n".join([head, format_report(result, **limits), "\n".join(remarks)]) + "\n"
 
 

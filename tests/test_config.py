@@ -30,6 +30,7 @@ LIMITS = [  # the lowest and the highest value of a setting, and the nearest one
     (PictureConfig, "width", 16, 4096, 15, 4097),
     (PictureConfig, "color_channels", 1, 3, 0, 4),
     (PictureConfig, "validation_split", 0.01, 0.9, 0.0099, 0.901),
+    (PictureConfig, "folds", 1, 20, 0, 21),
     (PictureConfig, "seed", 0, 2147483647, -1, 2147483648),
     (AugmentConfig, "sample", 1, 1_000_000, 0, 1_000_001),
     (AugmentConfig, "mirror", 0, 1, -0.01, 1.01),

@@ -1,6 +1,7 @@
 """A training run: what it trains, what it prints, and when it ends."""
 
 import contextlib
+import csv
 import dataclasses
 import io
 import json
@@ -128,6 +129,17 @@ def test_report_is_also_a_page_and_json(finished):
     assert f"{contents['report']['correct']} of 4 correct; 95 % interval" in page.text
     assert "Trained on 16 pictures in 2 epochs, validated on 4 others." in page.text
     assert "CPU, " in page.text
+
+
+def test_suspects_are_listed_beside_the_report(finished):
+    config, out = finished
+    folder = Path(config.model_save_name)
+    with (folder / "suspects.csv").open(newline="", encoding="utf-8") as file:
+        suspects = list(csv.DictReader(file))
+    contents = json.loads((folder / "report.json").read_text())
+    mislabeled = [row["picture"] for row in suspects if row["kind"] == "mislabeled"]
+    assert mislabeled == [row["picture"] for row in contents["probable_label_errors"]]
+    assert (folder / "suspects.png").exists() == bool(suspects) == ("suspects   " in out)
 
 
 def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, settings_for, tmp_path, capsys):

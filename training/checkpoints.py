@@ -54,6 +54,24 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
+def delete_all_but_newest(folder: Path) -> None:
+    """Deletes the checkpoints of a finished run that are needed neither to predict nor to train longer."""
+    if paths := checkpoint_paths(folder):
+        _delete_old(folder, last_step=step_of(paths[0]), max_to_keep=1)
+
+
+def _delete_old(folder: Path, *, last_step: int, max_to_keep: int) -> None:
+    """Deletes all but the newest checkpoints and, of the best ones, the newest before each of them.
+
+    Checkpoints with a higher step than the last one of a run are damaged: it continued from an older one.
+    """
+    paths, best_paths = checkpoint_paths(folder), checkpoint_paths(folder / BEST)
+    kept = [path for path in paths if step_of(path) <= last_step][:max_to_keep]
+    needed = {next((best for best in best_paths if step_of(best) <= step_of(path)), None) for path in kept}
+    for path in {*paths, *best_paths} - {*kept, *needed}:
+        path.unlink()
+
+
 class CheckpointManager:
     """The checkpoints of one run: the newest `max_to_keep`, and the weights of the best epoch before each of them.
 
@@ -67,7 +85,7 @@ class CheckpointManager:
         self.metric_sums: list[np.ndarray] = []  # Keras's running sums in the middle of an epoch, else empty
         # The average of the weights over the last epochs, used for validation and prediction.
         self.average = [tf.Variable(weight.value) for weight in model.weights]
-        self._model = model
+        self.model = model
         self._model_config = model_config
         self._max_to_keep = max_to_keep
         self._parts = {
@@ -81,7 +99,7 @@ class CheckpointManager:
     @property
     def step(self) -> int:
         """The number of training steps so far."""
-        return int(self._model.optimizer.iterations.numpy())
+        return int(self.model.optimizer.iterations.numpy())
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Restores weights, optimizer and history; the best weights stay in their file.
@@ -116,7 +134,7 @@ class CheckpointManager:
     def _metric_sums_of(self, checkpoint: Checkpoint) -> list[np.ndarray]:
         """Returns the sums, which a checkpoint holds in one row."""
         sums = checkpoint.tensors.get("metric_sums", np.zeros((0, 0)))
-        shapes = [tuple(variable.shape) for variable in self._model.metrics_variables]
+        shapes = [tuple(variable.shape) for variable in self.model.metrics_variables]
         sizes = [math.prod(shape) for shape in shapes]
         if sums.ndim != 1 or len(sums) not in (0, sum(sizes)) or not np.isfinite(sums).all():
             raise ValueError("it has no valid metrics")
@@ -148,7 +166,7 @@ class CheckpointManager:
         write_checkpoint(checkpoint_path(self.folder, self.step), tensors, self._model_config)
         self.saved_step = self.step
         self._write_model_config(self._model_config)
-        self._delete_old()
+        _delete_old(self.folder, last_step=self.step, max_to_keep=self._max_to_keep)
 
     def _write_model_config(self, model_config: ModelConfig) -> None:
         """Writes model.json. It comes after the first checkpoint, so where it exists there is a run to continue."""
@@ -156,17 +174,6 @@ class CheckpointManager:
         text = model_config.to_json()
         if not path.exists() or path.read_bytes() != text:
             write_atomically(path, text)
-
-    def _delete_old(self) -> None:
-        """Deletes all but the newest checkpoints and, of the best ones, the newest before each of them.
-
-        Checkpoints with a higher step than this run are damaged: it continued from an older one.
-        """
-        paths, best_paths = checkpoint_paths(self.folder), checkpoint_paths(self.folder / BEST)
-        kept = [path for path in paths if step_of(path) <= self.step][: self._max_to_keep]
-        needed = {next((best for best in best_paths if step_of(best) <= step_of(path)), None) for path in kept}
-        for path in {*paths, *best_paths} - {*kept, *needed}:
-            path.unlink()
 
     def add_epoch(self, metrics: dict[str, float]) -> None:
         """Records the metrics of a finished epoch, and its weights if it is the best so far."""

@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from config import TrainConfig
+from config import MAX_CLASSES, MIN_CLASSES, TrainConfig
+from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import BEST, checkpoint_paths
+from network.checkpoint_file import BEST, checkpoint_paths, member_folders
+from network.model_config import ModelConfig
+from pictures.folders import find_classes, picture_files
 from system.errors import UserError
 from system.resources import format_bytes, require_disk, require_memory, used_memory
 from training.batches import epoch_steps, fits_in_memory
@@ -20,6 +23,8 @@ from training.batches import epoch_steps, fits_in_memory
 _BYTES_PER_WEIGHT = 4 * 15
 _ACTIVATIONS = 1.25  # of the outputs of all layers, for a batch: there is also what convolutions work with
 _MAX_WEIGHTS = 2**31 - 2**24  # bytes of the weights in a model file, whose offsets have 32 bits with a sign
+# An ensemble is built from all its networks: they, a file of TensorFlow, and several copies on the way to LiteRT.
+_BYTES_PER_WEIGHT_OF_ENSEMBLE = 4 * 10
 _COMPILED = 190 * 2**20  # the graphs of training, validation, prediction and conversion
 
 
@@ -53,6 +58,12 @@ def need_of_run(model: keras.Model, config: TrainConfig, *, count: int) -> Need:
     # A checkpoint has four values for each weight, and the best weights before each checkpoint are kept as well. At the
     # end the best ones are written again for LiteRT.
     disk = kept * weights * 4 * 4 + (min(kept, config.epochs) + 1) * weights * 4
+    finished = weights * 4 * (4 + 1 + 1)  # one checkpoint, the best weights, and the same for LiteRT
+    if config.learning_curve:
+        disk += 2 * finished
+    if config.folds > 1:
+        memory = max(memory, _COMPILED + config.folds * weights * _BYTES_PER_WEIGHT_OF_ENSEMBLE)
+        disk += (config.folds - 1) * finished + 2 * config.folds * weights * 4  # an old and a new file with all of them
     return Need(int(memory), disk)
 
 
@@ -66,13 +77,36 @@ def require_resources(model: keras.Model, config: TrainConfig, *, count: int) ->
     memory, disk = format_bytes(need.memory + used_memory()), format_bytes(need.disk)
     smaller = "use a smaller --height and --width"
     require_memory(need.memory, f"{smaller}, --batch_size or --memory_gib")
-    size = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
+    size = 4 * config.folds * sum(int(np.prod(weight.shape)) for weight in model.weights)
     if size > _MAX_WEIGHTS:
+        settings, network = f"--height {config.height} --width {config.width}", "the network"
+        if config.folds > 1:
+            settings, network, smaller = f"{settings} --folds {config.folds}", "all networks", f"{smaller}, or --folds"
         raise UserError(
-            f"--height {config.height} --width {config.width}: the network would have {format_bytes(size)} of weights, "
-            f"and {format_bytes(_MAX_WEIGHTS)} fit into the file that predict.py reads; {smaller}"
+            f"{settings}: {network} would have {format_bytes(size)} of weights, and {format_bytes(_MAX_WEIGHTS)} fit "
+            f"into the file that predict.py reads; {smaller}"
         )
     folder = Path(config.model_save_name)
-    stored = sum(path.stat().st_size for part in (folder, folder / BEST) for path in checkpoint_paths(part))
+    folders = [folder, *member_folders(folder)]
+    parts = [part for outer in folders for part in (outer, outer / BEST)]
+    stored = sum(path.stat().st_size for part in parts for path in checkpoint_paths(part))
     require_disk(folder, need.disk - stored, f"free some, or {smaller}, or --max_to_keep")
     return f"needs about {memory} of memory, up to {disk} of disk for checkpoints"
+
+
+def require_resources_for(config: TrainConfig) -> str:
+    """Returns a line about the memory and disk that the run needs; checked before `data/` is made, which may take long.
+
+    Raises:
+        UserError: it is more than this machine has.
+    """
+    folders = [Path(config.raw_data), Path(config.augmented)]
+    if not folders[0].is_dir():
+        folders = [Path(config.data_path)]
+    names = list(find_classes(folders[0]))
+    count = sum(1 for folder in folders for path in find_classes(folder).values() for _ in picture_files(path))
+    if not MIN_CLASSES <= len(names) <= MAX_CLASSES:
+        return ""  # the pictures will be refused
+    model_config = ModelConfig.of_run(config, class_names=names, pictures="")
+    with tf.Graph().as_default():  # where a network takes no memory
+        return require_resources(generate_model(model_config), config, count=count)

@@ -145,7 +145,7 @@ def test_prediction_is_short_as_text():
     values = {"scores": {"ant": 0.25, "bee": 0.8125}, "raw": {"ant": -1.0, "bee": 1.0}}
     known = Prediction(predicted="bee", score=0.8125, unknown=False, **values)
     assert str(known) == "bee 0.812"
-    assert repr(known) == "Prediction(predicted='bee', score=0.8125, unknown=False, note='')"
+    assert repr(known) == "Prediction(predicted='bee', score=0.8125, unknown=False, agreement=1.0, note='')"
     assert str(Prediction(predicted="bee", score=0.8125, unknown=True, **values)) == "unknown (bee 0.812)"
 
 

@@ -86,7 +86,7 @@ def test_converted_network_sets_the_limits_by_what_litert_says():
     calibrate(network, images)
     converted = ConvertedNetwork(network)
     predictions = converted.check(images, network.predict(images), unknown_rate=0.3)
-    _, scores, distances = Engine(converted.pack()).outputs(images)
+    _, scores, distances, _ = Engine(converted.pack()).outputs(images)
     # 3 of 11 may be rejected by two limits, each at the value of a picture.
     assert network.limits.max_distance in distances and network.limits.min_score in scores.max(axis=1)
     assert predictions.unknown.sum() <= 2

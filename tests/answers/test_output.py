@@ -23,10 +23,10 @@ GOOD = Answer(
 )
 UNKNOWN = Answer(path=Path("u.png"), logits=(4.0, 1.0, 2.0), scores=(0.9, 0.1, 0.25), unknown=True)
 FAILED = Answer(path=Path("bad.png"), error="the file is empty")
-NOTHING = {"predicted": None, "unknown": None, "scores": None, "raw": None, "note": None}
-HEAD = ["picture", "true_class", "predicted", "unknown"]
+NOTHING = {"predicted": None, "unknown": None, "agreement": None, "scores": None, "raw": None, "note": None}
+HEAD = ["picture", "true_class", "predicted", "unknown", "agreement"]
 HEAD += ["scores ant", "scores bee", "scores wasp", "raw ant", "raw bee", "raw wasp", "note", "error"]
-CELLS = ["a.png", "bee", "wasp", "False", "0.1", "0.5", "0.73106", "-2.0", "0.0", "1.0", "12-bit levels", ""]
+CELLS = ["a.png", "bee", "wasp", "False", "1.0", "0.1", "0.5", "0.73106", "-2.0", "0.0", "1.0", "12-bit levels", ""]
 
 
 def test_to_row_has_every_value_of_an_answer():
@@ -35,6 +35,7 @@ def test_to_row_has_every_value_of_an_answer():
         "true_class": "bee",
         "predicted": "wasp",
         "unknown": False,
+        "agreement": 1.0,
         "scores": {"ant": 0.1, "bee": 0.5, "wasp": 0.73106},  # not 0.10000000149
         "raw": {"ant": -2, "bee": 0, "wasp": 1},
         "note": "12-bit levels",
@@ -70,17 +71,17 @@ def test_write_json_writes_version_report_and_predictions(tmp_path):
     rows = [to_row(answer, NAMES, None) for answer in (GOOD, FAILED)]
     write_json(tmp_path / "deep" / "all.json", rows, {"pictures": 1})
     content = json.loads((tmp_path / "deep" / "all.json").read_text())
-    assert content == {"version": 3, "report": {"pictures": 1}, "predictions": rows}
+    assert content == {"version": 4, "report": {"pictures": 1}, "predictions": rows}
     assert list(content) == ["version", "report", "predictions"]
     write_json(tmp_path / "all.json", iter(rows), None)
-    assert json.loads((tmp_path / "all.json").read_text()) == {"version": 3, "predictions": rows}
-    assert (tmp_path / "all.json").read_text().startswith('{\n "version": 3,\n "predictions": [\n')
+    assert json.loads((tmp_path / "all.json").read_text()) == {"version": 4, "predictions": rows}
+    assert (tmp_path / "all.json").read_text().startswith('{\n "version": 4,\n "predictions": [\n')
 
 
 def test_write_csv_has_a_column_for_each_value(tmp_path):
     write_csv(tmp_path / "all.csv", [to_row(GOOD, NAMES, "bee"), to_row(FAILED, NAMES, None)], NAMES)
     with (tmp_path / "all.csv").open(newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [HEAD, CELLS, ["bad.png", *[""] * 10, "the file is empty"]]
+        assert list(csv.reader(file)) == [HEAD, CELLS, ["bad.png", *[""] * 11, "the file is empty"]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

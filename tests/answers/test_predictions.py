@@ -4,18 +4,18 @@ import math
 
 import numpy as np
 
-from answers.predictions import Limits, predictions_of, short_float
+from answers.predictions import Limits, Outputs, predictions_of, short_float
 
 LOGITS = np.array([[1, 2], [2, 1], [3, 3]], np.float32)
 SCORES = np.array([[0.2, 0.75], [0.75, 0.1], [0.5, 0.5]], np.float32)
 
 
 def unknown(distances: list[float], **limits: float) -> list[bool]:
-    return predictions_of(LOGITS, SCORES, np.array(distances, np.float32), Limits(**limits)).unknown.tolist()
+    return predictions_of(Outputs(LOGITS, SCORES, np.array(distances, np.float32)), Limits(**limits)).unknown.tolist()
 
 
 def test_predictions_of_is_the_class_with_the_highest_logit():
-    found = predictions_of(LOGITS, SCORES, np.zeros(3, np.float32), Limits())
+    found = predictions_of(Outputs(LOGITS, SCORES, np.zeros(3, np.float32)), Limits())
     assert found.predicted.tolist() == [1, 0, 0]  # the first of equal ones
     assert found.logits is LOGITS and found.scores is SCORES
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from answers.predictions import Limits, predictions_of
+from answers.predictions import Limits, Outputs, predictions_of
 from answers.sources import predict_pictures
 from pictures.decoding import LoadedPicture
 
@@ -17,7 +17,7 @@ class Network(SimpleNamespace):
 
     def predict(self, images):
         values = images.reshape(len(images), -1).astype(np.float32)
-        return predictions_of(values[:, :2] * 10, values[:, :2] / 100, values[:, 2], self.limits)
+        return predictions_of(Outputs(values[:, :2] * 10, values[:, :2] / 100, values[:, 2]), self.limits)
 
 
 def loaded(*values: int, note: str = "") -> LoadedPicture:

@@ -16,6 +16,7 @@ from training.checkpoints import CheckpointManager, latest_checkpoint
 
 FIELDS = {
     "validation_split": 0.2,
+    "folds": 1,
     "class_names": ["ant", "bee"],
     "height": 16,
     "width": 16,

@@ -22,13 +22,22 @@ ROWS = [
 def test_count_classes_counts_what_each_file_is_used_for():
     counts = count_classes(ROWS)
     assert list(counts) == ["ant", "bee"]
-    assert counts["ant"] == (2, 1, 1, 1, 1)  # train, validation, copies, skipped, excluded
-    assert counts["bee"] == (1, 0, 0, 1, 0)
-    assert (counts["ant"].used, counts["bee"].used) == (3, 1)
+    assert counts["ant"] == (3, 2, 1, 1, 1, 1)  # used, train, validation, copies, skipped, excluded
+    assert counts["bee"] == (1, 1, 0, 0, 1, 0)
+
+
+def test_count_classes_counts_pictures_of_folds_for_both_uses():
+    rows = [
+        row("ant/1.png", status=KEPT, split="fold 1", group="ant/1.png", photo="ant/1.png"),
+        row("ant/1_copy.png", source="ant/1.png", status=KEPT, split="fold 1", group="ant/1.png", photo="ant/1.png"),
+        row("ant/2.png", status=KEPT, split="fold 2", group="ant/2.png", photo="ant/2.png"),
+        row("ant/3.png", status=KEPT, split=TRAIN, group="both", photo="ant/3.png"),
+    ]
+    assert count_classes(rows) == {"ant": (4, 4, 2, 1, 0, 0)}
 
 
 def test_count_classes_has_a_class_of_which_nothing_is_used():
-    assert count_classes(ROWS[-1:]) == {"bee": (0, 0, 0, 1, 0)}
+    assert count_classes(ROWS[-1:]) == {"bee": (0, 0, 0, 0, 1, 0)}
 
 
 def test_unused_files_are_by_status_and_reason():
