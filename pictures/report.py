@@ -3,11 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from pictures.checks import Finding
 from pictures.manifest import MANIFEST, Picture
 from pictures.summary import ClassCounts, count_classes, notes, unused_files
 from system.terminal import fitted, plural, print_entry, printable, some_names, wrapped
 
 _MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
+_REMARKS = f"column remarks of {MANIFEST}"
+_MAX_NAMED = 3  # in a line, by `some_names`
 _MAX_CLASSES, _SOME_CLASSES = 6, 3  # that are named: all of six, and of more, the first three
 
 
@@ -88,6 +91,15 @@ def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
         if len(paths) == 1
         else f"{len(paths)} pictures: {printable(note)}: {some_names(paths)}"
         for note, paths in notes.items()
+    ]
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """Returns a line for each finding, with the three worst of its pictures."""
+    return [
+        f"{line} ({_REMARKS})" if len(finding.names) > _MAX_NAMED else line
+        for finding in findings
+        for line in note_lines({finding.text: finding.names})
     ]
 
 
