@@ -205,7 +205,9 @@ def _refuse_same_names(pictures: Sequence[Picture]) -> None:
 def _check(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
     """Prints what is unusual about the pictures and their classes; returns them with remarks for the manifest."""
     findings = check_pictures(pictures, config)
-    for line in [*mislabeled_lines(pictures), *finding_lines(findings), *class_difference_lines(pictures)]:
+    has_manifest = Path(config.data_path, MANIFEST).exists()  # not in a data/ folder that the user made
+    lines = mislabeled_lines(pictures) + finding_lines(findings, in_manifest=has_manifest)
+    for line in lines + class_difference_lines(pictures):
         print(wrapped(line))
     return with_remarks(pictures, findings)
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from config import ImageConfig
 from pictures.decoding import BLANK
-from pictures.duplicates import mixed_groups, same_photos
-from pictures.manifest import Picture, kept, stand_ins, updated
+from pictures.duplicates import same_photos
+from pictures.manifest import Picture, class_names, kept, stand_ins, updated
 from system.terminal import plural
 
-# Limits of CleanVision 0.3, which has them as fractions of the brightest level, and as short by long side.
+# Default limits of CleanVision, which has them as fractions of the brightest level, and as short by long side.
 _DARK, _BRIGHT = 0.32 * 255, 0.95 * 255  # levels
 _LONG = 1 / 0.35  # times
 # Our own, measured at 100 × 100 pixels on 1,104 photos and 240 drawings. Unchanged photos have a contrast of at least
@@ -34,7 +34,7 @@ _NORMAL = 1.4826  # by which that median is multiplied to be the standard deviat
 class Finding(NamedTuple):
     """Pictures with the same peculiarity."""
 
-    remark: str  # for the manifest: one word
+    remark: str  # for the manifest: a word or a few
     text: str  # what is said of each
     pictures: list[Picture]  # the worst first
     names: list[str]  # of these pictures, as they are printed
@@ -51,7 +51,8 @@ def check_pictures(pictures: Sequence[Picture], config: ImageConfig) -> list[Fin
     rows = [
         picture for picture in kept(pictures) if picture.width and not picture.is_copy and BLANK not in picture.note
     ]
-    findings = [_repeated(pictures), _like_other_classes(pictures)]
+    photos = same_photos(pictures)
+    findings = [_repeated(photos), _like_other_classes(pictures, photos)]
     if rows:
         findings += _unusual_pixels(rows, config)
     return [finding for finding in findings if finding.pictures]
@@ -66,10 +67,10 @@ def with_remarks(pictures: Sequence[Picture], findings: Sequence[Finding]) -> li
     return [updated(picture, remarks="; ".join(remarks.get(picture.path, ()))) for picture in pictures]
 
 
-def _repeated(pictures: Sequence[Picture]) -> Finding:
+def _repeated(photos: Sequence[Sequence[Picture]]) -> Finding:
     """Returns the pictures that show the same photo as another one of their class, those after the first."""
     found, names, equal = [], [], 0
-    for photo in same_photos(pictures):
+    for photo in photos:
         firsts: dict[str, Picture] = {}
         contents: set[tuple[str, str]] = set()
         for picture in photo:
@@ -83,19 +84,20 @@ def _repeated(pictures: Sequence[Picture]) -> Finding:
     return Finding("repeated", f"the same as another one of its class{equal_files}", found, names)
 
 
-def _like_other_classes(pictures: Sequence[Picture]) -> Finding:
+def _like_other_classes(pictures: Sequence[Picture], photos: Sequence[Sequence[Picture]]) -> Finding:
     """Returns the pictures that look like one of another class, without being the same photo: that is said before."""
-    mislabeled = {picture.path for photo in mixed_groups(pictures) for picture in photo}
+    mislabeled = {picture.path for photo in photos if len(class_names(photo)) > 1 for picture in photo}
     groups = defaultdict(list)
     for picture in stand_ins(kept(pictures)).values():
         if picture.path not in mislabeled:
             groups[picture.group or picture.path].append(picture)
     found, names = [], []
     for group in groups.values():
-        for picture in group:
-            if other := next((other for other in group if other.class_name != picture.class_name), None):
-                found.append(picture)
-                names.append(f"{picture.path} (like {other.path})")
+        firsts = {picture.class_name: picture for picture in reversed(group)}
+        for picture in group if len(firsts) > 1 else ():
+            other = next(first for name, first in firsts.items() if name != picture.class_name)
+            found.append(picture)
+            names.append(f"{picture.path} (like {other.path})")
     return Finding("like another class", "much like one of another class", found, names)
 
 
@@ -121,13 +123,18 @@ def _unusual_pixels(rows: Sequence[Picture], config: ImageConfig) -> list[Findin
     long = proportions >= np.log(_LONG)
     blurred = ~(blank | small) & (sharpness < np.log(_BLURRED)) & _far_above(-sharpness)
     size = f"{config.width} × {config.height}"
+    enlarged, stretched = f"enlarged {_ENLARGED:g} times or more, to {size}", f"stretched out of proportion, to {size}"
+    if small.mean() > 0.5:
+        enlarged += "; a smaller --height and --width would do"
+    if long.mean() > 0.5:
+        stretched += "; another --height or --width would suit them"
     return [
         finding("blank", "nearly of one color", blank, -contrast),
         finding("dark", "very dark", dark, -highlights),
         finding("bright", "very bright", bright, shadows),
         finding("blurred", "blurred", blurred, -sharpness),
-        finding("small", f"enlarged {_ENLARGED:g} times or more, to {size}", small & ~long, enlargement, _with_size),
-        finding("long", f"stretched out of proportion, to {size}", long, proportions, _with_size),
+        finding("small", enlarged, small & ~long, enlargement, _with_size),
+        finding("long", stretched, long, proportions, _with_size),
     ]
 
 

@@ -80,7 +80,7 @@ def _number_line(trait: _Number, values: np.ndarray, labels: np.ndarray, names: 
         if difference >= max(_MIN_DIFFERENCE, _by_chance(len(own), len(order) - len(own), comparisons=len(names))):
             median, others = np.median(own), np.median(values[labels != label])
             found.append((difference, name, f"{median:.{trait.digits}f}", f"{others:.{trait.digits}f}"))
-    return _line(trait.name, found, f"{trait.unit} (medians)", two=len(names) == 2)
+    return _line(trait.name, found, f"{trait.unit} (medians)", names)
 
 
 def _largest_difference(own: np.ndarray, everything: np.ndarray) -> float:
@@ -110,7 +110,7 @@ def _category_line(trait: _Category, values: Sequence[str], labels: np.ndarray, 
         chance = _by_chance(own, rest, comparisons=len(names) * len(total))
         if abs(mine - others) >= max(_MIN_DIFFERENCE, chance):
             found.append((abs(mine - others), name, f"{100 * mine:.0f} % {printable(value)}", f"{100 * others:.0f} %"))
-    return _line(trait.name, found, "", two=len(names) == 2)
+    return _line(trait.name, found, "", names)
 
 
 def _by_chance(own: int, rest: int, *, comparisons: int) -> float:
@@ -119,16 +119,19 @@ def _by_chance(own: int, rest: int, *, comparisons: int) -> float:
     return math.sqrt(math.log(2 * comparisons / _SIGNIFICANCE) / 2 * (own + rest) / (own * rest))
 
 
-def _line(trait: str, found: list[tuple[float, str, str, str]], unit: str, *, two: bool) -> list[str]:
+def _line(trait: str, found: list[tuple[float, str, str, str]], unit: str, names: Sequence[str]) -> list[str]:
     """Returns a line about the classes that differ most, if there are any. Of two classes, one is enough."""
     if not found:
         return []
-    found = sorted(found, key=lambda entry: (-entry[0], entry[1]))[: 1 if two else None]
-    others = f"the {'other' if two else 'others'}"
-    named = [f"{printable(name)} {mine}, {others} {rest}" for _, name, mine, rest in found[:_MAX_CLASSES]]
-    more = f", and {len(found) - _MAX_CLASSES:,} more classes" if len(found) > _MAX_CLASSES else ""
+    found = sorted(found, key=lambda entry: (-entry[0], entry[1]))
+    others = "the others"
+    if len(names) == 2:
+        found = found[:1]
+        others = next(printable(name) for name in names if name != found[0][1])
+    named = [f"{printable(name)} {own}, {others} {rest}" for _, name, own, rest in found[:_MAX_CLASSES]]
+    more = f", and {len(found) - _MAX_CLASSES:,} more" if len(found) > _MAX_CLASSES else ""
     right = f"{50 + 50 * found[0][0]:.0f} %"
     return [
-        f"classes differ in {trait}: {'; '.join(named)}{unit}{more}; {trait} alone tells up to {right} right, so a network "
-        "may learn it instead of the content"
+        f"classes differ in {trait}: {'; '.join(named)}{unit}{more}; that alone tells up to {right} right, so a "
+        "network may learn it instead of the content"
     ]
