@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 _SHADOWS, _HIGHLIGHTS = 0.05, 0.99  # fractions of the pixels, as in CleanVision
-_DECIMALS = 1  # that the measures keep; the sharpness keeps four
-_MIN_VARIANCE = 1.0  # of the luma, by which that of the Laplacian is divided: less is the rounding of levels
+_DECIMALS = 1  # that the measures keep; the sharpness keeps three
+_MIN_GRADIENT = 1.0  # squared, per pixel: less is the rounding of levels
 
 
 class Quality(NamedTuple):
@@ -22,7 +22,7 @@ class Quality(NamedTuple):
     highlights: float  # the luma that 99 % of the pixels do not exceed
     contrast: float  # standard deviation of the color channel in which it is largest
     colorfulness: float  # mean difference of the largest and the smallest color level of a pixel: 0 for gray
-    sharpness: float  # variance of the Laplacian, divided by the variance of the luma: 0 to 20
+    sharpness: float  # energy of the Laplacian, divided by the energy of the gradient; about 2 for photos
 
 
 def measure_quality(image: np.ndarray) -> Quality:
@@ -31,30 +31,30 @@ def measure_quality(image: np.ndarray) -> Quality:
     Args:
         image: uint8 (height, width, 3 or 1), RGB or gray.
 
-    Algorithms: the variance of the Laplacian (Pech-Pacheco et al. 2000; LAPV of Pertuz et al. 2013, who compare it with
-    35 others), here relative to the variance of the luma. Then it does not depend on contrast, which makes it fit for
-    drawings and fog too.
+    Algorithms: the energies of the Laplacian and of the gradient are measures of focus (Subbarao et al. 1993; compared
+    with others by Pertuz et al. 2013), but depend on contrast and on how many edges there are. Their ratio does not:
+    for an edge blurred by a Gaussian it is 1 / (2 sigma²), with sigma in pixels. Measured on photos and drawings at
+    100 × 100 pixels, it tells them from the same ones blurred by 1 pixel in 99.99 % and 97.6 % of all pairs; the
+    variance of the Laplacian (Pech-Pacheco et al. 2000), divided by that of the luma, in 99.6 % and 94.9 %.
     """
     channels = cv2.split(image)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if len(channels) == 3 else channels[0]
     below = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().cumsum()
     shadows, highlights = below.searchsorted([_SHADOWS * gray.size, _HIGHLIGHTS * gray.size]).tolist()
-    mean, deviation = _mean_and_deviation(gray)
-    laplacian = cv2.Laplacian(gray, cv2.CV_16S)
-    variance = cv2.norm(laplacian, cv2.NORM_L2SQR) / gray.size - cv2.mean(laplacian)[0] ** 2
     return Quality(
-        brightness=round(mean, _DECIMALS),
+        brightness=round(cv2.mean(gray)[0], _DECIMALS),
         shadows=float(shadows),
         highlights=float(highlights),
-        contrast=round(max(_mean_and_deviation(channel)[1] for channel in channels), _DECIMALS),
+        contrast=round(max(cv2.meanStdDev(channel)[1].item() for channel in channels), _DECIMALS),
         colorfulness=round(_colorfulness(*channels), _DECIMALS) if len(channels) == 3 else 0.0,
-        sharpness=round(variance / max(deviation**2, _MIN_VARIANCE), 4),
+        sharpness=round(_sharpness(gray), 3),
     )
 
 
-def _mean_and_deviation(channel: np.ndarray) -> tuple[float, float]:
-    mean, deviation = cv2.meanStdDev(channel)
-    return mean.item(), deviation.item()
+def _sharpness(gray: np.ndarray) -> float:
+    laplacian = cv2.norm(cv2.Laplacian(gray, cv2.CV_16S), cv2.NORM_L2SQR)
+    gradient = cv2.norm(gray[:, 1:], gray[:, :-1], cv2.NORM_L2SQR) + cv2.norm(gray[1:], gray[:-1], cv2.NORM_L2SQR)
+    return laplacian / max(gradient, _MIN_GRADIENT * gray.size)
 
 
 def _colorfulness(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from pictures.decoding import BLANK
 from pictures.manifest import EXCLUDED, KEPT, Picture
 
 CONFIG = ImageConfig(height=100, width=100)
-USUAL = {"width": 100, "height": 100, "shadows": 30, "highlights": 230, "contrast": 50, "sharpness": 0.4}
+USUAL = {"width": 100, "height": 100, "shadows": 30, "highlights": 230, "contrast": 50, "sharpness": 2}
 
 
 def row(name: str, **values) -> Picture:
@@ -36,8 +36,10 @@ def remarks_of(picture: Picture, others: list[Picture] | None = None, config: Im
         ({"shadows": 243, "contrast": 19.9}, "bright"),
         ({"shadows": 242, "contrast": 19.9}, ""),
         ({"shadows": 243, "contrast": 20}, ""),  # a small thing on white
-        ({"sharpness": 0.0449}, "blurred"),
-        ({"sharpness": 0.045}, ""),
+        ({"sharpness": 0.749}, "blurred"),
+        ({"sharpness": 0.75}, ""),
+        ({"sharpness": 0.479, "height": 80}, "blurred"),  # enlarged by 1.25: 0.75 / 1.5625 is 0.48
+        ({"sharpness": 0.481, "height": 80}, ""),
         ({"sharpness": 0}, "blurred"),
         ({"height": 50}, "small"),
         ({"width": 50}, "small"),
@@ -49,7 +51,7 @@ def remarks_of(picture: Picture, others: list[Picture] | None = None, config: Im
         ({"width": 2000, "height": 50}, "long"),  # enlarged too, but that is not its problem
         ({"width": 8, "height": 8, "sharpness": 0}, "small"),  # enlarging blurs
         ({"highlights": 5, "contrast": 1, "sharpness": 0}, "blank"),  # which says it all
-        ({"highlights": 80, "sharpness": 0.01}, "dark; blurred"),
+        ({"highlights": 80, "sharpness": 0.5}, "dark; blurred"),
     ],
 )
 def test_check_pictures_finds_what_is_unusual(values, remarks):
@@ -71,7 +73,7 @@ def test_check_pictures_compares_with_the_other_pictures(highlights, remarks):
 
 
 def test_check_pictures_is_calm_about_sets_that_are_all_alike():
-    for values in ({"highlights": 40}, {"shadows": 250, "contrast": 10}, {"sharpness": 0.01}):
+    for values in ({"highlights": 40}, {"shadows": 250, "contrast": 10}, {"sharpness": 0.5}):
         assert check_pictures([row(f"ant/{number}", **values) for number in range(9)], CONFIG) == []
 
 

@@ -1,5 +1,6 @@
 """Measures of images, computed by hand."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ def test_measure_quality_of_one_level():
 
 
 def test_measure_quality_of_an_edge():
-    # In each row the Laplacian is 0, 200, -200, 0: its variance is 20,000, and that of the levels 10,000.
+    # In each row the Laplacian is 0, 200, -200, 0, and the gradient 0, 200, 0: squared, 80,000 and 40,000.
     expected = Quality(brightness=100, shadows=0, highlights=200, contrast=100, colorfulness=0, sharpness=2)
     assert measure_quality(gray([[0, 0, 200, 200]] * 4)) == expected
 
@@ -25,12 +26,20 @@ def test_sharpness_does_not_depend_on_contrast():
 
 
 def test_sharpness_of_rounded_levels_is_small():
-    assert measure_quality(gray([[7, 7, 8, 8]] * 4)).sharpness == 0.5  # a variance of 0.5 by 1, not by 0.25
+    assert measure_quality(gray([[7, 7, 8, 8]] * 4)).sharpness == 0.5  # 8 by 16, the number of pixels, and not by 4
 
 
 def test_sharpness_of_a_ramp_is_that_of_its_ends():
-    # The levels are mirrored at the border: the Laplacian is 20, 0, 0, -20, with a variance of 200; the levels' is 125.
-    assert measure_quality(gray([[0, 10, 20, 30]] * 4)).sharpness == 1.6
+    # The levels are mirrored at the border: the Laplacian is 20, 0, 0, -20, and the gradient 10, 10, 10.
+    assert measure_quality(gray([[0, 10, 20, 30]] * 4)).sharpness == 2.667
+
+
+@pytest.mark.parametrize("sigma", [1.5, 2, 3])
+def test_sharpness_tells_the_blur_of_an_edge(sigma):
+    edge = np.full((100, 100), 20, np.uint8)
+    edge[:, 50:] = 220
+    blurred = cv2.GaussianBlur(edge, (0, 0), sigma)[..., None]
+    assert measure_quality(blurred).sharpness == pytest.approx(1 / (2 * sigma**2), rel=0.1)
 
 
 @pytest.mark.parametrize(("dark", "shadows"), [(4, 100), (5, 0)])
