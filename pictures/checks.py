@@ -77,7 +77,7 @@ def _repeated(photos: Sequence[Sequence[Picture]]) -> Finding:
             first = firsts.setdefault(picture.class_name, picture)
             if picture is not first:
                 found.append(picture)
-                names.append(f"{picture.path} (like {first.path})")
+                names.append(f"{picture.path} (like {first.source})")
                 equal += (picture.class_name, picture.sha256) in contents
             contents.add((picture.class_name, picture.sha256))
     equal_files = f" ({plural(equal, 'equal file')})" if equal else ""
@@ -97,7 +97,7 @@ def _like_other_classes(pictures: Sequence[Picture], photos: Sequence[Sequence[P
         for picture in group if len(firsts) > 1 else ():
             other = next(first for name, first in firsts.items() if name != picture.class_name)
             found.append(picture)
-            names.append(f"{picture.path} (like {other.path})")
+            names.append(f"{picture.path} (like {other.source})")
     return Finding("like another class", "much like one of another class", found, names)
 
 
