@@ -13,6 +13,7 @@ a paired bootstrap. The trainings run one after the other, each in a new process
 """
 
 import ast
+import contextlib
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -70,7 +71,8 @@ class Judged(NamedTuple):
 
 def parts_of_fold(config: TrainConfig, fold: int) -> tuple[list[Picture], list[Picture]]:
     """Returns the pictures that the network of a fold is trained on, and those that it judges."""
-    rows = pictures_of_fold(training_pictures(config), fold)
+    with contextlib.redirect_stdout(None):  # what is found about them was printed before
+        rows = pictures_of_fold(training_pictures(config), fold)
     return tuple([picture for picture in rows if picture.split == part] for part in (TRAIN, VALIDATION))
 
 
@@ -84,7 +86,8 @@ def train_fold(config: TrainConfig, fold: int) -> tuple[np.ndarray, int, float]:
     """
     start = time.perf_counter()
     device = configure_device(config.precision)
-    manifest = training_pictures(config)
+    with contextlib.redirect_stdout(None):
+        manifest = training_pictures(config)
     own = trainer.config_of_fold(config, fold)
     trainer.train_part(pictures_of_fold(manifest, fold), own, config, device=device)
     seconds = time.perf_counter() - start
