@@ -64,9 +64,9 @@ from training.batches import (
     validation_batches,
 )
 from training.callbacks import (
-    Decay,
     EarlyStopping,
     SaveCheckpoints,
+    Schedule,
     Throughput,
     TrainingStopped,
     WeightAveraging,
@@ -76,7 +76,7 @@ from training.history import History, best_epoch, history_of
 from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
 from training.resources import require_resources_for
-from training.schedule import decay_factors, reached_limits
+from training.schedule import reached_limits, regularization
 from training.signals import signals_to
 
 
@@ -308,7 +308,7 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
     table = EpochTable(checkpoints, config, steps_per_epoch=steps_per_epoch)
     # TensorBoard's data comes before the checkpoint, from which it is written again when a run is resumed.
     callbacks = [
-        Decay(history, config),
+        Schedule(history, config),
         Throughput(config.batch_size),
         averaging,
         tensorboard,
@@ -333,15 +333,18 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
 def fit_epochs(
     model: keras.Model, run: Run, checkpoints: CheckpointManager, callbacks: Sequence[keras.callbacks.Callback]
 ) -> None:
-    """Calls Keras's `fit` for the rest of an interrupted epoch, while the learning rate is constant, while it falls."""
+    """Calls Keras's `fit`, once for the rest of an interrupted epoch and once for the epochs after it."""
     history, config = checkpoints.history, run.config
     steps_per_epoch, _ = epoch_steps(len(run.train.labels), config.batch_size)
+
+    def strength(epoch: int) -> float:
+        return regularization(epoch, history, config)
+
     while not reached_limits(history, config):
         done_steps = checkpoints.step - len(history) * steps_per_epoch
         assert 0 <= done_steps < steps_per_epoch
-        strengths = decay_factors(history, config) or [1.0]
         model.fit(
-            training_batches(run.train, config, first_step=checkpoints.step, strengths=strengths),
+            training_batches(run.train, config, first_step=checkpoints.step, strength=strength),
             steps_per_epoch=steps_per_epoch - done_steps,
             initial_epoch=len(history),
             epochs=config.epochs,

@@ -81,6 +81,7 @@ class ModelConfig(ImageConfig):
     learning_rate: LearningRate = field(compare=False)
     learning_rate_decay: Fraction = field(compare=False)
     mixup: Probability = field(compare=False)
+    adapt_regularization: Flag = field(compare=False)
     random_shift: Fraction = field(compare=False)
     random_rotation: Degrees = field(compare=False)
     random_zoom: Fraction = field(compare=False)

@@ -174,7 +174,7 @@ def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> np.nd
 
 
 def training_batches(
-    samples: Samples, config: TrainConfig, *, first_step: int, strengths: Sequence[float] = (1.0,)
+    samples: Samples, config: TrainConfig, *, first_step: int, strength: Callable[[int], float] = lambda _: 1.0
 ) -> tf.data.Dataset:
     """Returns an endless data set of full batches, randomly transformed, starting at a step of the run.
 
@@ -184,7 +184,7 @@ def training_batches(
         samples: the images to train on.
         config: of the run.
         first_step: of the first batch.
-        strengths: of the random transforms and of mixup in this epoch and in those after it, 0..1; the last one stays.
+        strength: returns that of the random transforms and of mixup in an epoch counted from 0, as 0..1.
 
     Yields:
         uint8 (batch_size, height, width, color_channels), float32 (batch_size, classes): which share each class has of
@@ -195,14 +195,13 @@ def training_batches(
     weights = class_weights(samples.labels, balance=config.balance_classes)
 
     def batch(step: int) -> tuple[np.ndarray, ...]:
-        epoch = step // steps_per_epoch - first_step // steps_per_epoch
-        strength = strengths[min(epoch, len(strengths) - 1)]
+        current = strength(step // steps_per_epoch)
         indices = batch_indices(step, count=count, batch_size=config.batch_size, seed=config.seed)
         rng = rng_for(config.seed, _TRANSFORMS, step)
-        images = transformed(samples.images[indices], config, rng=rng, strength=strength)
+        images = transformed(samples.images[indices], config, rng=rng, strength=current)
         parts = images, *_targets(samples.labels[indices], weights)
         chosen, u = rng_for(config.seed, _MIXUP, step).random(2)
-        if chosen >= strength * config.mixup:
+        if chosen >= current * config.mixup:
             return parts
         share = np.sin(u * np.pi / 2) ** 2  # of the distribution Beta(1/2, 1/2): most are near 0 or 1
         return tuple(mix_pairs(part, share) for part in parts)

@@ -13,7 +13,7 @@ from system.errors import EXIT_OUTPUT_CLOSED, UserError
 from system.terminal import output_closed
 from training.checkpoints import CheckpointManager
 from training.history import METRICS, History
-from training.schedule import decay_factors, falling, reached_limits
+from training.schedule import learning_rate, reached_limits, regularization
 
 SPEED = "images_per_second"  # in the logs of an epoch, not in the history: the same run takes another time elsewhere
 _SIGPIPE = EXIT_OUTPUT_CLOSED - 128
@@ -39,7 +39,7 @@ class Throughput(keras.callbacks.Callback):
         logs[SPEED] = round(self._rate)
 
 
-class Decay(keras.callbacks.Callback):
+class Schedule(keras.callbacks.Callback):
     """Sets the learning rate and the strength of dropout for each epoch, and adds the learning rate to the logs.
 
     Keras's LearningRateScheduler reads the learning rate before in a way of which NumPy 2 warns.
@@ -51,11 +51,11 @@ class Decay(keras.callbacks.Callback):
         self._config = config
 
     def on_epoch_begin(self, epoch, logs=None):
-        factor = next(iter(decay_factors(self._history, self._config)), 1.0)
-        self.model.optimizer.learning_rate = factor * self._config.learning_rate
+        self.model.optimizer.learning_rate = learning_rate(self._history, self._config)
+        strength = regularization(epoch, self._history, self._config)
         for layer in self.model.layers:
             if isinstance(layer, ByteDropout):
-                layer.set_strength(factor)
+                layer.set_strength(strength)
 
     def on_epoch_end(self, epoch, logs=None):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -118,8 +118,7 @@ class WeightAveraging(keras.callbacks.Callback):
 class EarlyStopping(keras.callbacks.Callback):
     """Ends `fit` once the run has reached a limit. Keras's class of this name forgets the epochs before it was resumed.
 
-    `fit` also ends after the rest of an interrupted epoch, because it takes only one number of steps for all epochs,
-    and before the learning rate falls, because the batches depend on that and are made ahead.
+    `fit` also ends after the rest of an interrupted epoch, because it takes only one number of steps for all epochs.
     """
 
     def __init__(self, history: History, config: TrainConfig, *, steps_per_epoch: int) -> None:
@@ -130,9 +129,7 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         is_rest = self.params["steps"] < self._steps_per_epoch
-        done, count = falling(self._history, self._config)
-        begins_to_fall = count > 0 and done == 0
-        self.model.stop_training = is_rest or begins_to_fall or bool(reached_limits(self._history, self._config))
+        self.model.stop_training = is_rest or bool(reached_limits(self._history, self._config))
 
 
 class TrainingStopped(Exception):

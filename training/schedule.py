@@ -1,10 +1,9 @@
-"""The learning rate of each epoch, and when a run is finished: functions of the epochs before. Needs no TensorFlow.
+"""The learning rate and the regularization of each epoch, and when a run is finished. Needs no TensorFlow.
 
-The learning rate is constant until `patience` epochs bring no better validation accuracy. Then it falls linearly,
-nearly to 0, and the network of the last epoch is kept. So nobody has to know beforehand how long a run will be, and no
-epoch is chosen because it was lucky. Such a schedule is as good as one of a fixed length (Hägele et al. 2024,
-https://arxiv.org/abs/2405.18392). Together with the learning rate fall the random transforms, mixup and dropout, so the
-network ends with pictures as they are: their strength need not fit the number of pictures as closely.
+All follow from the epochs before. The learning rate is constant until `patience` epochs bring no better validation
+accuracy. Then it falls linearly, nearly to 0, and the network of the last epoch is kept. So nobody has to know
+beforehand how long a run will be, and no epoch is chosen because it was lucky. Such a schedule is as good as one of a
+fixed length (Hägele et al. 2024, https://arxiv.org/abs/2405.18392).
 """
 
 import math
@@ -12,19 +11,40 @@ import math
 from config import TrainConfig
 from training.history import History, epochs_without_progress, falling_epochs
 
+_LEAD = 0.05  # of the training accuracy over the validation accuracy, up to which the regularization is reduced
+_STEP = 0.05  # of its strength after each epoch
+
 
 def decay_epochs(constant: int, config: TrainConfig) -> int:
     """Returns in how many epochs the learning rate falls after a number of epochs in which it was constant."""
     return min(math.ceil(constant * config.learning_rate_decay), max(0, config.epochs - constant))
 
 
-def decay_factors(history: History, config: TrainConfig) -> list[float]:
-    """Returns by what the learning rate is multiplied in each epoch that follows, down to nearly 0 in the last one.
-
-    It is empty as long as the learning rate is constant.
-    """
+def learning_rate(history: History, config: TrainConfig) -> float:
+    """Returns the learning rate of the epoch that follows these epochs of a run."""
     done, count = falling(history, config)
-    return [1 - epoch / (count + 1) for epoch in range(done + 1, count + 1)]
+    return config.learning_rate * max(0.0, 1 - (done + 1) / (count + 1)) if count else config.learning_rate
+
+
+def regularization(epoch: int, history: History, config: TrainConfig) -> float:
+    """Returns the strength of dropout, of the random transforms and of mixup in an epoch of a run, 0..1.
+
+    It starts with 1, and is reduced while the training accuracy lags behind the validation accuracy: then the network
+    still has to learn more about the pictures themselves, of which there may be many. It rises again once the network
+    knows its training pictures better. The idea is that of adaptive discriminator augmentation (Karras et al. 2020,
+    https://arxiv.org/abs/2006.06676).
+
+    Args:
+        epoch: counted from 0.
+        history: at least all epochs before the previous one, on which alone it depends: when the batches of an epoch
+            are made, which happens ahead, the one before may still go on.
+        config: of the run.
+    """
+    strength = 1.0
+    for metrics in history[: max(0, epoch - 1)] if config.adapt_regularization else ():
+        lags = metrics["accuracy"] < metrics["val_accuracy"] + _LEAD
+        strength = min(1.0, max(0.0, strength + (-_STEP if lags else _STEP)))
+    return strength
 
 
 def falling(history: History, config: TrainConfig) -> tuple[int, int]:

@@ -36,6 +36,7 @@ FIELDS = {
     "learning_rate": 0.001,
     "learning_rate_decay": 0.5,
     "mixup": 0.5,
+    "adapt_regularization": True,
     "random_shift": 0.1,
     "random_rotation": 10,
     "random_zoom": 0.15,

@@ -274,6 +274,7 @@ CHANGES = {
     "learning_rate": 0.01,
     "learning_rate_decay": 0,
     "mixup": 0,
+    "adapt_regularization": False,
     "random_shift": 0,
     "random_rotation": 9.5,
     "random_zoom": 0.2,

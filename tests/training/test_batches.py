@@ -361,21 +361,21 @@ def test_read_error_names_a_damaged_streamed_picture(rawdata, settings_for):
     assert f"cannot read {damaged} (has changed since" in str(read_error(numbered(3), samples))
 
 
-def test_training_batches_become_weaker_with_the_strengths_of_the_epochs():
-    """Three epochs of two steps, of which the first step is over: strengths 1, 0.5 and 0, and 0 after them."""
-    samples = noisy(8)
-    shifts = {**NO_TRANSFORMS, "random_shift": 0.4, "batch_size": 4, "seed": 3}
-    stream = training_batches(samples, TrainConfig(**shifts), first_step=1, strengths=[1, 0.5, 0]).as_numpy_iterator()
+def test_training_batches_are_transformed_with_the_strength_of_their_epoch():
+    """Epochs of two steps with the strengths 1, 0.5 and 0; the first step is over."""
+    samples, strengths = noisy(8), (1, 0.5, 0)
+    config = TrainConfig(**{**NO_TRANSFORMS, "random_shift": 0.4, "batch_size": 4, "seed": 3})
+    stream = training_batches(samples, config, first_step=1, strength=lambda epoch: strengths[min(epoch, 2)])
     off = {"mirror": False, "rotation": 0, "zoom": 0, "contrast": 0}
-    for step, strength in zip(range(1, 8), (1, 0.5, 0.5, 0, 0, 0, 0), strict=True):
-        images, shares, _ = next(stream)
+    for step, (images, shares, _) in zip(range(1, 7), stream.as_numpy_iterator(), strict=False):
         sources = samples.images[shares.argmax(axis=1)]
-        expected = transform_batch(sources, rng=rng_for(3, 1, step), shift=0.4 * strength, **off)
+        shift = 0.4 * strengths[min(step // 2, 2)]
+        expected = transform_batch(sources, rng=rng_for(3, 1, step), shift=shift, **off)
         np.testing.assert_array_equal(images, expected)
 
 
 def test_training_batches_mix_fewer_pairs_with_less_strength():
-    changes = TrainConfig(**{**NO_TRANSFORMS, "mixup": 1, "batch_size": 2})
-    stream = training_batches(numbered(2), changes, first_step=0, strengths=[0.5]).as_numpy_iterator()
+    config = TrainConfig(**{**NO_TRANSFORMS, "mixup": 1, "batch_size": 2})
+    stream = training_batches(numbered(2), config, first_step=0, strength=lambda _: 0.5).as_numpy_iterator()
     mixed = [bool(shares.max() < 1) for _, shares, _ in islice(stream, 100)]
     assert 30 <= sum(mixed) <= 70  # 50 expected, standard deviation 5

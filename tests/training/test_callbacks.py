@@ -11,9 +11,9 @@ from network.layers import ByteDropout
 from tests.helpers.checkpoints import metrics
 from training import callbacks
 from training.callbacks import (
-    Decay,
     EarlyStopping,
     SaveCheckpoints,
+    Schedule,
     Throughput,
     TrainingStopped,
     WeightAveraging,
@@ -258,32 +258,26 @@ def test_throughput_adds_images_per_second_to_the_logs():
     assert logs == before
 
 
-def test_early_stopping_ends_fit_before_the_learning_rate_falls():
-    callback = EarlyStopping(history := [metrics(0.9)], TrainConfig(patience=2), steps_per_epoch=2)
-    callback.set_model(model := one_weight())
-    callback.set_params({"steps": 2})
-    stops = []
-    for rate in (0.001, 0.001, 0.0006, 0.0003):  # the second epoch without a better one is the third of all
-        history.append(metrics(0.8) | {"learning_rate": rate})
-        callback.on_epoch_end(len(history) - 1)
-        stops.append(model.stop_training)
-    assert stops == [False, True, False, True]
-
-
-def test_decay_sets_the_learning_rate_and_the_strength_of_dropout():
-    images = keras.Input((1000,))
-    model = keras.Model(images, ByteDropout(0.5)(images))
-    model.compile(keras.optimizers.SGD())
-    history = []
-    callback = Decay(history, TrainConfig(patience=2, learning_rate=0.1))
+def test_schedule_sets_the_learning_rate_of_each_epoch():
+    model, history = one_weight(), []
+    callback = Schedule(history, TrainConfig(patience=2, learning_rate=0.1))
     callback.set_model(model)
-    found = []
     for epoch in range(5):
         callback.on_epoch_begin(epoch)
-        dropped = float(np.mean(np.asarray(model(np.ones((100, 1000)), training=True)) == 0))
         logs = metrics(0.5)
         callback.on_epoch_end(epoch, logs)
         history.append(logs)
-        found.append((logs["learning_rate"], dropped))
-    factors = [1, 1, 1, 2 / 3, 1 / 3]
-    assert found == [(pytest.approx(0.1 * factor), pytest.approx(0.5 * factor, abs=0.01)) for factor in factors]
+    assert [logs["learning_rate"] for logs in history] == pytest.approx([0.1, 0.1, 0.1, 0.2 / 3, 0.1 / 3])
+
+
+def test_schedule_sets_the_strength_of_dropout():
+    images = keras.Input((1000,))
+    model = keras.Model(images, ByteDropout(0.5)(images))
+    model.compile(keras.optimizers.SGD())
+    lagging = metrics(0.9) | {"accuracy": 0.1}
+    callback = Schedule([lagging] * 10, TrainConfig())
+    callback.set_model(model)
+    for epoch, strength in ((0, 1), (11, 0.5)):  # it is reduced by 0.05 after each of ten epochs
+        callback.on_epoch_begin(epoch)
+        dropped = np.mean(np.asarray(model(np.ones((100, 1000)), training=True)) == 0)
+        assert dropped == pytest.approx(0.5 * strength, abs=0.01)

@@ -4,7 +4,7 @@ import pytest
 
 from config import TrainConfig
 from tests.helpers.checkpoints import metrics
-from training.schedule import decay_factors, epochs_at_end, falling, reached_limits
+from training.schedule import epochs_at_end, falling, learning_rate, reached_limits, regularization
 
 
 def history(*accuracies: float) -> list[dict[str, float]]:
@@ -70,11 +70,6 @@ def test_epochs_at_end_are_the_least_and_the_most(accuracies, limits, epochs):
     assert epochs_at_end(history(*accuracies), config) == epochs
 
 
-def learning_rate(history: list[dict[str, float]], config: TrainConfig) -> float:
-    """Returns the learning rate of the next epoch, as the callback sets it."""
-    return config.learning_rate * (decay_factors(history, config) or [1.0])[0]
-
-
 def run(config: TrainConfig, *accuracies: float) -> list[dict[str, float]]:
     """Returns the epochs of a whole run with the learning rates of the schedule; the last accuracy is repeated."""
     found: list[dict[str, float]] = []
@@ -132,7 +127,6 @@ def test_finished_run_continues_at_the_full_rate_with_the_values_of_its_limits(l
     config = TrainConfig(**limits)
     done = run(config, 0.5, 0.6, 0.5)
     ((name, value),) = reached_limits(done, config).items()
-    assert reached_limits(done, TrainConfig(**{**limits, name: value - 1}))
     longer = TrainConfig(**{**limits, name: value})
     assert not reached_limits(done, longer)
     assert learning_rate(done, longer) == longer.learning_rate
@@ -140,13 +134,36 @@ def test_finished_run_continues_at_the_full_rate_with_the_values_of_its_limits(l
     assert not reached_limits(done, longer)
 
 
-def test_decay_factors_are_those_of_all_epochs_that_follow():
-    config = TrainConfig(patience=3)
-    done = run(config, 0.5, 0.6, 0.5)
-    assert [decay_factors(done[:count], config) for count in (0, 4)] == [[], []]
-    assert [decay_factors(done[:count], config) for count in (5, 6, 7, 8)] == [
-        [0.75, 0.5, 0.25],
-        [0.5, 0.25],
-        [0.25],
-        [],
-    ]
+def lagging(*leads: float) -> list[dict[str, float]]:
+    """Returns epochs whose training accuracy is so much higher than their validation accuracy."""
+    return [metrics(0.5) | {"accuracy": 0.5 + lead} for lead in leads]
+
+
+@pytest.mark.parametrize(
+    ("leads", "strength"),
+    [
+        ([], 1),
+        ([0.06], 1),
+        ([0.04], 0.95),
+        ([-0.2, -0.2], 0.9),
+        ([-0.2, -0.2, 0.06], 0.95),
+        ([0.06, 0.06, 0.06], 1),
+        ([-0.2] * 19, 0.05),
+        ([-0.2] * 25, 0),
+        ([*[-0.2] * 25, 0.06], 0.05),
+    ],
+)
+def test_regularization_falls_while_the_training_accuracy_does_not_lead(leads, strength):
+    assert regularization(len(leads) + 1, lagging(*leads), TrainConfig()) == pytest.approx(strength)
+
+
+def test_regularization_does_not_depend_on_the_epoch_before():
+    history = lagging(-0.2, -0.2, -0.2)
+    found = [regularization(epoch, history, TrainConfig()) for epoch in range(5)]
+    assert found == pytest.approx([1, 1, 0.95, 0.9, 0.85])
+    for epoch in range(2, 5):
+        assert regularization(epoch, history[: epoch - 1], TrainConfig()) == found[epoch]
+
+
+def test_regularization_stays_the_same_unless_it_is_adapted():
+    assert regularization(9, lagging(*[-0.2] * 8), TrainConfig(adapt_regularization=False)) == 1
