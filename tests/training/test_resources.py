@@ -138,11 +138,10 @@ def test_trainer_refuses_a_network_that_exceeds_the_machine(script, tmp_path):
     assert not list((tmp_path / "checkpoints").glob("*.*s*"))  # no checkpoint, no model.json
 
 
-def test_folds_need_the_disk_of_all_networks_and_of_the_file_with_all():
-    model, config = network(), TrainConfig(height=16, width=16)
-    weights = 4 * sum(int(np.prod(weight.shape)) for weight in model.weights)
-    one, five = (need_of_run(model, replace(config, folds=folds), count=100) for folds in (1, 5))
-    # For each finished fold a checkpoint of four values for each weight, the best weights, and those for LiteRT.
-    assert five.disk - one.disk == (4 * 6 + 2 * 5) * weights
-    curve = need_of_run(model, replace(config, learning_curve=True), count=100)
-    assert curve.disk - one.disk == 2 * 6 * weights
+def test_folds_need_the_disk_of_all_networks_and_of_the_file_with_all(settings_for):
+    one, five, curve = (
+        need(settings_for(TrainConfig, **changes)).disk for changes in ({}, {"folds": 5}, {"learning_curve": True})
+    )
+    # Of each finished network a checkpoint of four values for each weight, the best weights, and those for LiteRT.
+    assert five - one == (4 * 6 + 2 * 5) * 4 * WEIGHTS
+    assert curve - one == 2 * 6 * 4 * WEIGHTS
