@@ -153,7 +153,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     random_contrast: Fraction = 0.4  # Change the brightness and contrast of each color by up to this fraction.
 
     # Stopping and saving
-    patience: Count = 30  # Stop after this many epochs without a better validation accuracy.
+    patience: Count = 20  # The learning rate falls after this many epochs without a better validation accuracy.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
     learning_curve: Flag = False  # Train also on a quarter and on half of the pictures, to see whether more would help.
@@ -166,6 +166,8 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     dropout: DropoutRate = 0.5  # Fraction of the values dropped in training before each fully connected layer.
     scale_input: Flag = True  # Scale pixels from 0..255 to -1..1 in the first layer.
     batch_normalization: Flag = True  # Normalize the output of each pooling layer over the batch.
+    learning_rate_decay: Fraction = 0.5  # It falls to 0 in this fraction of the epochs before; 0: training just stops.
+    mixup: Probability = 0.5  # Fraction of the batches in which pairs of pictures are mixed.
     average_weights: Flag = True  # Validate and keep the average of the weights over the last tenth of the run.
     balance_classes: Flag = True  # Give pictures of rare classes more weight, so that all classes count equally.
     unknown_rate: UnknownRate = 0.05  # Fraction of ordinary pictures that may be called unknown.

@@ -47,6 +47,7 @@ from reports.folds import FoldRun, config_of_fold, report_folds
 from reports.learning_curve import PARTS, Point, config_of_part, measure, part_folder, report_learning_curve
 from reports.report_files import REPORTS, TEXT_REPORT, write_run_report
 from reports.run import Run, calibrate, load_run, model_config_of
+from reports.suspects import print_suspects, write_suspects
 from reports.tensorboard import TensorBoard
 from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_run_report
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
@@ -57,13 +58,13 @@ from system.script import run_script
 from system.terminal import plural, print_entry, printable, wrapped
 from training.batches import (
     batch_indices,
-    class_weights,
     epoch_steps,
     read_error,
     training_batches,
     validation_batches,
 )
 from training.callbacks import (
+    Decay,
     EarlyStopping,
     SaveCheckpoints,
     Throughput,
@@ -71,10 +72,11 @@ from training.callbacks import (
     WeightAveraging,
 )
 from training.checkpoints import CheckpointManager, delete_all_but_newest, latest_checkpoint
-from training.history import History, best_epoch, history_of, reached_limits
+from training.history import History, best_epoch, history_of
 from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
 from training.resources import require_resources_for
+from training.schedule import decay_factors, reached_limits
 from training.signals import signals_to
 
 
@@ -208,7 +210,6 @@ def start_or_continue(run: Run, latest: Checkpoint | None) -> CheckpointManager:
         Path(config.model_save_name), model, run.model_config, max_to_keep=config.max_to_keep
     )
     restore_or_save(checkpoints, latest, run)
-    model.optimizer.learning_rate = config.learning_rate  # another one may have been restored
     return checkpoints
 
 
@@ -247,27 +248,26 @@ def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> Non
 
     `count` is the number of training images.
     """
-    softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    softmax = keras.losses.CategoricalCrossentropy(from_logits=True)
     loss = softmax if config.loss == "softmax" else sigmoid_cross_entropy
     _, steps_per_execution = epoch_steps(count, config.batch_size)
     model.compile(
         optimizer=FusedAdam(config.learning_rate, name="adam"),
         loss=loss,
         metrics=[FiniteStepCount(loss), ClassRecall(model.output_shape[1])],
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy", dtype="float64")],
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy", dtype="float64")],
         steps_per_execution=steps_per_execution,
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # XLA is half as fast on a CPU
     )
     model.optimizer.build(model.trainable_variables)
     # Keras creates the sums of a metric with the first batch; a resumed epoch needs them earlier.
-    model.compute_metrics(None, tf.zeros(1, tf.int32), tf.zeros((1, *model.output_shape[1:])))
+    model.compute_metrics(None, *tf.zeros((2, 1, *model.output_shape[1:])))
     model.reset_metrics()
 
 
 def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Returns the loss of judging each class independently, summed over the classes: float32 (batch,)."""
-    truth = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), tf.shape(logits)[1])
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(truth, logits), axis=1)
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits), axis=1)
 
 
 def restore_or_save(checkpoints: CheckpointManager, latest: Checkpoint | None, run: Run) -> None:
@@ -308,6 +308,7 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
     table = EpochTable(checkpoints, config, steps_per_epoch=steps_per_epoch)
     # TensorBoard's data comes before the checkpoint, from which it is written again when a run is resumed.
     callbacks = [
+        Decay(history, config),
         Throughput(config.batch_size),
         averaging,
         tensorboard,
@@ -332,22 +333,19 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
 def fit_epochs(
     model: keras.Model, run: Run, checkpoints: CheckpointManager, callbacks: Sequence[keras.callbacks.Callback]
 ) -> None:
-    """Calls Keras's `fit`, once for the rest of an interrupted epoch and once for the epochs after it."""
+    """Calls Keras's `fit` for the rest of an interrupted epoch, while the learning rate is constant, while it falls."""
     history, config = checkpoints.history, run.config
     steps_per_epoch, _ = epoch_steps(len(run.train.labels), config.batch_size)
-    weights, validation_weights = (
-        class_weights(samples.labels, balance=config.balance_classes) for samples in (run.train, run.validation)
-    )
     while not reached_limits(history, config):
         done_steps = checkpoints.step - len(history) * steps_per_epoch
         assert 0 <= done_steps < steps_per_epoch
+        strengths = decay_factors(history, config) or [1.0]
         model.fit(
-            training_batches(run.train, config, first_step=checkpoints.step),
+            training_batches(run.train, config, first_step=checkpoints.step, strengths=strengths),
             steps_per_epoch=steps_per_epoch - done_steps,
             initial_epoch=len(history),
             epochs=config.epochs,
-            validation_data=validation_batches(run.validation, validation_weights),
-            class_weight=weights,
+            validation_data=validation_batches(run.validation, balance=config.balance_classes),
             callbacks=callbacks,
             shuffle=False,  # the data set has its own order
             verbose=0,
@@ -392,6 +390,8 @@ def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) ->
     write_atomically(folder / TEXT_REPORT, text().encode())
     with status("writing the report ..."):
         write_run_report(folder, run, evaluation, network=network, history=history)
+        write_suspects(folder, evaluation, run.validation_image)
+    print_suspects(folder, evaluation)
     return evaluation, network
 
 

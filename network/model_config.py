@@ -21,6 +21,7 @@ from config import (
     LearningRate,
     Loss,
     Precision,
+    Probability,
     Seed,
     TrainConfig,
     UnknownRate,
@@ -78,6 +79,8 @@ class ModelConfig(ImageConfig):
     epochs: Count = field(compare=False)
     patience: Count = field(compare=False)
     learning_rate: LearningRate = field(compare=False)
+    learning_rate_decay: Fraction = field(compare=False)
+    mixup: Probability = field(compare=False)
     random_shift: Fraction = field(compare=False)
     random_rotation: Degrees = field(compare=False)
     random_zoom: Fraction = field(compare=False)

@@ -24,6 +24,7 @@ from pictures.manifest import VALIDATION, Picture, kept
 from reports.gallery import MAX_MISTAKES
 from reports.report_files import TEXT_REPORT, write_folds_report
 from reports.run import Run
+from reports.suspects import print_suspects, write_suspects
 from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_folds_report
 from system.files import write_atomically
 from system.progress import status
@@ -177,6 +178,8 @@ def report_folds(
             folds=rows,
             source=ensemble.network.source,
         )
+        write_suspects(folder, evaluation, run.validation_image)
+    print_suspects(folder, evaluation)
 
 
 def _heat_maps_of_judges(

@@ -10,6 +10,7 @@ from answers.explain import HeatMaps
 from reports.contents import folds_contents, run_contents
 from reports.gallery import ImageOf, duplicates, in_several_classes
 from reports.html import render
+from reports.suspects import SUSPECTS, SUSPECTS_SHEET
 from system.files import write_atomically
 from training.history import History
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:  # loading them would load TensorFlow, which the page about a 
     from answers.trained_network import TrainedNetwork
     from reports.run import Run
 
-REPORTS = TEXT_REPORT, HTML_REPORT, JSON_REPORT = "report.txt", "report.html", "report.json"
+TEXT_REPORT, HTML_REPORT, JSON_REPORT = "report.txt", "report.html", "report.json"
+REPORTS = TEXT_REPORT, HTML_REPORT, JSON_REPORT, SUSPECTS, SUSPECTS_SHEET
 
 
 def write_run_report(

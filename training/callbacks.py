@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from config import TrainConfig
 from network.backend import keras, tf
+from network.layers import ByteDropout
 from system.errors import EXIT_OUTPUT_CLOSED, UserError
 from system.terminal import output_closed
 from training.checkpoints import CheckpointManager
-from training.history import METRICS, History, reached_limits
+from training.history import METRICS, History
+from training.schedule import decay_factors, falling, reached_limits
 
 SPEED = "images_per_second"  # in the logs of an epoch, not in the history: the same run takes another time elsewhere
 _SIGPIPE = EXIT_OUTPUT_CLOSED - 128
@@ -19,7 +21,7 @@ _MAX_NAMES = 50  # pictures of a batch that an error names
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds the images per second and the learning rate to the logs, for the callbacks after it."""
+    """Adds the images per second to the logs, for the callbacks after it."""
 
     def __init__(self, batch_size: int) -> None:
         super().__init__()
@@ -34,8 +36,29 @@ class Throughput(keras.callbacks.Callback):
         logs[SPEED] = round(self._rate)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         logs[SPEED] = round(self._rate)
+
+
+class Decay(keras.callbacks.Callback):
+    """Sets the learning rate and the strength of dropout for each epoch, and adds the learning rate to the logs.
+
+    Keras's LearningRateScheduler reads the learning rate before in a way of which NumPy 2 warns.
+    """
+
+    def __init__(self, history: History, config: TrainConfig) -> None:
+        super().__init__()
+        self._history = history
+        self._config = config
+
+    def on_epoch_begin(self, epoch, logs=None):
+        factor = next(iter(decay_factors(self._history, self._config)), 1.0)
+        self.model.optimizer.learning_rate = factor * self._config.learning_rate
+        for layer in self.model.layers:
+            if isinstance(layer, ByteDropout):
+                layer.set_strength(factor)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 class WeightAveraging(keras.callbacks.Callback):
@@ -95,7 +118,8 @@ class WeightAveraging(keras.callbacks.Callback):
 class EarlyStopping(keras.callbacks.Callback):
     """Ends `fit` once the run has reached a limit. Keras's class of this name forgets the epochs before it was resumed.
 
-    `fit` also ends after the rest of an interrupted epoch, because it takes only one number of steps for all epochs.
+    `fit` also ends after the rest of an interrupted epoch, because it takes only one number of steps for all epochs,
+    and before the learning rate falls, because the batches depend on that and are made ahead.
     """
 
     def __init__(self, history: History, config: TrainConfig, *, steps_per_epoch: int) -> None:
@@ -106,7 +130,9 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         is_rest = self.params["steps"] < self._steps_per_epoch
-        self.model.stop_training = is_rest or bool(reached_limits(self._history, self._config))
+        done, count = falling(self._history, self._config)
+        begins_to_fall = count > 0 and done == 0
+        self.model.stop_training = is_rest or begins_to_fall or bool(reached_limits(self._history, self._config))
 
 
 class TrainingStopped(Exception):

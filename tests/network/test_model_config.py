@@ -280,6 +280,8 @@ CHANGES = {
     "epochs": 301,
     "patience": 29,
     "learning_rate": 0.01,
+    "learning_rate_decay": 0,
+    "mixup": 0,
     "random_shift": 0,
     "random_rotation": 9.5,
     "random_zoom": 0.2,

@@ -7,9 +7,11 @@ import pytest
 
 from config import TrainConfig
 from network.backend import keras, tf
+from network.layers import ByteDropout
 from tests.helpers.checkpoints import metrics
 from training import callbacks
 from training.callbacks import (
+    Decay,
     EarlyStopping,
     SaveCheckpoints,
     Throughput,
@@ -146,7 +148,7 @@ def test_moving_averages_of_batch_normalization_are_averaged_too():
 def test_early_stopping_counts_the_epochs_of_the_whole_history(limits, last):
     model = one_weight()
     history = [metrics(0.9), metrics(0.5)]
-    callback = EarlyStopping(history, TrainConfig(**limits), steps_per_epoch=2)
+    callback = EarlyStopping(history, TrainConfig(learning_rate_decay=0, **limits), steps_per_epoch=2)
     callback.set_model(model)
     callback.set_params({"steps": 2})
     for accuracy in (0.9, 0.8, 0.7):
@@ -244,12 +246,44 @@ def test_save_checkpoints_lets_an_epoch_end_that_was_stopped_in_its_validation(c
     assert stopped.value.signal_number == 15
 
 
-def test_throughput_adds_learning_rate_and_images_per_second_to_the_logs():
+def test_throughput_adds_images_per_second_to_the_logs():
     callback, logs = Throughput(batch_size=8), {}
     callback.set_model(one_weight())
     callback.on_epoch_begin(0)
     callback.on_train_batch_end(3, logs)
     assert logs.keys() == {"images_per_second"}
     assert logs["images_per_second"] > 0
+    before = dict(logs)
     callback.on_epoch_end(0, logs)
-    assert logs["learning_rate"] == 1.0
+    assert logs == before
+
+
+def test_early_stopping_ends_fit_before_the_learning_rate_falls():
+    callback = EarlyStopping(history := [metrics(0.9)], TrainConfig(patience=2), steps_per_epoch=2)
+    callback.set_model(model := one_weight())
+    callback.set_params({"steps": 2})
+    stops = []
+    for rate in (0.001, 0.001, 0.0006, 0.0003):  # the second epoch without a better one is the third of all
+        history.append(metrics(0.8) | {"learning_rate": rate})
+        callback.on_epoch_end(len(history) - 1)
+        stops.append(model.stop_training)
+    assert stops == [False, True, False, True]
+
+
+def test_decay_sets_the_learning_rate_and_the_strength_of_dropout():
+    images = keras.Input((1000,))
+    model = keras.Model(images, ByteDropout(0.5)(images))
+    model.compile(keras.optimizers.SGD())
+    history = []
+    callback = Decay(history, TrainConfig(patience=2, learning_rate=0.1))
+    callback.set_model(model)
+    found = []
+    for epoch in range(5):
+        callback.on_epoch_begin(epoch)
+        dropped = float(np.mean(np.asarray(model(np.ones((100, 1000)), training=True)) == 0))
+        logs = metrics(0.5)
+        callback.on_epoch_end(epoch, logs)
+        history.append(logs)
+        found.append((logs["learning_rate"], dropped))
+    factors = [1, 1, 1, 2 / 3, 1 / 3]
+    assert found == [(pytest.approx(0.1 * factor), pytest.approx(0.5 * factor, abs=0.01)) for factor in factors]
