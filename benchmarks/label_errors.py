@@ -138,7 +138,7 @@ def measure(config: LabelErrorsConfig, seed: int) -> Result:
         originals = copy_to(work / _EXCHANGED, pictures, drawn)
 
         def train_on(name: str, **changes: int) -> TrainConfig:
-            run = work / f"{name}, {changes}"
+            run = work / f"run-{name}-{len(changes)}"  # one of them twice, once with folds
             return config_in(run, work / name, seed=seed, epochs=config.epochs, batch_size=config.batch_size, **changes)
 
         listed = {originals[path] for path in in_new_process(find_listed, train_on(_EXCHANGED, folds=config.folds))}

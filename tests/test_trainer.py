@@ -160,7 +160,7 @@ def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, 
     worst, remarks = report.split("mistakes, highest score first:\n")[1].split("\n\n")
     assert set(worst.replace("\n    is", "  is").splitlines()) == mistakes
     assert remarks.splitlines() == [
-        "The best epoch and the scores were chosen with these pictures,",
+        "The end of the run and the scores were chosen with these pictures,",
         "so expect slightly less accuracy on new ones.",
         "They are too few to recognize unknown ones: no picture will be called unknown.",
     ]
