@@ -156,7 +156,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     patience: Count = 20  # The learning rate falls after this many epochs without a better validation accuracy.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
-    learning_curve: Flag = False  # Train also on a quarter and on half of the pictures: would more of them help?
+    learning_curve: Flag = False  # Train also on a quarter and on half of the pictures, to see whether more would help.
     tensorboard: Flag = True  # Write what TensorBoard shows: curves, pictures, heat maps, the graph.
 
     # Device and memory

@@ -28,7 +28,7 @@ from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import Checkpoint, is_checkpoint_name, read_best, require_own_folder
-from network.device import configure_device, raises_memory_error
+from network.device import clear_session, configure_device, raises_memory_error
 from network.ensemble_folder import ENSEMBLE, require_same_folds
 from network.model_config import MODEL_CONFIG, changed_settings, require_same
 from network.model_file import MODEL_FILE
@@ -197,7 +197,7 @@ def train_part(
     delete_all_but_newest(folder)
     kept = f"Kept: epoch {run.epochs_in(converted.network.step)}, right for {100 * evaluation.correct.mean():.1f} %"
     print(f"\n{wrapped(f'{end} {kept} of its {len(evaluation.labels):,} validation pictures.')}", flush=True)
-    keras.backend.clear_session()  # the next network needs the memory
+    clear_session()  # the next network needs the memory
     return checkpoints.history, False
 
 

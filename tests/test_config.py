@@ -299,3 +299,9 @@ def test_help_is_grouped(capsys):
         "Additions to the original (False or 0 switches one off)",
         "Pictures",
     ]
+
+
+def test_learning_curve_and_folds_are_not_combined():
+    assert TrainConfig(learning_curve=True).folds == 1
+    with pytest.raises(UserError, match="--learning_curve with --folds 5: would train 15 networks; use one of the two"):
+        TrainConfig(learning_curve=True, folds=5)
