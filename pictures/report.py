@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pictures.checks import Finding
 from pictures.manifest import MANIFEST, Picture
 from pictures.split import number_of_folds
 from pictures.summary import ClassCounts, count_classes, notes, unused_files
 from system.terminal import fitted, plural, print_entry, printable, some_names, wrapped
+
+if TYPE_CHECKING:  # predict.py prints with this module too, and loading SciPy for the checks takes long
+    from pictures.checks import Finding
 
 _MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
 _MAX_NAMED = 3  # in a line, by `some_names`
@@ -94,7 +97,7 @@ def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
-def finding_lines(findings: Sequence[Finding], *, in_manifest: bool = True) -> list[str]:
+def finding_lines(findings: Sequence["Finding"], *, in_manifest: bool = True) -> list[str]:
     """Returns a line for each finding, with the three worst of its pictures, and where all are listed."""
     lines = note_lines({finding.text: finding.names for finding in findings})
     return [

@@ -222,7 +222,7 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
     assert code == 1
     content = json.loads(Path("deep/all.json").read_text())
     assert list(content) == ["version", "predictions"]
-    assert content["version"] == 3
+    assert content["version"] == 4
     engine = load_engine(trained)
     predictions = engine.predict(np.stack([pixels_of(name, engine.model_config) for name in (good, other)]))
     first, failed, second, missing = content["predictions"]
@@ -234,12 +234,13 @@ def test_json_has_every_prediction_with_scores_and_raw_magnitudes(trained, ask):
             "true_class": None,
             "predicted": line.split()[1],
             "unknown": False,
+            "agreement": 1.0,
             "scores": pytest.approx(dict(zip(["ant", "bee"], scores, strict=True))),
             "raw": pytest.approx(dict(zip(["ant", "bee"], logits, strict=True))),
             "note": None,
             "error": None,
         }
-    nothing = {"true_class": None, "predicted": None, "unknown": None, "scores": None, "raw": None, "note": None}
+    nothing = dict.fromkeys(("true_class", "predicted", "unknown", "agreement", "scores", "raw", "note"))
     assert failed == {"picture": bad, **nothing, "error": "the file is empty"}
     reason = "no such file, no pictures in it, or no match; check the name"
     assert missing == {"picture": "missing.png", **nothing, "error": reason}
@@ -260,7 +261,7 @@ def test_csv_has_the_same_content_as_json(ask, labeled):
     ask(evaluate="labeled", json="all.json", csv="all.csv")
     with Path("all.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
-    columns = ["picture", "true_class", "predicted", "unknown"]
+    columns = ["picture", "true_class", "predicted", "unknown", "agreement"]
     columns += ["scores ant", "scores bee", "raw ant", "raw bee", "note", "error"]
     assert list(table[0]) == columns
     rows = json.loads(Path("all.json").read_text())["predictions"]
@@ -272,6 +273,7 @@ def test_csv_has_the_same_content_as_json(ask, labeled):
             row["true_class"],
             row["predicted"],
             row["unknown"],
+            row["agreement"],
             *values,
             row["note"],
             row["error"],
