@@ -85,8 +85,8 @@ def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
     require_own_folder(folder)
     with locked(folder):
-        written = (MODEL_FILE, ENSEMBLE, *REPORTS)
-        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in written)
+        others = (MODEL_FILE, ENSEMBLE, *REPORTS)
+        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in others)
         try:
             return train(folder, config)
         except TrainingStopped as stop:
@@ -154,9 +154,8 @@ def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, 
     folds, limits = [], {}
     for number in range(1, config.folds + 1):
         print(f"\nfold {number} of {config.folds}", flush=True)
-        fold_config = config_of_fold(config, number)
         rows = pictures_of_fold(manifest, number)
-        history, was_finished = train_part(rows, fold_config, config, device=device)
+        history, was_finished = train_part(rows, config_of_fold(config, number), config, device=device)
         folds.append(FoldRun(number, rows, history))
         if was_finished:
             for name, value in reached_limits(history, config).items():
@@ -178,8 +177,7 @@ def train_part(
         device: and precision.
     """
     folder = Path(config.model_save_name)
-    latest = latest_checkpoint(folder)
-    if latest:
+    if latest := latest_checkpoint(folder):
         require_same(folder, latest.model_config, model_config_of(rows, config))
         history = history_of(latest)
         if reached_limits(history, config) and read_best(folder).part("calibration"):
