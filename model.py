@@ -1,7 +1,8 @@
 """The network, built from five functions, so that `generate_model` reads like the list of its layers.
 
 Edit it to try another network. Keep a layer named `activation_3`, and let all layers after it depend on its output
-alone: unknown pictures are recognized by it, and heat maps show how the answer depends on it.
+alone: heat maps show how the answer depends on it. Unknown pictures are recognized by the input of the last layer that
+has weights, which is `logits` here.
 """
 
 from network.backend import keras
@@ -97,11 +98,15 @@ def generate_model(config: ModelConfig) -> keras.Model:
 
 
 def with_features(model: keras.Model, *, random_mirror: bool) -> keras.Model:
-    """Returns a model with the same weights and a second output: the mean of each feature of the third convolution.
+    """Returns a model with the same weights and a second output, the features: the input of the last layer with weights.
 
-    It maps uint8 images to float32 logits (batch, classes) and float32 features (batch, 64), which are 0 or more.
+    It maps uint8 images to float32 logits (batch, classes) and float32 features (batch, 1024). If the layer has more
+    axes, as a convolution has, the features are means over those in between.
     """
-    features = keras.ops.mean(keras.ops.cast(model.get_layer("activation_3").output, "float32"), axis=(1, 2))
+    last = next(layer for layer in reversed(model.layers) if layer.weights)
+    features = keras.ops.cast(last.input, "float32")
+    if places := tuple(range(1, len(features.shape) - 1)):
+        features = keras.ops.mean(features, axis=places)
     if random_mirror:
         features = AverageViews(dtype="float32", name="average_features")(features)
     return keras.Model(model.input, [model.output, features], name="network")

@@ -12,18 +12,18 @@ from scipy.special import expit
 from answers.predictions import Limits
 from network.ensemble_folder import EnsembleCalibration
 
-_SHRINKAGE = 0.1  # of the covariance towards its diagonal, because there may be few pictures
+_MAX_VALUES = 2**20  # of the references, which are a part of the model file: 4 MB
+MIN_LENGTH = 1e-6  # of features, to which shorter ones are not extended: they may be all 0
 _PRIOR_DEVIATION = 0.25  # standard deviation of the prior of the intercept and of the logarithm of the slope, around 0
 
 
 class Calibration(NamedTuple):
     """Fitted once for a trained network."""
 
-    mean: np.ndarray  # float64 (features,), of the square roots of the training features
-    whitening: np.ndarray  # float64 (features, features); distances are measured after multiplying with it
+    references: np.ndarray  # float32 (count, features), of training pictures, each of length 1 or 0
     slope: float = 1.0  # of the log-odds
     intercept: float = 0.0  # added to them
-    max_distance: float = math.inf  # pictures farther from the mean are unknown
+    max_distance: float = math.inf  # pictures farther from their neighbors among the references are unknown
     min_score: float = 0.0  # pictures whose highest score is lower are unknown
 
     @property
@@ -38,17 +38,15 @@ def fit(*, training_features: np.ndarray, validation_odds: np.ndarray, validatio
     """Returns the calibration of a network, without limits for unknown pictures.
 
     Args:
-        training_features: float (count, features), 0 or more.
+        training_features: float32 (count, features).
         validation_odds: float (pictures, classes), from `scores.log_odds`.
         validation_labels: int (pictures,).
     """
     slope, intercept = fit_platt_scaling(validation_odds.astype(np.float64), validation_labels)
-    roots = np.sqrt(training_features.astype(np.float64))
-    covariance = np.cov(roots.T, bias=True)
-    diagonal = np.diag(np.diag(covariance))
-    shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal + 1e-9 * np.eye(len(covariance))
-    whitening = np.linalg.inv(np.linalg.cholesky(shrunk)).T
-    return Calibration(mean=roots.mean(axis=0), whitening=whitening, slope=slope, intercept=intercept)
+    lengths = np.linalg.norm(training_features, axis=1, keepdims=True)
+    directions = training_features / np.maximum(lengths, MIN_LENGTH)
+    references = directions[:: math.ceil(directions.size / _MAX_VALUES)]
+    return Calibration(references=references, slope=slope, intercept=intercept)
 
 
 def with_limits(

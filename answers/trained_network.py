@@ -111,7 +111,7 @@ class TrainedNetwork:
         tensors = state_of("average", by_path(self.model.weights))
         if self.calibration:
             tensors |= {
-                f"calibration/{name}": np.array(value, np.float64) for name, value in self.calibration._asdict().items()
+                f"calibration/{name}": np.asarray(value) for name, value in self.calibration._asdict().items()
             }
         self.source = write_checkpoint(checkpoint_path(folder / BEST, self.step), tensors, self.model_config)
 
@@ -167,10 +167,9 @@ def rebuild(checkpoint: Checkpoint) -> TrainedNetwork:
 
 
 def _read_calibration(stored: dict[str, np.ndarray], *, features: int) -> Calibration:
-    shapes: dict[str, tuple[int, ...]] = {**dict.fromkeys(Calibration._fields, ()), "mean": (features,)}
-    shapes["whitening"] = (features, features)
-    if {name: (value.shape, value.dtype) for name, value in stored.items()} != {
-        name: (shape, np.dtype(np.float64)) for name, shape in shapes.items()
-    }:
+    count = len(np.atleast_1d(stored.get("references", 0.0)))
+    wanted = dict.fromkeys(Calibration._fields, ((), np.dtype(np.float64)))
+    wanted["references"] = (count, features), np.dtype(np.float32)
+    if not count or {name: (value.shape, value.dtype) for name, value in stored.items()} != wanted:
         raise ValueError("its calibration does not fit this network")
     return Calibration(**{name: value if value.ndim else float(value) for name, value in stored.items()})

@@ -258,7 +258,7 @@ def test_load_trained_network_returns_the_best_one_with_its_calibration(tmp_path
     assert (epoch_of(restored), restored.step) == (1, 10)
     assert restored.calibration[2:] == (3.5, 4.5, 5.5, 6.5)
     np.testing.assert_array_equal(restored.calibration.mean, np.full(64, 1.5))
-    np.testing.assert_array_equal(restored.calibration.whitening, np.full((64, 64), 2.5))
+    np.testing.assert_array_equal(restored.calibration.references, np.full((2, 1024), 2.5))
 
 
 def test_load_trained_network_skips_a_damaged_best_checkpoint(tmp_path, capsys):
@@ -331,8 +331,11 @@ def forge(calibrated: Path, folder: Path, config: ModelConfig = MODEL_CONFIG, **
         ("calibration/slope", None, "calibration does"),
         ("calibration/slope", np.zeros(1), "calibration does"),
         ("calibration/slope", np.array(1.0, np.float32), "calibration does"),
-        ("calibration/mean", np.zeros(63), "calibration does"),
-        ("calibration/whitening", np.zeros((64, 63)), "calibration does"),
+        ("calibration/references", None, "calibration does"),
+        ("calibration/references", np.zeros((2, 1023), np.float32), "calibration does"),
+        ("calibration/references", np.zeros((0, 1024), np.float32), "calibration does"),
+        ("calibration/references", np.zeros((2, 1024)), "calibration does"),
+        ("calibration/references", np.zeros(1024, np.float32), "calibration does"),
         ("calibration/other", np.array(1.0), "calibration does"),
     ],
 )

@@ -25,7 +25,7 @@ def written(folder: Path, write: Callable[[], None]) -> dict[str, np.ndarray]:
     return {tag: tf.make_ndarray(events.Tensors(tag)[-1].tensor_proto) for tag in events.Tags()["tensors"]}
 
 
-FITTED = Calibration(mean=np.zeros(64), whitening=np.eye(64))
+FITTED = Calibration(references=np.eye(1024, dtype=np.float32))
 
 
 def snapshot(folder: Path, run, predicted: list[int], scores: list[float] | None = None) -> dict[str, np.ndarray]:
