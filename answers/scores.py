@@ -1,7 +1,5 @@
 """The outputs of a network, computed from its logits and features: scores, and the distance for unknown pictures."""
 
-import numpy as np
-
 from answers.calibration import MIN_LENGTH, Calibration
 from network.backend import tf
 
@@ -47,14 +45,28 @@ def log_odds(logits: tf.Tensor, *, loss: str) -> tf.Tensor:
 
 
 def distances(features: tf.Tensor, calibration: Calibration) -> tf.Tensor:
-    """Returns how unlike the training pictures each picture is: float32 (batch,), 0..2.
+    """Returns how unlike the training pictures each picture is: float32 (batch,), 0 or more.
 
-    It is 1 minus the cosine between its features and those of the fifth most similar training picture. Lengths do not
-    count. From Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors"
-    (https://arxiv.org/abs/2204.06507), where the distance of the normalized features orders the pictures in the same
-    way. What else was tried: benchmarks/README.md.
+    It is the larger one of two measures, each of which is 0 for an average picture or one that is even more like them,
+    and 1 for the most unlike tenth of ordinary pictures. Either recognizes pictures that the other one does not
+    (benchmarks/README.md).
     """
-    lengths = tf.sqrt(tf.reduce_sum(tf.square(features), axis=1, keepdims=True))
-    cosines = tf.matmul(features / tf.maximum(lengths, MIN_LENGTH), calibration.references, transpose_b=True)
+    scaled = (measures(features, calibration) - calibration.centers) / calibration.spreads
+    return tf.maximum(tf.reduce_max(scaled, axis=1), 0.0)
+
+
+def measures(features: tf.Tensor, calibration: Calibration) -> tf.Tensor:
+    """Returns two measures of how unlike the training pictures each picture is: float32 (batch, 2), 0 or more.
+
+    The first is the Mahalanobis distance of the statistics from the mean of the training pictures, an idea of Lee et
+    al. 2018 (https://arxiv.org/abs/1807.03888). Statistics are never negative; their square roots are closer to a
+    normal distribution. The second is 1 minus the cosine between the other features and those of the fifth most similar
+    training picture (Sun et al. 2022, https://arxiv.org/abs/2204.06507).
+    """
+    statistics, others = tf.split(features, [len(calibration.mean), calibration.references.shape[1]], axis=1)
+    whitened = (tf.sqrt(statistics) - calibration.mean) @ calibration.whitening
+    distance = tf.sqrt(tf.reduce_sum(tf.square(whitened), axis=1))
+    lengths = tf.sqrt(tf.reduce_sum(tf.square(others), axis=1, keepdims=True))
+    cosines = tf.matmul(others / tf.maximum(lengths, MIN_LENGTH), calibration.references, transpose_b=True)
     nearest = tf.math.top_k(cosines, min(_NEIGHBORS, len(calibration.references))).values
-    return 1 - nearest[:, -1]
+    return tf.stack([distance, 1 - nearest[:, -1]], axis=1)

@@ -74,7 +74,8 @@ def test_litert_equals_keras_on_real_pictures(changes):
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     assert np.ptp(expected.logits) > 0.01
     raw = {name: value.numpy() for name, value in network.outputs(*network.with_features(images)).items()}
-    np.testing.assert_allclose(engine.outputs(images)[2], raw["distance"], atol=1e-5)
+    # The whitening multiplies features without variance by up to 30,000, and with them their rounding.
+    np.testing.assert_allclose(engine.outputs(images)[2], raw["distance"], rtol=1e-2, atol=1e-3)
     classes = expected.predicted
     np.testing.assert_allclose(engine.heat_maps(images, classes), network.heat_maps(images, classes), atol=1e-3)
 

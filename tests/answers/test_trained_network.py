@@ -256,9 +256,10 @@ def test_load_trained_network_returns_the_best_one_with_its_calibration(tmp_path
     calibrate_best(tmp_path)
     restored = load_trained_network(tmp_path)
     assert (epoch_of(restored), restored.step) == (1, 10)
-    assert restored.calibration[2:] == (3.5, 4.5, 5.5, 6.5)
-    np.testing.assert_array_equal(restored.calibration.mean, np.full(64, 1.5))
-    np.testing.assert_array_equal(restored.calibration.references, np.full((2, 1024), 2.5))
+    assert restored.calibration[5:] == (3.5, 4.5, 5.5, 6.5)
+    arrays = zip(restored.calibration[:5], [(224,), (224, 224), (2, 1024), (2,), (2,)], range(5), strict=True)
+    for found, shape, value in arrays:
+        np.testing.assert_array_equal(found, np.full(shape, [1.5, 2.5, 7.5, 8.5, 9.5][value], np.float32))
 
 
 def test_load_trained_network_skips_a_damaged_best_checkpoint(tmp_path, capsys):
@@ -331,6 +332,8 @@ def forge(calibrated: Path, folder: Path, config: ModelConfig = MODEL_CONFIG, **
         ("calibration/slope", None, "calibration does"),
         ("calibration/slope", np.zeros(1), "calibration does"),
         ("calibration/slope", np.array(1.0, np.float32), "calibration does"),
+        ("calibration/mean", np.zeros(223, np.float32), "calibration does"),
+        ("calibration/whitening", np.zeros((224, 223), np.float32), "calibration does"),
         ("calibration/references", None, "calibration does"),
         ("calibration/references", np.zeros((2, 1023), np.float32), "calibration does"),
         ("calibration/references", np.zeros((0, 1024), np.float32), "calibration does"),
