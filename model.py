@@ -108,10 +108,11 @@ def with_features(model: keras.Model, *, random_mirror: bool) -> keras.Model:
     """
     outputs = [layer.output for layer in model.layers if layer.name in _WITH_STATISTICS]
     last = next(layer for layer in reversed(model.layers) if layer.weights)
-    features = [
-        *(statistic(_float32(maps), axis=(1, 2)) for maps in outputs for statistic in (keras.ops.mean, keras.ops.std)),
-        _mean_of_places(_float32(last.input)),
-    ]
+    features = []
+    for maps in outputs:
+        mean, variance = keras.ops.moments(_float32(maps), axes=(1, 2))
+        features += [mean, keras.ops.sqrt(variance)]
+    features.append(_mean_of_places(_float32(last.input)))
     values = keras.ops.concatenate(features, axis=1)
     if random_mirror:
         values = AverageViews(dtype="float32", name="average_features")(values)

@@ -213,7 +213,8 @@ def test_networks_computed_in_bfloat16_are_converted_in_float32(tmp_path):
 
 def test_limits_of_a_network_without_calibration_are_none():
     assert new_network().limits == Limits()
-    assert Calibration(np.zeros(1), np.zeros((1, 1)), max_distance=2, min_score=0.5).limits == Limits(2, 0.5)
+    arrays = np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(2), np.ones(2)
+    assert Calibration(*arrays, max_distance=2, min_score=0.5).limits == Limits(2, 0.5)
 
 
 def test_require_convertible_tries_only_networks_with_other_layers(monkeypatch):

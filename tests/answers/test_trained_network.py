@@ -171,7 +171,7 @@ def test_unknown_rate_limits_the_unknown_validation_images(rate, most):
     network = classifier()
     calibrate(network, unknown_rate=rate)
     unknown = network.predict(noise(40, seed=2)).unknown.sum()
-    assert most - 1 <= unknown <= most
+    assert most - 2 <= unknown <= most  # a step of both thresholds may reject two more
 
 
 def test_nothing_is_unknown_after_too_few_validation_images():
@@ -180,14 +180,18 @@ def test_nothing_is_unknown_after_too_few_validation_images():
     assert network.predict(UNUSUAL).unknown.tolist() == [False, False]
 
 
-def test_calibration_mean_is_over_features_of_the_last_convolution():
+def test_calibration_mean_is_over_statistics_of_the_last_convolution():
     network = classifier()
     calibrate(network)
     maps = keras.Model(network.model.input, network.model.get_layer("activation_3").output)
     values = maps.predict_on_batch(noise(50, seed=1))
     assert values.shape == (50, 2, 2, 64)
-    by_hand = [np.sqrt([image[..., kind].mean() for image in values]).mean() for kind in range(64)]
-    assert network.calibration.mean == pytest.approx(np.array(by_hand), rel=1e-4, abs=1e-6)
+    by_hand = [
+        np.sqrt([statistic(image[..., kind]) for image in values]).mean()
+        for statistic in (np.mean, np.std)
+        for kind in range(64)
+    ]
+    assert network.calibration.mean[-128:] == pytest.approx(np.array(by_hand), rel=1e-4, abs=1e-5)
 
 
 def test_random_mirror_predicts_the_same_for_mirror_images():
