@@ -153,9 +153,10 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     random_contrast: Fraction = 0.4  # Change the brightness and contrast of each color by up to this fraction.
 
     # Stopping and saving
-    patience: Count = 30  # Stop after this many epochs without a better validation accuracy.
+    patience: Count = 20  # The learning rate falls after this many epochs without a better validation accuracy.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
+    learning_curve: Flag = False  # Train also on a quarter and on half of the pictures, to see whether more would help.
     tensorboard: Flag = True  # Write what TensorBoard shows: curves, pictures, heat maps, the graph.
 
     # Device and memory
@@ -165,12 +166,19 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     dropout: DropoutRate = 0.5  # Fraction of the values dropped in training before each fully connected layer.
     scale_input: Flag = True  # Scale pixels from 0..255 to -1..1 in the first layer.
     batch_normalization: Flag = True  # Normalize the output of each pooling layer over the batch.
+    learning_rate_decay: Fraction = 0.5  # It falls to 0 in this fraction of the epochs before; 0: training just stops.
+    mixup: Probability = 0.5  # Fraction of the batches in which pairs of pictures are mixed.
+    adapt_regularization: Flag = True  # Less dropout, transforms and mixup while training accuracy lags behind.
     average_weights: Flag = True  # Validate and keep the average of the weights over the last tenth of the run.
     balance_classes: Flag = True  # Give pictures of rare classes more weight, so that all classes count equally.
     unknown_rate: UnknownRate = 0.05  # Fraction of ordinary pictures that may be called unknown.
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.learning_curve and self.folds > 1:
+            raise UserError(
+                f"--learning_curve with --folds {self.folds}: would train {3 * self.folds} networks; use one of the two"
+            )
         _check_readable_by_tensorflow(self.model_save_name)
 
 

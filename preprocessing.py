@@ -22,6 +22,8 @@ from functools import partial
 from pathlib import Path
 
 from config import PictureConfig
+from pictures.checks import check_pictures, with_remarks
+from pictures.class_differences import class_difference_lines
 from pictures.data_folder import DataFolder, has_foreign_data, read_pixels
 from pictures.duplicates import assign_groups, grouping, mislabeled_lines
 from pictures.listing import index_classes, index_pictures, split_off_other_files
@@ -37,7 +39,7 @@ from pictures.manifest import (
     read_manifest,
     shape_text,
 )
-from pictures.report import describe_changes, print_copies, print_reasons, print_table, print_totals
+from pictures.report import describe_changes, finding_lines, print_copies, print_reasons, print_table, print_totals
 from pictures.split import assign_folds, assign_splits, exclude_unusable_copies, few_validate_lines
 from pictures.standardize import add_hashes
 from system.errors import EXIT_SUCCESS, UserError
@@ -93,7 +95,7 @@ def _update(
     originals = folder.update(originals, others=[folder.previous_by_key.get(copy.key, copy) for copy in copies])
     if not folder.keeps_groups(originals):
         originals = _assign_groups(originals, config)
-    _warn_mislabeled(originals)
+    originals = _check(originals, config)
     originals = _assign_splits(originals, config)
     print_copies(originals)
     copies = exclude_unusable_copies(copies, originals)
@@ -139,14 +141,13 @@ def prepare_data(config: PictureConfig) -> list[Picture]:
     if has_foreign_data(data) and _is_ready_made(config):
         print(f"{printable(data)}/ has no {MANIFEST}, so it was not made by this toolkit; it is used as it is")
         found = _assign_groups(_index_foreign_data(config), config)
-        _warn_mislabeled(found)
     elif not Path(config.raw_data).is_dir() and (data / MANIFEST).exists():
         found = _reuse_data_folder(config)
         if any(picture.grouped not in (0, grouping(similar=config.group_similar)) for picture in found):
             found = _assign_groups(found, config)
     else:
         return update_data(config)
-    found = _assign_splits(found, config)
+    found = _assign_splits(_check(found, config), config)
     print_copies(found)
     print_reasons(found, (SKIPPED, EXCLUDED))
     print_totals(found, data)
@@ -204,9 +205,14 @@ def _refuse_same_names(pictures: Sequence[Picture]) -> None:
             raise UserError(f"{printable(picture.path)}: {other} has the same class and name; remove or rename one")
 
 
-def _warn_mislabeled(pictures: Sequence[Picture]) -> None:
-    for line in mislabeled_lines(pictures):
+def _check(pictures: Sequence[Picture], config: PictureConfig) -> list[Picture]:
+    """Prints what is unusual about the pictures and their classes; returns them with remarks for the manifest."""
+    findings = check_pictures(pictures, config)
+    has_manifest = Path(config.data_path, MANIFEST).exists()  # not in a data/ folder that the user made
+    lines = mislabeled_lines(pictures) + finding_lines(findings, in_manifest=has_manifest)
+    for line in lines + class_difference_lines(pictures):
         print(wrapped(line))
+    return with_remarks(pictures, findings)
 
 
 def main(config: PictureConfig) -> int:

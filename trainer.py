@@ -22,17 +22,18 @@ from pathlib import Path
 import numpy as np
 
 from answers.conversion import require_convertible
-from answers.evaluation import evaluate
+from answers.evaluation import Evaluation, evaluate
+from answers.trained_network import TrainedNetwork
 from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.checkpoint_file import Checkpoint, is_checkpoint_name, member_folder, read_best, require_own_folder
-from network.device import configure_device, raises_memory_error
+from network.checkpoint_file import Checkpoint, is_checkpoint_name, read_best, require_own_folder
+from network.device import clear_session, configure_device, raises_memory_error
 from network.ensemble_folder import ENSEMBLE, require_same_folds
 from network.model_config import MODEL_CONFIG, changed_settings, require_same
 from network.model_file import MODEL_FILE
 from pictures.manifest import Picture
-from pictures.split import pictures_of_fold
+from pictures.split import pictures_of_fold, with_part_of_training
 from preprocessing import prepare_data
 from reports.console import (
     EpochTable,
@@ -42,9 +43,11 @@ from reports.console import (
     how_to_train_longer,
     print_next_commands,
 )
-from reports.folds import FoldRun, report_folds
-from reports.report_files import HTML_REPORT, JSON_REPORT, TEXT_REPORT, write_run_report
+from reports.folds import FoldRun, config_of_fold, report_folds
+from reports.learning_curve import PARTS, Point, config_of_part, measure, part_folder, report_learning_curve
+from reports.report_files import REPORTS, TEXT_REPORT, write_run_report
 from reports.run import Run, calibrate, load_run, model_config_of
+from reports.suspects import print_suspects, write_suspects
 from reports.tensorboard import TensorBoard
 from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_run_report
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
@@ -55,7 +58,6 @@ from system.script import run_script
 from system.terminal import plural, print_entry, printable, wrapped
 from training.batches import (
     batch_indices,
-    class_weights,
     epoch_steps,
     read_error,
     training_batches,
@@ -64,18 +66,18 @@ from training.batches import (
 from training.callbacks import (
     EarlyStopping,
     SaveCheckpoints,
+    Schedule,
     Throughput,
     TrainingStopped,
     WeightAveraging,
 )
 from training.checkpoints import CheckpointManager, delete_all_but_newest, latest_checkpoint
-from training.history import History, best_epoch, history_of, reached_limits
+from training.history import History, best_epoch, history_of
 from training.metrics import ClassRecall, FiniteStepCount
 from training.optimizer import FusedAdam
 from training.resources import require_resources_for
+from training.schedule import reached_limits, regularization
 from training.signals import signals_to
-
-REPORTS = (TEXT_REPORT, HTML_REPORT, JSON_REPORT)
 
 
 @raises_memory_error()
@@ -83,8 +85,8 @@ def main(config: TrainConfig) -> int:
     folder = Path(config.model_save_name)
     require_own_folder(folder)
     with locked(folder):
-        written = (MODEL_FILE, ENSEMBLE, *REPORTS)
-        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in written)
+        others = (MODEL_FILE, ENSEMBLE, *REPORTS)
+        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in others)
         try:
             return train(folder, config)
         except TrainingStopped as stop:
@@ -116,9 +118,29 @@ def train(folder: Path, config: TrainConfig) -> int:
     del latest  # it has four times as many values as the network has weights
     advice = how_to_train_longer(checkpoints.history, config)
     tensorboard, end = train_network(run, checkpoints)
-    report(run, checkpoints.history, tensorboard, end=end)
+    history = checkpoints.history
+    evaluation, network = report(run, history, tensorboard, end=end)
+    if config.learning_curve:
+        del checkpoints, tensorboard  # the next networks need the memory
+        points = train_on_parts(run, device=device)
+        report_learning_curve(points, run, evaluation, network=network, history=history)
     print_next_commands(config, advice)
     return EXIT_SUCCESS
+
+
+def train_on_parts(run: Run, *, device: str) -> list[Point]:
+    """Trains also on a quarter and on half of the training pictures; returns how accurate all three networks are.
+
+    Each is a run like any other, in a folder of its own. All validate with the same pictures.
+    """
+    folder = Path(run.config.model_save_name)
+    points = []
+    for fraction in PARTS:
+        print(f"\nlearning curve: {100 * fraction:g} % of the training pictures", flush=True)
+        rows = with_part_of_training(run.pictures, fraction=fraction, seed=run.config.seed)
+        train_part(rows, config_of_part(run.config, fraction, rows), run.config, device=device)
+        points.append(measure(part_folder(folder, fraction), rows, run))
+    return [*points, measure(folder, run.pictures, run)]
 
 
 def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, *, device: str) -> int:
@@ -132,9 +154,8 @@ def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, 
     folds, limits = [], {}
     for number in range(1, config.folds + 1):
         print(f"\nfold {number} of {config.folds}", flush=True)
-        fold_config = config_of_fold(config, number)
         rows = pictures_of_fold(manifest, number)
-        history, was_finished = train_part(rows, fold_config, config, device=device)
+        history, was_finished = train_part(rows, config_of_fold(config, number), config, device=device)
         folds.append(FoldRun(number, rows, history))
         if was_finished:
             for name, value in reached_limits(history, config).items():
@@ -144,30 +165,19 @@ def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, 
     return EXIT_SUCCESS
 
 
-def config_of_fold(config: TrainConfig, fold: int) -> TrainConfig:
-    """Returns the config of the run for one fold. It has initial weights and an order of pictures of its own."""
-    folder = member_folder(Path(config.model_save_name), fold)
-    seed = (config.seed + fold - 1) % 2**31
-    return replace(config, folds=1, seed=seed, model_save_name=str(folder))
-
-
 def train_part(
     rows: Sequence[Picture], config: TrainConfig, given: TrainConfig, *, device: str
 ) -> tuple[History, bool]:
-    """Trains and keeps one of several networks, unless it is finished already.
+    """Trains one of several networks, unless it is finished. Returns its history, and whether it was finished before.
 
     Args:
         rows: every picture, with its use by this network.
         config: of its run.
-        given: the config of the command that trains all of them.
+        given: that of the command, which trains all of them.
         device: and precision.
-
-    Returns:
-        the metrics of its epochs, and whether it was finished before.
     """
     folder = Path(config.model_save_name)
-    latest = latest_checkpoint(folder)
-    if latest:
+    if latest := latest_checkpoint(folder):
         require_same(folder, latest.model_config, model_config_of(rows, config))
         history = history_of(latest)
         if reached_limits(history, config) and read_best(folder).part("calibration"):
@@ -185,7 +195,7 @@ def train_part(
     delete_all_but_newest(folder)
     kept = f"Kept: epoch {run.epochs_in(converted.network.step)}, right for {100 * evaluation.correct.mean():.1f} %"
     print(f"\n{wrapped(f'{end} {kept} of its {len(evaluation.labels):,} validation pictures.')}", flush=True)
-    keras.backend.clear_session()  # the next network needs the memory
+    clear_session()  # the next network needs the memory
     return checkpoints.history, False
 
 
@@ -198,7 +208,6 @@ def start_or_continue(run: Run, latest: Checkpoint | None) -> CheckpointManager:
         Path(config.model_save_name), model, run.model_config, max_to_keep=config.max_to_keep
     )
     restore_or_save(checkpoints, latest, run)
-    model.optimizer.learning_rate = config.learning_rate  # another one may have been restored
     return checkpoints
 
 
@@ -237,27 +246,26 @@ def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> Non
 
     `count` is the number of training images.
     """
-    softmax = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    softmax = keras.losses.CategoricalCrossentropy(from_logits=True)
     loss = softmax if config.loss == "softmax" else sigmoid_cross_entropy
     _, steps_per_execution = epoch_steps(count, config.batch_size)
     model.compile(
         optimizer=FusedAdam(config.learning_rate, name="adam"),
         loss=loss,
         metrics=[FiniteStepCount(loss), ClassRecall(model.output_shape[1])],
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy", dtype="float64")],
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy", dtype="float64")],
         steps_per_execution=steps_per_execution,
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # XLA is half as fast on a CPU
     )
     model.optimizer.build(model.trainable_variables)
     # Keras creates the sums of a metric with the first batch; a resumed epoch needs them earlier.
-    model.compute_metrics(None, tf.zeros(1, tf.int32), tf.zeros((1, *model.output_shape[1:])))
+    model.compute_metrics(None, *tf.zeros((2, 1, *model.output_shape[1:])))
     model.reset_metrics()
 
 
 def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Returns the loss of judging each class independently, summed over the classes: float32 (batch,)."""
-    truth = tf.one_hot(tf.cast(tf.reshape(labels, [-1]), tf.int32), tf.shape(logits)[1])
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(truth, logits), axis=1)
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits), axis=1)
 
 
 def restore_or_save(checkpoints: CheckpointManager, latest: Checkpoint | None, run: Run) -> None:
@@ -298,6 +306,7 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
     table = EpochTable(checkpoints, config, steps_per_epoch=steps_per_epoch)
     # TensorBoard's data comes before the checkpoint, from which it is written again when a run is resumed.
     callbacks = [
+        Schedule(history, config),
         Throughput(config.batch_size),
         averaging,
         tensorboard,
@@ -325,19 +334,19 @@ def fit_epochs(
     """Calls Keras's `fit`, once for the rest of an interrupted epoch and once for the epochs after it."""
     history, config = checkpoints.history, run.config
     steps_per_epoch, _ = epoch_steps(len(run.train.labels), config.batch_size)
-    weights, validation_weights = (
-        class_weights(samples.labels, balance=config.balance_classes) for samples in (run.train, run.validation)
-    )
+
+    def strength(epoch: int) -> float:
+        return regularization(epoch, history, config)
+
     while not reached_limits(history, config):
         done_steps = checkpoints.step - len(history) * steps_per_epoch
         assert 0 <= done_steps < steps_per_epoch
         model.fit(
-            training_batches(run.train, config, first_step=checkpoints.step),
+            training_batches(run.train, config, first_step=checkpoints.step, strength=strength),
             steps_per_epoch=steps_per_epoch - done_steps,
             initial_epoch=len(history),
             epochs=config.epochs,
-            validation_data=validation_batches(run.validation, validation_weights),
-            class_weight=weights,
+            validation_data=validation_batches(run.validation, balance=config.balance_classes),
             callbacks=callbacks,
             shuffle=False,  # the data set has its own order
             verbose=0,
@@ -358,8 +367,12 @@ def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int
             trained.save(checkpoints.folder)
 
 
-def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> None:
-    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports."""
+def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> tuple[Evaluation, TrainedNetwork]:
+    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports.
+
+    Returns:
+        the predictions for the validation pictures, and the network.
+    """
     folder = Path(run.config.model_save_name)
     with status("evaluating ..."):
         converted, evaluation = calibrate(run)
@@ -378,6 +391,9 @@ def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) ->
     write_atomically(folder / TEXT_REPORT, text().encode())
     with status("writing the report ..."):
         write_run_report(folder, run, evaluation, network=network, history=history)
+        write_suspects(folder, evaluation, run.validation_image)
+    print_suspects(folder, evaluation)
+    return evaluation, network
 
 
 if __name__ == "__main__":

@@ -1,33 +1,49 @@
-"""Compares our default settings with a textbook Keras convnet, on identical splits of a folder of pictures.
+"""Compares our default settings with a textbook Keras convnet, and with other settings, by cross-validation.
 
-    python -m benchmarks.accuracy --raw_data rawdata --seeds 3
-    python -m benchmarks.accuracy --seeds 1 --epochs 2 --textbook_epochs 2     a quick try
+    python -m benchmarks.accuracy --raw_data rawdata
+    python -m benchmarks.accuracy --raw_data rawdata --settings mixup=0 learning_rate_decay=0,patience=30
+    python -m benchmarks.accuracy --folds 2 --epochs 2     a quick try
 
-Each seed determines a split, the initial weights and an order. Accuracies are balanced ones on the validation pictures:
-of the best epoch, which was chosen with the same pictures and so is slightly too high; the mean of the last five
-epochs; and the mean of the five epochs before the moment at which the textbook network was finished. The trainings run
-one after the other, each in a new process.
+The photos are divided into folds, those that look alike together. For each fold a network is trained on the others, and
+then judges the pictures of the fold. So every picture counts once, with the answer of a network that was not trained on
+it, and no epoch is chosen by its accuracy: ours is the last one, whose number follows from the stopping rule. (That
+rule looks at the accuracy on the fold, to find out when it no longer rises.) The textbook network is judged after as
+many epochs as ours, and after as much time. All are compared on the same pictures: the interval of a difference is from
+a paired bootstrap. The trainings run one after the other, each in a new process.
 """
 
+import ast
+import contextlib
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+import trainer
+from answers.evaluation import accuracy_interval
+from answers.loading import load_engine
 from benchmarks.baselines.networks import textbook_convnet
 from benchmarks.harness.processes import in_new_process
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
-from benchmarks.harness.training import TrainingResult, config_in, train_ours
-from config import Count, TrainConfig
+from benchmarks.harness.training import config_in
+from config import BatchSize, Count, Folds, Pixels, TrainConfig
 from network.backend import keras, tf
-from pictures.manifest import TRAIN, VALIDATION, class_names
+from network.checkpoint_file import member_folder
+from network.device import configure_device
+from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
+from pictures.split import pictures_of_fold
 from preprocessing import training_pictures
-from system.errors import EXIT_SUCCESS
+from system.errors import EXIT_SUCCESS, UserError
 from system.script import run_script
 from system.validation import Validated
-from training.batches import class_weights, load, validation_batches
+from training.batches import Samples, load
+from training.checkpoints import latest_checkpoint
+from training.history import history_of
+
+_RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,67 +52,187 @@ class AccuracyConfig(Validated):
 
     # What to compare on
     raw_data: str = "rawdata"  # Folder of pictures, one sub-folder per class.
-    seeds: Count = 3  # Number of splits to train on.
+    folds: Folds = 5  # Parts of the pictures, each judged by a network that was trained on the others.
+    height: Pixels = TrainConfig.height  # Height of the images in pixels.
+    width: Pixels = TrainConfig.width  # Width of the images in pixels.
+    batch_size: BatchSize = TrainConfig.batch_size  # Pictures per training step of ours; the textbook network has 32.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures, with our settings.
-    textbook_epochs: Count = 60  # Passes over the training pictures of the textbook network.
+    settings: tuple[str, ...] = ()  # Other settings to compare with the defaults: name=value,name=value …
+    textbook: bool = True  # Whether the textbook network is trained too.
 
 
-def train_textbook(config: TrainConfig, epochs: int) -> TrainingResult:
-    """Trains the usual way: shuffled `tf.data` in batches of 32, and `fit`."""
-    pictures = training_pictures(config)
-    train, validation = (
-        load([picture for picture in pictures if picture.split == split], config) for split in (TRAIN, VALIDATION)
-    )
-    keras.utils.set_random_seed(config.seed)
-    model = textbook_convnet(len(class_names(pictures)))
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
-    examples = (train.images, train.labels)
-    batches = tf.data.Dataset.from_tensor_slices(examples).shuffle(len(train.labels)).batch(32).prefetch(2)
-    validating = validation_batches(validation, class_weights(validation.labels, balance=True))
+class Judged(NamedTuple):
+    """What the networks of all folds say about the pictures that they were not trained on."""
+
+    correct: np.ndarray  # bool (pictures,), in the same order for all networks
+    epochs: list[int]  # of each fold
+    seconds: list[float]  # of each fold, without importing TensorFlow
+
+
+def parts_of_fold(config: TrainConfig, fold: int) -> tuple[list[Picture], list[Picture]]:
+    """Returns the pictures that the network of a fold is trained on, and those that it judges."""
+    with contextlib.redirect_stdout(None):  # what is found about them was printed before
+        rows = pictures_of_fold(training_pictures(config), fold)
+    return tuple([picture for picture in rows if picture.split == part] for part in (TRAIN, VALIDATION))
+
+
+# ---- ours ----
+
+
+def train_fold(config: TrainConfig, fold: int) -> tuple[np.ndarray, int, float]:
+    """Returns for each picture of a fold whether it is predicted correctly, and the epochs and seconds of the training.
+
+    The network is that of `trainer.py --folds`.
+    """
     start = time.perf_counter()
-    # The data set shuffles itself; fit would only warn that it cannot.
-    history = model.fit(batches, validation_data=validating, epochs=epochs, shuffle=False, verbose=2).history
-    return TrainingResult(history["val_accuracy"], time.perf_counter() - start, model.count_params())
+    device = configure_device(config.precision)
+    with contextlib.redirect_stdout(None):
+        manifest = training_pictures(config)
+    own = trainer.config_of_fold(config, fold)
+    trainer.train_part(pictures_of_fold(manifest, fold), own, config, device=device)
+    seconds = time.perf_counter() - start
+    folder = member_folder(Path(config.model_save_name), fold)
+    checkpoint = latest_checkpoint(folder)
+    assert checkpoint
+    _, judged = parts_of_fold(config, fold)
+    samples = load(judged, config)
+    correct = load_engine(folder).predict(samples.images).predicted == samples.labels
+    return correct, len(history_of(checkpoint)), seconds
 
 
-def accuracy_after(result: TrainingResult, seconds: float) -> float:
-    """Returns the mean accuracy of the five epochs before a moment of a run, or before its end."""
-    epochs = len(result.accuracies)
-    reached = min(epochs, max(5, int(epochs * seconds / result.seconds)))
-    return float(np.mean(result.accuracies[max(0, reached - 5) : reached]))
+def judge_ours(config: TrainConfig) -> Judged:
+    found = [in_new_process(train_fold, config, 1 + index) for index in range(config.folds)]
+    correct, epochs, seconds = zip(*found, strict=True)
+    return Judged(np.concatenate(correct), list(epochs), list(seconds))
 
 
-def row(name: str, results: list[TrainingResult], textbook: list[TrainingResult]) -> str:
+def with_settings(config: TrainConfig, text: str) -> TrainConfig:
+    """Returns a config with the settings of a text such as mixup=0,dropout=0.25. Raises UserError for others."""
+    changes = {}
+    for setting in text.split(","):
+        name, _, value = setting.partition("=")
+        if not hasattr(config, name):
+            raise UserError(f"--settings {text}: there is no setting {name!r}; use name=value,name=value")
+        changes[name] = value if isinstance(getattr(config, name), str) else ast.literal_eval(value)
+    return replace(config, **changes)
+
+
+# ---- the textbook network ----
+
+
+class _Predictions(keras.callbacks.Callback):
+    """Notes after each epoch the time, without that of these predictions, and which pictures are predicted correctly.
+
+    It ends the training when there were enough epochs and enough time.
+    """
+
+    def __init__(self, samples: Samples, *, epochs: int, seconds: float) -> None:
+        super().__init__()
+        self._samples, self._epochs, self._seconds = samples, epochs, seconds
+        self.correct: list[np.ndarray] = []
+        self.seconds: list[float] = []
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        before = time.perf_counter()
+        self.seconds.append(before - self._start)
+        predicted = self.model.predict(self._samples.images, batch_size=64, verbose=0).argmax(axis=1)
+        self.correct.append(predicted == self._samples.labels)
+        self._start += time.perf_counter() - before
+        self.model.stop_training = len(self.seconds) >= self._epochs and self.seconds[-1] >= self._seconds
+
+
+def train_textbook(config: TrainConfig, fold: int, epochs: int, seconds: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Trains the usual way: shuffled `tf.data` in batches of 32, and `fit`.
+
+    Returns:
+        for each picture of the fold whether it is predicted correctly after some epochs, and after some seconds; and
+        the number of epochs in that time.
+    """
+    training, judged = parts_of_fold(config, fold)
+    train, test = load(training, config), load(judged, config)
+    keras.utils.set_random_seed(config.seed)
+    model = textbook_convnet(len(class_names(training)), config.shape)
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    batches = tf.data.Dataset.from_tensor_slices((train.images, train.labels))
+    batches = batches.shuffle(len(train.labels)).batch(32).prefetch(2)
+    noted = _Predictions(test, epochs=epochs, seconds=seconds)
+    model.fit(batches, epochs=10**6, callbacks=[noted], shuffle=False, verbose=0)
+    in_time = max(1, int(np.searchsorted(noted.seconds, seconds, side="right")))
+    return noted.correct[epochs - 1], noted.correct[in_time - 1], in_time
+
+
+def judge_textbook(config: TrainConfig, ours: Judged) -> tuple[Judged, Judged]:
+    """Returns the judgements of the textbook network after as many epochs as ours, and after as much time."""
+    found = [
+        in_new_process(train_textbook, config, 1 + index, ours.epochs[index], ours.seconds[index])
+        for index in range(config.folds)
+    ]
+    by_epochs, by_time, epochs = zip(*found, strict=True)
+    return (
+        Judged(np.concatenate(by_epochs), ours.epochs, []),
+        Judged(np.concatenate(by_time), list(epochs), ours.seconds),
+    )
+
+
+# ---- the table ----
+
+
+def difference_interval(ours: np.ndarray, others: np.ndarray) -> tuple[float, float]:
+    """Returns the 95 % interval of the difference of two accuracies on the same pictures, by a paired bootstrap.
+
+    Algorithm: Efron and Tibshirani 1993, "An Introduction to the Bootstrap". Given how many pictures only one of the
+    two gets right, resampling pictures is drawing from a multinomial distribution.
+    """
+    better, worse = np.mean(ours & ~others), np.mean(~ours & others)
+    draws = np.random.default_rng(0).multinomial(len(ours), [better, worse, 1 - better - worse], _RESAMPLES)
+    low, high = np.percentile((draws[:, 0] - draws[:, 1]) / len(ours), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def row(name: str, judged: Judged, first: Judged) -> str:
+    low, high = accuracy_interval(int(judged.correct.sum()), len(judged.correct))
+    difference = "-"
+    if judged is not first:
+        lowest, highest = difference_interval(judged.correct, first.correct)
+        mean = np.mean(judged.correct) - np.mean(first.correct)
+        difference = f"{mean:+.3f} ({lowest:+.3f} to {highest:+.3f})"
     return format_row(
         name,
-        f"{results[0].weights:,}",
-        mean_and_deviation([len(result.accuracies) for result in results], 0),
-        f"{mean_and_deviation([result.seconds for result in results], 0)} s",
-        mean_and_deviation([max(result.accuracies) for result in results], 3),
-        mean_and_deviation([accuracy_after(result, result.seconds) for result in results], 3),
-        mean_and_deviation(
-            [accuracy_after(result, other.seconds) for result, other in zip(results, textbook, strict=True)], 3
-        ),
+        mean_and_deviation(judged.epochs, 0),
+        f"{mean_and_deviation(judged.seconds, 0)} s" if judged.seconds else "-",
+        f"{np.mean(judged.correct):.3f} ({low:.3f} to {high:.3f})",
+        difference,
     )
 
 
 def main(config: AccuracyConfig) -> int:
-    ours, textbook = [], []
-    for seed in range(1, config.seeds + 1):
-        with tempfile.TemporaryDirectory() as work:
-            base = config_in(Path(work), config.raw_data, seed=seed, epochs=config.epochs)
-            training_pictures(base)
-            ours.append(in_new_process(train_ours, base))
-            textbook.append(in_new_process(train_textbook, base, config.textbook_epochs))
-    print(f"\nvalidation accuracy on {config.raw_data}, seeds 1 to {config.seeds}, mean ± standard deviation\n")
-    print(
-        format_header(
-            "network", "weights", "epochs", "time", "best epoch", "last five epochs", "after the textbook's time"
-        )
-    )
-    print(row("ours, defaults", ours, textbook))
-    print(row("textbook Keras convnet", textbook, textbook))
+    sizes = {name: getattr(config, name) for name in ("folds", "height", "width", "batch_size", "epochs")}
+    rows: dict[str, Judged] = {}
+    with tempfile.TemporaryDirectory() as work:
+        base = config_in(Path(work), config.raw_data, **sizes)
+        changed = {text: with_settings(base, text) for text in config.settings}
+        training_pictures(base)
+        ours = rows["ours, defaults"] = judge_ours(base)
+        for index, (text, other) in enumerate(changed.items()):
+            rows[f"ours, {text}"] = judge_ours(replace(other, model_save_name=f"{work}/checkpoints-{index}"))
+        if config.textbook:
+            by_epochs, by_time = judge_textbook(base, ours)
+            rows["textbook Keras convnet, as many epochs"] = by_epochs
+            rows["textbook Keras convnet, as much time"] = by_time
+    _print_table(config, rows)
     return EXIT_SUCCESS
+
+
+def _print_table(config: AccuracyConfig, rows: dict[str, Judged]) -> None:
+    ours = next(iter(rows.values()))
+    print(
+        f"\n{len(ours.correct):,} pictures of {config.raw_data}, each judged by a network that was not trained on it;"
+    )
+    print(f"{config.folds} folds; epochs and time of one network: mean ± standard deviation\n")
+    print(format_header("network", "epochs", "time", "accuracy (95 % interval)", "difference (95 % interval)"))
+    for name, judged in rows.items():
+        print(row(name, judged, ours), flush=True)
 
 
 if __name__ == "__main__":

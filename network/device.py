@@ -49,6 +49,17 @@ def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:
     return cpuinfo.is_file() and not _BFLOAT16_FLAGS.isdisjoint(cpuinfo.read_text(errors="replace").split())
 
 
+def clear_session() -> None:
+    """Lets Keras forget the networks of this process, so that their memory is free.
+
+    The next one is trained as in a new process, with the precision of the run.
+    """
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy(policy)
+    tf.config.experimental.enable_tensor_float_32_execution(True)  # which `in_float32` switches off
+
+
 def use_processor() -> None:
     """Lets TensorFlow compute on the processor only, and leave the memory of GPUs to others."""
     use_own_temporary_folder()

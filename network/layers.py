@@ -51,23 +51,32 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 class ByteDropout(keras.layers.Layer):
-    """Dropout with one random byte per value, where Keras uses four; its rate is rounded to a multiple of 1/256."""
+    """Dropout with one random byte per value, where Keras uses four; its rate is rounded to a multiple of 1/256.
+
+    The rate can be reduced while a network is trained.
+    """
 
     def __init__(self, rate: float, **options) -> None:
         super().__init__(**options)
-        self._threshold = round(256 * rate)  # values with smaller bytes are dropped
+        self._rate = rate
+        self._threshold = tf.Variable(round(256 * rate), trainable=False)  # values with smaller bytes are dropped
         self._seeds = keras.random.SeedGenerator(name=self.name)
 
+    def set_strength(self, strength: float) -> None:
+        """Multiplies the rate by 0..1."""
+        self._threshold.assign(round(256 * self._rate * strength))
+
     def call(self, inputs, training=False):
-        if not training or not self._threshold:
+        if not training:
             return inputs
         count = tf.size(inputs)
         words = tf.random.stateless_uniform(
             [(count + 3) // 4], seed=self._seeds.next(), minval=None, maxval=None, dtype=tf.uint32
         )
         random_bytes = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count], tf.shape(inputs))
-        kept = random_bytes >= self._threshold
-        return tf.where(kept, inputs * (256 / (256 - self._threshold)), tf.zeros([], inputs.dtype))
+        kept = random_bytes >= tf.cast(self._threshold, tf.uint8)
+        scale = tf.cast(256 / (256 - self._threshold), inputs.dtype)
+        return tf.where(kept, inputs * scale, tf.zeros([], inputs.dtype))
 
 
 class MirrorViews(keras.layers.Layer):

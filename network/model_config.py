@@ -21,6 +21,7 @@ from config import (
     LearningRate,
     Loss,
     Precision,
+    Probability,
     Seed,
     TrainConfig,
     UnknownRate,
@@ -44,6 +45,7 @@ _NOT_REMEMBERED = {
     "memory_gib": "only how fast images are read depends on it",
     "save_seconds": "only how much a kill loses depends on it",
     "max_to_keep": "only how many checkpoints are kept depends on it",
+    "learning_curve": "the networks that it adds are runs of their own",
     "tensorboard": "it shows the run and changes nothing",
     "summary": "only what is shown depends on it",
 }
@@ -77,6 +79,9 @@ class ModelConfig(ImageConfig):
     epochs: Count = field(compare=False)
     patience: Count = field(compare=False)
     learning_rate: LearningRate = field(compare=False)
+    learning_rate_decay: Fraction = field(compare=False)
+    mixup: Probability = field(compare=False)
+    adapt_regularization: Flag = field(compare=False)
     random_shift: Fraction = field(compare=False)
     random_rotation: Degrees = field(compare=False)
     random_zoom: Fraction = field(compare=False)

@@ -4,7 +4,7 @@ import contextlib
 import io
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image, ImageFile, ImageOps
 from PIL.ExifTags import Base
 
 from config import ImageConfig
-from pictures import formats, heif, levels, png, pnm, tiff
+from pictures import colors, formats, heif, levels, png, pnm, tiff
 from system.terminal import printable
 
 # Pillow's names of the formats that it decodes. The content of a file decides, never its name. Pillow knows many more,
@@ -25,8 +25,8 @@ _CANON_RAW = re.compile(rb"II\x2a\0.{4}CR", re.DOTALL)  # a TIFF whose first pag
 _MARKER = re.compile(
     rb"\xff+[^\xff\xda]", re.DOTALL
 )  # of a JPEG's segment, except for that of the pixels; may be padded
-_PAPER, _BOARD = (255, 255, 255), (0, 0, 0)  # shown through transparent pixels: white, or black behind what is white
-_VISIBLE = 32  # levels of contrast, of 255; a drawing with less is lost on its ground
+_MAX_CAMERA = 60  # letters
+BLANK = "blank: all of its pixels have the same color"  # a note
 _BLANK_RANGE = 2  # levels by which the pixels of a blank image differ at most
 # Large JPEGs are decoded at this multiple of the final size or more. Compared with a full decode it changes photos by
 # one gray level on average; a factor of 2 changes them by 0.2 levels and takes twice as long.
@@ -52,6 +52,9 @@ class LoadedPicture:
     image: np.ndarray  # uint8 (height, width, color_channels)
     pixels: int  # that the file declares, of the page that is used
     note: str  # what the image does not show, or how it had to be interpreted; "" if nothing
+    size: tuple[int, int] = (0, 0)  # width and height of the file, upright; zeros if the pixels are of no file
+    format: str = ""  # of the file
+    camera: str = ""  # that made it, by its EXIF block; "" if it has none
 
 
 def load_picture(data: bytes, config: ImageConfig, *, max_pixels: int) -> LoadedPicture:
@@ -76,7 +79,7 @@ def load_picture(data: bytes, config: ImageConfig, *, max_pixels: int) -> Loaded
     mode = "RGB" if channels == 3 else "L"
     decoded = _decode(data, mode=mode, min_side=round(_MIN_SCALE * max(height, width)), max_pixels=max_pixels)
     image, note = standard_image(decoded.image, config)
-    return LoadedPicture(image, decoded.pixels, _join(decoded.note, note))
+    return replace(decoded, image=image, note=_join(decoded.note, note))
 
 
 def standard_image(pixels: np.ndarray, config: ImageConfig) -> tuple[np.ndarray, str]:
@@ -91,7 +94,7 @@ def standard_image(pixels: np.ndarray, config: ImageConfig) -> tuple[np.ndarray,
     smaller = min(width, pixels.shape[1]), min(height, pixels.shape[0])
     shrunk = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
     image = cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).reshape(config.shape)
-    return image, "blank: all of its pixels have the same color" if _is_blank(image) else ""
+    return image, BLANK if _is_blank(image) else ""
 
 
 def load_image(data: bytes, config: ImageConfig, *, max_pixels: int) -> np.ndarray:
@@ -129,8 +132,15 @@ def _decode(data: bytes, *, mode: str, min_side: int, max_pixels: int) -> Loaded
             read = _read_heif(data, max_pixels)
         else:
             read = _read_by_pillow(data, min_side, max_pixels)
-        flat, note = _flatten(read.image, mode)
-        return LoadedPicture(np.asarray(flat), read.pixels, _join(read.note, note))
+        flat, note = colors.flatten(read.image, mode)
+        return LoadedPicture(
+            np.asarray(flat),
+            pixels=read.size[0] * read.size[1],
+            note=_join(read.note, note),
+            size=read.size,
+            format=read.format,
+            camera=read.camera,
+        )
     except UnreadableImage:
         raise
     except formats.FormatNotRead as error:
@@ -160,28 +170,35 @@ def _unidentified(data: bytes) -> UnreadableImage:
 class _Read:
     """A picture of any of Pillow's modes with 8 bits per channel, upright."""
 
-    image: Image.Image
-    pixels: int
+    image: Image.Image  # large JPEGs are read smaller
+    size: tuple[int, int]  # width and height of the file, upright
+    format: str
     note: str = ""
+    camera: str = ""
 
 
 def _read_by_pillow(data: bytes, min_side: int, max_pixels: int) -> _Read:
-    significant_bits, note = 0, ""
+    significant_bits, note, camera = 0, "", ""
     if data.startswith(png.SIGNATURE):
         data, significant_bits = png.cleaned(data)
     elif data.startswith(_JPEG_SIGNATURE):
         _verify_jpeg_end(data)
     with _open(data, max_pixels) as image:
-        pixels, frames_note = image.width * image.height, _frames_note(image, data)
+        size, frames_note = image.size, _frames_note(image, data)
         if _deep_rawmode(image):
             upright, note = _read_deep(image, data, significant_bits, max_pixels)
+            size = upright.size
         else:
             image.draft(None, (min_side, min_side))
-            _fix_transparent_color(image)
+            colors.fix_transparent_color(image)
             image.load()
+            camera, loaded_size = _camera(image), image.size
             _rotate_upright(image)
+            if image.size != loaded_size:  # a quarter turn
+                size = size[1], size[0]
             upright = image.convert("RGB") if _has_unused_alpha(image) else image
-        return _Read(upright, pixels, _join(frames_note, _bands_note(image), note))
+        name = "JPEG" if image.format == "MPO" else str(image.format)
+        return _Read(upright, size, name, _join(frames_note, _bands_note(image), note), camera)
 
 
 def _frames_note(image: ImageFile.ImageFile, data: bytes) -> str:
@@ -246,7 +263,7 @@ def _read_pnm(data: bytes, size: tuple[int, int], max_pixels: int) -> _Read:
     if white == 65535:  # what programs declare that do not know better
         white = levels.white_level(int(array.max()))
         note = levels.note(white, array)
-    return _Read(_as_image(levels.to_8_bits(array, white)), size[0] * size[1], note)
+    return _Read(_as_image(levels.to_8_bits(array, white)), size, "PNM", note)
 
 
 def _read_heif(data: bytes, max_pixels: int) -> _Read:
@@ -254,10 +271,11 @@ def _read_heif(data: bytes, max_pixels: int) -> _Read:
     picture, count = heif.open_heif(data)
     _check_size(picture.size, max_pixels)
     image = picture.to_pillow()  # upright: its orientation is part of the format, and EXIF must not repeat it
+    camera = _camera(image)
     if image.mode == "I;16":
         image = Image.fromarray(levels.to_8_bits(np.asarray(image), 65535))  # pillow-heif has scaled it
     note = "only the main one of its images is used" if count > 1 else ""
-    return _Read(image, picture.size[0] * picture.size[1], note)
+    return _Read(image, picture.size, "HEIF", note, camera)
 
 
 def _verify_jpeg_end(jpeg: bytes) -> None:
@@ -325,48 +343,21 @@ def _too_large(size: str, max_pixels: int) -> ImageTooLarge:
     return ImageTooLarge(f"has {size} pixels, more than --max_megapixels {max_pixels / 10**6:g}")
 
 
-# ---- colors ----
+# ---- pixels ----
 
 
-def _fix_transparent_color(image: Image.Image) -> None:
-    """Scales the transparent gray of a PNG to 8 bits, like its pixels; Pillow keeps it at the bit depth of the file."""
-    tiles = getattr(image, "tile", [])
-    color, stored_mode = image.info.get("transparency"), tiles[0].args if tiles else ""
-    if color is not None and stored_mode in ("L;2", "L;4"):
-        image.info["transparency"] = color * (255 // 3 if stored_mode == "L;2" else 255 // 15)
+def _camera(image: Image.Image) -> str:
+    """Returns the maker and the model of the camera, as its EXIF block has them; "" without one."""
+    with contextlib.suppress(Exception):  # a broken EXIF block does not affect the pixels
+        exif = image.getexif()
+        words = " ".join(str(exif.get(tag, "")) for tag in (Base.Make, Base.Model)).replace("\0", " ").split()
+        return printable(" ".join(words))[:_MAX_CAMERA]
+    return ""
 
 
 def _rotate_upright(image: Image.Image) -> None:
     with contextlib.suppress(Exception):  # a broken EXIF block does not affect the pixels
         ImageOps.exif_transpose(image, in_place=True)
-
-
-def _flatten(image: Image.Image, mode: str) -> tuple[Image.Image, str]:
-    """Returns an image of any of Pillow's modes as "RGB" or "L", with 8 bits per channel, and a note."""
-    if image.mode in ("La", "LAB"):  # Pillow converts them to hardly any other mode
-        image = image.convert({"La": "LA", "LAB": "RGB"}[image.mode])
-    if not image.has_transparency_data:
-        return (image if image.mode == mode else image.convert(mode)), ""
-    image = image.convert("RGBA")
-    on_paper = _on_ground(image, _PAPER, mode)
-    if _contrast(on_paper) >= _VISIBLE:
-        return on_paper, ""
-    on_board = _on_ground(image, _BOARD, mode)
-    if _contrast(on_board) < _VISIBLE:
-        return on_paper, ""
-    return on_board, "white on transparent ground, shown on black"
-
-
-def _on_ground(image: Image.Image, color: tuple[int, int, int], mode: str) -> Image.Image:
-    page = Image.new("RGB", image.size, color)
-    page.paste(image, mask=image)
-    return page if mode == "RGB" else page.convert(mode)
-
-
-def _contrast(image: Image.Image) -> int:
-    """Returns the largest difference between two levels of a channel."""
-    extrema = np.reshape(image.getextrema(), (-1, 2))
-    return int(np.ptp(extrema, axis=1).max())
 
 
 def _is_blank(image: np.ndarray) -> bool:

@@ -30,7 +30,7 @@ MAX_HASH_DISTANCE = 8  # bits
 SIMILAR, SAME = 1, 2  # which pictures were grouped
 _BLOCK = 2**21  # pairs compared at a time
 _MAX_NEIGHBORS = 1000  # in a group, that each picture is compared with to find the same picture
-_MAX_LINES = 10  # of warnings
+_MAX_LINES = 10  # of warnings, with one about those that are not shown
 _MAX_NAMES = 3  # in one of them
 
 
@@ -269,13 +269,14 @@ def mislabeled_lines(pictures: Sequence[Picture]) -> list[str]:
     """Returns a few lines that name pictures which are in the folders of several classes."""
     groups = mixed_groups(pictures)
     lines = []
-    for group in groups[:_MAX_LINES]:
+    shown = groups if len(groups) <= _MAX_LINES else groups[: _MAX_LINES - 1]
+    for group in shown:
         names = " and ".join(printable(picture.path) for picture in some_of(group, _MAX_NAMES))
         more = f" and {len(group) - _MAX_NAMES:,} more" if len(group) > _MAX_NAMES else ""
         lines.append(f"probably mislabeled: {names}{more} show the same picture")
-    if len(groups) > _MAX_LINES:
+    if len(shown) < len(groups):
         lines.append(
-            f"probably mislabeled: {len(groups) - _MAX_LINES:,} more pictures like these; pictures in several classes "
+            f"probably mislabeled: {len(groups) - len(shown):,} more pictures like these; pictures in several classes "
             "have the same entry in the column photo of manifest.csv"
         )
     return lines

@@ -41,6 +41,17 @@ class Picture:
     note: str = ""  # what the image does not show of the picture, if anything
     path: str  # the file in rawdata/ or augmented/
     pixels: int = 0  # of the file
+    width: int = 0  # of the file, upright, in pixels
+    height: int = 0
+    format: str = ""  # of the file, by its content: "JPEG", "PNG" and so on
+    camera: str = ""  # maker and model, by the file's EXIF block
+    brightness: float = 0.0  # of the image, as the next five (quality.py): mean luma, 0 to 255
+    shadows: float = 0.0  # luma below which 5 % of the pixels are
+    highlights: float = 0.0  # luma above which 1 % of the pixels are
+    contrast: float = 0.0  # standard deviation of the color channel in which it is largest
+    colorfulness: float = 0.0  # mean difference of the largest and the smallest color level of a pixel; 0 is gray
+    sharpness: float = 0.0  # variance of the Laplacian by that of the luma
+    remarks: str = ""  # what is unusual, compared with the other pictures (checks.py)
     shape: str = ""  # of the image: height x width x channels
     stored_sha256: str = ""  # of the image in data/
     grouped: int = 0  # how the group was found by comparing all sources that were kept: 1 or 2 (duplicates.py), else 0
@@ -58,7 +69,7 @@ class Picture:
 
 _FIELDS = [field.name for field in fields(Picture)]
 _COLUMNS = ["class" if name == "class_name" else name for name in _FIELDS]
-_INTEGERS = [field.name for field in fields(Picture) if field.type is int]
+_NUMBERS: dict[str, Any] = {field.name: field.type for field in fields(Picture) if field.type in (int, float)}
 _OLD_NAMES = {"file": "stored", "origin": "path"}  # in manifests of the first version
 _ALL_VERSIONS = {"class", "source", "group", "split", "sha256", "perceptual_hash", "status", "reason", "shape"}
 
@@ -124,7 +135,7 @@ def read_manifest(path: Path) -> list[Picture]:
 
 
 def _from_row(row: dict[str, Any]) -> Picture:
-    return Picture(**row | {name: int(row[name]) for name in _INTEGERS})
+    return Picture(**row | {name: kind(row[name]) for name, kind in _NUMBERS.items()})
 
 
 def _from_other_version(row: dict[str, str]) -> Picture:

@@ -3,12 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from pictures.checks import Finding
 from pictures.manifest import MANIFEST, Picture
 from pictures.split import number_of_folds
 from pictures.summary import ClassCounts, count_classes, notes, unused_files
 from system.terminal import fitted, plural, print_entry, printable, some_names, wrapped
 
 _MAX_LINES = 10  # for files with the same reason; if there are more, they share one line
+_MAX_NAMED = 3  # in a line, by `some_names`
 _MAX_CLASSES, _SOME_CLASSES = 6, 3  # that are named: all of six, and of more, the first three
 
 
@@ -89,6 +91,15 @@ def note_lines(notes: Mapping[str, Sequence[str]]) -> list[str]:
         if len(paths) == 1
         else f"{len(paths)} pictures: {printable(note)}: {some_names(paths)}"
         for note, paths in notes.items()
+    ]
+
+
+def finding_lines(findings: Sequence[Finding], *, in_manifest: bool = True) -> list[str]:
+    """Returns a line for each finding, with the three worst of its pictures, and where all are listed."""
+    lines = note_lines({finding.text: finding.names for finding in findings})
+    return [
+        f"{line} (column remarks of {MANIFEST})" if in_manifest and len(finding.names) > _MAX_NAMED else line
+        for line, finding in zip(lines, findings, strict=True)
     ]
 
 

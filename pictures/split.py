@@ -135,6 +135,33 @@ def pictures_of_fold(pictures: Sequence[Picture], fold: int) -> list[Picture]:
     return _validate_with(pictures, {picture.path for picture in pictures if picture.split == fold_name(fold)})
 
 
+def with_part_of_training(pictures: Sequence[Picture], *, fraction: float, seed: int) -> list[Picture]:
+    """Returns the pictures, of which only about this fraction of each class is trained on; the others are excluded.
+
+    Groups stay together, at least one of each class is kept, and what a fraction keeps, a larger one keeps too.
+    """
+    groups_of: dict[str, dict[str, list[Picture]]] = defaultdict(lambda: defaultdict(list))
+    for picture in pictures:
+        if picture.status == KEPT and picture.split == TRAIN:
+            groups_of[picture.class_name][picture.group].append(picture)
+    trained: set[tuple[str, str]] = set()
+    for class_name, groups in groups_of.items():
+        sizes = {group: _count_photos(own) for group, own in groups.items()}
+        wanted, count = fraction * sum(sizes.values()), 0
+        for group in _ranked(groups, seed):
+            if count and count + sizes[group] / 2 > wanted:
+                break
+            count += sizes[group]
+            trained.add((class_name, group))
+    reason = f"is not among the {100 * fraction:g} % that are trained on"
+    return [
+        replace(p, stored="", split="", status=EXCLUDED, reason=reason)
+        if p.status == KEPT and p.split == TRAIN and (p.class_name, p.group) not in trained
+        else p
+        for p in pictures
+    ]
+
+
 def judged_paths(pictures: Sequence[Picture]) -> set[str]:
     """Returns the paths of the pictures that are used for validation, in one of the folds."""
     return set(_measured(picture for picture in pictures if picture.split.startswith(_FOLD)).values())

@@ -1,4 +1,4 @@
-"""The work on one picture of `rawdata/` in a worker process: read, decode, resize, hash, encode."""
+"""The work on one picture of `rawdata/` in a worker process: read, decode, resize, hash, measure, encode."""
 
 import hashlib
 from dataclasses import replace
@@ -9,6 +9,7 @@ from pictures.decoding import ImageTooLarge, LoadedPicture, UnreadableImage, enc
 from pictures.duplicates import perceptual_hash
 from pictures.folders import read_regular_file
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture, updated
+from pictures.quality import measure_quality
 
 
 def standardize(picture: Picture, *, config: ImageConfig, max_pixels: int) -> tuple[Picture, bytes]:
@@ -26,7 +27,7 @@ def standardize(picture: Picture, *, config: ImageConfig, max_pixels: int) -> tu
 
 
 def add_hashes(picture: Picture, *, config: ImageConfig, max_pixels: int) -> Picture:
-    """Returns a kept picture of a ready-made data/ folder, which is stored as it is, with its hashes and its note.
+    """Returns a kept picture of a ready-made data/ folder, which is stored as it is, with its hashes and measures.
 
     Without them if it cannot be read.
     """
@@ -43,13 +44,23 @@ def add_hashes(picture: Picture, *, config: ImageConfig, max_pixels: int) -> Pic
 
 def _with_image(picture: Picture, loaded: LoadedPicture) -> Picture:
     """Returns the row of a picture with what is known from its image."""
-    hash_text = perceptual_hash(loaded.image)
-    return replace(picture, perceptual_hash=hash_text, pixels=loaded.pixels, note=loaded.note)
+    width, height = loaded.size
+    return replace(
+        picture,
+        perceptual_hash=perceptual_hash(loaded.image),
+        note=loaded.note,
+        pixels=loaded.pixels,
+        width=width,
+        height=height,
+        format=loaded.format,
+        camera=loaded.camera,
+        **measure_quality(loaded.image)._asdict(),
+    )
 
 
 def skipped(picture: Picture, reason: str) -> Picture:
     """Returns the row of a picture that cannot be used."""
-    return replace(picture, stored="", photo="", group="", split="", status=SKIPPED, reason=reason)
+    return replace(picture, stored="", photo="", group="", split="", remarks="", status=SKIPPED, reason=reason)
 
 
 def carry_over(old: Picture, picture: Picture) -> Picture:

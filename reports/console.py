@@ -13,7 +13,8 @@ from reports.report_files import HTML_REPORT
 from system.progress import format_seconds, live_bar
 from system.terminal import can_redraw, plural, print_entry, print_marked, printable, wrapped
 from training.checkpoints import CheckpointManager
-from training.history import History, best_epoch, epochs_without_progress, reached_limits
+from training.history import History, best_epoch, epochs_without_progress, falling_epochs
+from training.schedule import epochs_at_end, falling, reached_limits
 
 _HEAD = (
     f"{'epoch':>6}{'training':>12}{'validation':>18}",
@@ -41,12 +42,15 @@ def format_end(history: History, config: TrainConfig, *, trained: int, seconds: 
     """Returns one line about the end of a run, of which this process has trained so many epochs, in these seconds."""
     now = "" if trained == len(history) else f", {trained:,} of them now,"
     took = f"{now} in {format_seconds(seconds)}" if trained else ""
+    constant = history[: len(history) - falling_epochs(history)]
     reasons = {
-        "patience": f"{epochs_without_progress(history):,} without a better one",
+        "patience": f"{epochs_without_progress(constant):,} without a better one",
         "epochs": f"no more than --epochs {config.epochs}",
     }
     why = " and ".join(reasons[limit] for limit in reached_limits(history, config))
-    return f"Finished after {plural(len(history), 'epoch')}{took}: {why}."
+    _, count = falling(history, config)
+    then = f", then {count:,} with a falling learning rate" if count else ""
+    return f"Finished after {plural(len(history), 'epoch')}{took}: {why}{then}."
 
 
 def how_to_train_longer(history: History, config: TrainConfig) -> str:
@@ -114,15 +118,10 @@ class EpochTable(keras.callbacks.Callback):
             return ""
         pace = (time.monotonic() - first_time) / (step - first_step)
         least, most = (
-            format_seconds((epochs * self._steps_per_epoch - step) * pace) for epochs in self._epochs_at_end()
+            format_seconds((epochs * self._steps_per_epoch - step) * pace)
+            for epochs in epochs_at_end(self._checkpoints.history, self._config)
         )
         return f"  {least} left" if least == most else f"  {least} to {most} left"
-
-    def _epochs_at_end(self) -> tuple[int, int]:
-        """Returns how many epochs there will be if none of those to come is better, and the most there may be."""
-        history, most = self._checkpoints.history, self._config.epochs
-        best = len(history) - epochs_without_progress(history) if history else 1
-        return min(best + self._config.patience, most), most
 
     def on_test_begin(self, logs=None):
         if self._bar:
@@ -143,6 +142,9 @@ class EpochTable(keras.callbacks.Callback):
         is_saved = saved_step == self._checkpoints.step or (saved_step != self._saved_step and not is_best)
         # The best may be the second with the highest accuracy, from which `patience` does not count.
         remark = "best" if is_best else f"{count} of {self._config.patience}" if count else ""
+        fallen, falls = falling(history, self._config)
+        if fallen:
+            remark = f"rate falls, {fallen} of {falls}"
         return ", ".join(filter(None, [remark, "saved" * is_saved]))
 
     def close(self) -> None:

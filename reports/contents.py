@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from answers.evaluation import Evaluation, evaluate
 from answers.label_errors import label_errors
 from answers.predictions import short_float
+from answers.suspects import BOTH, NEITHER, find_suspects, suspect_row
 from config import TrainConfig
 from pictures.duplicates import mixed_groups, same_photos
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture
@@ -39,7 +40,14 @@ def evaluation_contents(evaluation: Evaluation) -> dict:
             }
             for index in label_errors(evaluation)
         ],
+        "may_show_both": _suspects(evaluation, BOTH),
+        "may_show_neither": _suspects(evaluation, NEITHER),
     }
+
+
+def _suspects(evaluation: Evaluation, kind: str) -> list[dict]:
+    rows = (suspect_row(evaluation, suspect) for suspect in find_suspects(evaluation) if suspect.kind == kind)
+    return [{name: value for name, value in row.items() if name != "kind"} for row in rows]
 
 
 def run_contents(run: "Run", evaluation: Evaluation, *, history: History, epoch: int, source: str) -> dict:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from pictures.manifest import VALIDATION, Picture, kept
 from reports.gallery import MAX_MISTAKES
 from reports.report_files import TEXT_REPORT, write_folds_report
 from reports.run import Run
+from reports.suspects import print_suspects, write_suspects
 from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_folds_report
 from system.files import write_atomically
 from system.progress import status
@@ -41,6 +43,13 @@ class FoldRun(NamedTuple):
     def judged(self) -> list[Picture]:
         """The pictures that its network was not trained on, and judges."""
         return [picture for picture in kept(self.pictures) if picture.split == VALIDATION]
+
+
+def config_of_fold(config: TrainConfig, fold: int) -> TrainConfig:
+    """Returns the config of the run for one fold. It has initial weights and an order of pictures of its own."""
+    folder = member_folder(Path(config.model_save_name), fold)
+    seed = (config.seed + fold - 1) % 2**31
+    return replace(config, folds=1, seed=seed, model_save_name=str(folder))
 
 
 def run_of_folds(
@@ -169,6 +178,8 @@ def report_folds(
             folds=rows,
             source=ensemble.network.source,
         )
+        write_suspects(folder, evaluation, run.validation_image)
+    print_suspects(folder, evaluation)
 
 
 def _heat_maps_of_judges(

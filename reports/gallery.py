@@ -10,7 +10,7 @@ from PIL import Image
 
 from answers.evaluation import Evaluation, largest_confusions
 from answers.explain import HeatMaps, overlay
-from answers.label_errors import label_errors
+from answers.suspects import KINDS, find_suspects, suspect_row
 from pictures.duplicates import mixed_groups, same_photos, some_of
 from pictures.manifest import Picture
 from system.errors import UserError
@@ -18,7 +18,7 @@ from system.errors import UserError
 ImageOf = Callable[[int], np.ndarray | None]  # the image of an evaluated picture; None if it cannot be read any more
 PixelsOf = Callable[[Picture], np.ndarray]  # the image of a row of the manifest
 
-MAX_MISTAKES, MAX_LABEL_ERRORS, MAX_CONFUSIONS, MAX_GROUPS = 12, 24, 12, 12  # that are shown
+MAX_MISTAKES, MAX_SUSPECTS, MAX_CONFUSIONS, MAX_GROUPS = 12, 24, 12, 12  # that are shown
 _MAX_IN_GROUP = 4
 _SMALL, _LARGE = 100, 160  # pixels of the longer side, at most
 _QUALITY = 80  # of WebP: about 3 kB for 100 × 100 pixels
@@ -66,10 +66,14 @@ def worst_mistakes(evaluation: Evaluation, heat_maps: HeatMaps, image_of: ImageO
     ]
 
 
-def probable_label_errors(evaluation: Evaluation, image_of: ImageOf) -> list[dict]:
-    """Returns the pictures whose label is most probably wrong."""
-    indices = label_errors(evaluation)[:MAX_LABEL_ERRORS].tolist()
-    return [{**_describe(evaluation, index), "image": _uri(image_of(index))} for index in indices]
+def most_suspicious(evaluation: Evaluation, image_of: ImageOf) -> dict[str, list[dict]]:
+    """Returns the pictures whose class is most doubtful, by the kind of doubt."""
+    shown: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+    for suspect in find_suspects(evaluation):
+        if len(shown[suspect.kind]) < MAX_SUSPECTS:
+            item = {**suspect_row(evaluation, suspect), "image": _uri(image_of(suspect.index))}
+            shown[suspect.kind].append(item)
+    return shown
 
 
 def _describe(evaluation: Evaluation, index: int) -> dict:

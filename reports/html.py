@@ -13,7 +13,7 @@ from answers.evaluation import Evaluation, accuracy_interval
 from answers.explain import HeatMaps
 from config import TrainConfig
 from reports.charts import Chart, epoch_charts, precision_recall_chart, reliability_chart
-from reports.gallery import ImageOf, confusions, probable_label_errors, worst_mistakes
+from reports.gallery import ImageOf, confusions, most_suspicious, worst_mistakes
 from reports.sheets import MAX_MATRIX
 from system.command_line import read_comments
 from system.terminal import printable
@@ -51,6 +51,7 @@ def render(
     values = {
         "history": [],
         "folds": [],
+        "learning_curve": None,
         "duplicates": [],
         "mixed": [],
         **contents,
@@ -65,7 +66,7 @@ def render(
     }
     shown = {
         "data": contents["data"].get("classes") or contents["data"]["unused"] or contents["data"]["notes"],
-        "labels": values["label_errors"] or values["mixed"],
+        "labels": values["label_errors"] or values["both"] or values["neither"] or values["mixed"],
         "training": values["epoch_charts"],
     }
     values["sections"] = [(anchor, text) for anchor, text in _SECTIONS.items() if shown.get(anchor, True)]
@@ -116,7 +117,7 @@ def _pictures(contents: dict, evaluation: Evaluation, heat_maps: HeatMaps, image
     return {
         "mistakes": worst_mistakes(evaluation, heat_maps, image_of),
         "number_of_mistakes": len(evaluation.mistakes),
-        "label_errors": probable_label_errors(evaluation, image_of),
+        **dict(zip(("label_errors", "both", "neither"), most_suspicious(evaluation, image_of).values(), strict=True)),
         "number_of_label_errors": len(contents["probable_label_errors"]),
         "number_of_duplicates": contents["data"].get("repeated_photos", 0),
         "confusions": [] if is_small else confusions(evaluation, image_of),

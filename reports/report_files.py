@@ -10,6 +10,7 @@ from answers.explain import HeatMaps
 from reports.contents import folds_contents, run_contents
 from reports.gallery import ImageOf, duplicates, in_several_classes
 from reports.html import render
+from reports.suspects import SUSPECTS, SUSPECTS_SHEET
 from system.files import write_atomically
 from training.history import History
 
@@ -18,10 +19,17 @@ if TYPE_CHECKING:  # loading them would load TensorFlow, which the page about a 
     from reports.run import Run
 
 TEXT_REPORT, HTML_REPORT, JSON_REPORT = "report.txt", "report.html", "report.json"
+REPORTS = TEXT_REPORT, HTML_REPORT, JSON_REPORT, SUSPECTS, SUSPECTS_SHEET
 
 
 def write_run_report(
-    folder: Path, run: "Run", evaluation: Evaluation, *, network: "TrainedNetwork", history: History
+    folder: Path,
+    run: "Run",
+    evaluation: Evaluation,
+    *,
+    network: "TrainedNetwork",
+    history: History,
+    learning_curve: dict | None = None,
 ) -> None:
     """Writes `report.json` and `report.html` of a training run. Equal runs give equal files.
 
@@ -31,6 +39,7 @@ def write_run_report(
         evaluation: the predictions for the validation pictures.
         network: the trained one.
         history: the metrics of its epochs.
+        learning_curve: as from `learning_curve.curve_contents`, if there is one.
 
     Raises:
         OSError: a file cannot be written.
@@ -38,6 +47,8 @@ def write_run_report(
     """
     epoch = run.epochs_in(network.step)
     contents = run_contents(run, evaluation, history=history, epoch=epoch, source=network.source)
+    if learning_curve:
+        contents["learning_curve"] = learning_curve
     _write(folder, run, contents, evaluation, network.heat_maps)
 
 

@@ -4,7 +4,7 @@ Matplotlib was considered: it would add 30 MB, to place small pictures in a grid
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -45,6 +45,20 @@ def sheet(tiles: Sequence[Tile]) -> np.ndarray:
         canvas.paste(_square(tile.image), (x, y))
         _draw_caption(draw, tile, (x, y + TILE), TILE)
     return np.asarray(canvas)
+
+
+def titled_sheets(parts: Mapping[str, Sequence[Tile]]) -> np.ndarray:
+    """Returns sheets below each other, each with its title above it: uint8 (height, 350, 3).
+
+    Args:
+        parts: title → pictures; at least one.
+    """
+    found = []
+    for title, tiles in parts.items():
+        canvas, draw = _canvas(WIDTH, _LARGE_LINE + 4)
+        draw.text((4, 4), _fit(title, WIDTH - 8, 15), _TEXT, _font(15))
+        found += [np.asarray(canvas), sheet(tiles)]
+    return np.concatenate(found)
 
 
 def strip(tiles: Sequence[Tile]) -> np.ndarray:

@@ -8,7 +8,7 @@ from tensorboard.plugins.pr_curve import summary as pr_curves
 
 from answers.evaluation import Evaluation, largest_confusions
 from answers.explain import overlay
-from answers.label_errors import label_errors
+from answers.suspects import find_suspects
 from answers.trained_network import TrainedNetwork
 from network.backend import keras, tf
 from pictures.duplicates import same_photos, some_of
@@ -16,6 +16,7 @@ from pictures.manifest import Picture
 from reports.run import Run
 from reports.sheets import COLUMNS, MAX_MATRIX, Tile, confusion_image, drawable, drawable_class, sheet
 from reports.summaries import UNKNOWN, write_raw, write_scalars
+from reports.suspects import suspects_sheet
 from system.terminal import printable
 from training.batches import transformed
 
@@ -142,24 +143,14 @@ def _write_mistakes(run: Run, network: TrainedNetwork, evaluation: Evaluation) -
 
 
 def _write_label_errors(run: Run, evaluation: Evaluation) -> None:
-    suspects = label_errors(evaluation)[: _ROWS * COLUMNS]
-    names, predictions = evaluation.class_names, evaluation.predictions
-    tiles = [
-        Tile(
-            run.validation_image(index),
-            [
-                f"is {drawable_class(evaluation.labels[index], names)}",
-                f"or {drawable_class(predictions.predicted[index], names)}?",
-            ],
-        )
-        for index in suspects
-    ]
-    _write_sheet(
-        "label errors",
-        tiles,
-        "Validation pictures that may lie in the folder of the wrong class, most probable first (confident learning). "
-        "Look at each: move it if its class is wrong, and keep it if it is only difficult.",
+    suspects = find_suspects(evaluation)
+    image = suspects_sheet(evaluation, suspects, run.validation_image, rows=_ROWS) if suspects else sheet([])
+    description = (
+        "Validation pictures that may lie in the folder of the wrong class (confident learning), or show two classes "
+        "or none; most suspicious first, with the scores of their class and of another one. Look at each: move it "
+        "if its class is wrong, and keep it if it is only difficult. All of them are in suspects.csv."
     )
+    tf.summary.image("pictures/label errors", image[None], description=description)
 
 
 def _write_sheet(name: str, tiles: Sequence[Tile], description: str) -> None:

@@ -28,7 +28,7 @@ def format_run_report(result: dict, *, epoch: int, never_unknown: bool, **limits
     """
     head = f"On the {plural(result['pictures'], 'validation picture')}, after epoch {epoch}:"
     remarks = [
-        "The best epoch and the scores were chosen with these pictures,",
+        "The end of the run and the scores were chosen with these pictures,",
         "so expect slightly less accuracy on new ones.",
     ]
     if never_unknown:
@@ -52,7 +52,7 @@ def format_folds_report(result: dict, *, folds: Sequence[dict], never_unknown: b
     remarks = [
         f"Accuracy of each of the {len(folds)} networks: {each}; mean and deviation {deviation}.",
         "predict.py answers with all of them together, which is usually more accurate.",
-        "Their best epochs were chosen with the pictures that they judged,",
+        "The end of each run was chosen with the pictures that its network judged,",
         "so expect slightly less accuracy of a single one on new pictures.",
     ]
     if never_unknown:

@@ -38,6 +38,8 @@ LIMITS = [  # the lowest and the highest value of a setting, and the nearest one
     (TrainConfig, "batch_size", 1, 65536, 0, 65537),
     (TrainConfig, "learning_rate", 1e-8, 10, 0, 10.1),
     (TrainConfig, "patience", 1, 1_000_000, 0, 1_000_001),
+    (TrainConfig, "learning_rate_decay", 0, 0.9, -0.01, 0.91),
+    (TrainConfig, "mixup", 0, 1, -0.01, 1.01),
     (TrainConfig, "dropout", 0, 0.95, -0.01, 0.96),
     (TrainConfig, "random_shift", 0, 0.9, -0.01, 0.91),
     (TrainConfig, "random_rotation", 0, 180, -1, 181),
@@ -257,7 +259,8 @@ def test_every_setting_has_a_group_and_a_sentence(config_class):
         ),
         (
             TrainConfig,
-            "--patience N Stop after this many epochs without a better validation accuracy. (1 to 1000000; default 30)",
+            "--patience N The learning rate falls after this many epochs without a better validation accuracy. "
+            "(1 to 1000000; default 20)",
         ),
         (
             TrainConfig,
@@ -296,3 +299,9 @@ def test_help_is_grouped(capsys):
         "Additions to the original (False or 0 switches one off)",
         "Pictures",
     ]
+
+
+def test_learning_curve_and_folds_are_not_combined():
+    assert TrainConfig(learning_curve=True).folds == 1
+    with pytest.raises(UserError, match="--learning_curve with --folds 5: would train 15 networks; use one of the two"):
+        TrainConfig(learning_curve=True, folds=5)

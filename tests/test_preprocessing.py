@@ -241,6 +241,26 @@ def test_preprocess_again_does_not_report_touched_pictures(config, rawdata, caps
     assert outputs(config) == before
 
 
+def test_preprocess_remarks_on_unusual_pictures_and_forgets_it(config, rawdata, capsys):
+    for number in range(4):
+        write_picture(rawdata / "ant" / f"icon{number}.png", label=0, seed=number, size=(8, 8))
+    write_picture(rawdata / "bee" / "banner.png", label=0, seed=50, size=(160, 30))
+    preprocess(config)
+    output = capsys.readouterr().out.splitlines()
+    icons = ", ".join(str(rawdata / "ant" / f"icon{number}.png (8 × 8)") for number in range(3))
+    where = "(column remarks of manifest.csv)"
+    assert f"4 pictures: enlarged 2 times or more, to 16 × 16: {icons} and 1 more {where}" in output
+    assert f"{rawdata / 'bee' / 'banner.png'} (160 × 30): stretched out of proportion, to 16 × 16" in output
+    assert {name: picture.remarks for name, picture in rows(config).items() if picture.remarks} == {
+        **{f"ant/icon{number}.png": "small" for number in range(4)},
+        "bee/banner.png": "long",
+    }
+    write_picture(rawdata / "bee" / "banner.png", label=0, seed=50)
+    preprocess(config)
+    assert "stretched" not in capsys.readouterr().out
+    assert rows(config)["bee/banner.png"].remarks == ""
+
+
 def test_preprocess_makes_images_of_another_size_again(settings_for, rawdata, capsys):
     preprocess(settings_for(PictureConfig))
     wide = settings_for(PictureConfig, width=32)

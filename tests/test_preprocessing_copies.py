@@ -1,5 +1,6 @@
 """The copies in `augmented/` that preprocessing takes into `data/`."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def one_each(config: PictureConfig, class_name: str) -> tuple[str, str]:
     """Returns the names of a training and of a validation source of a class."""
     own = [picture for picture in preprocess(config) if picture.class_name == class_name]
     return tuple(next(picture.source for picture in own if picture.split == side) for side in (TRAIN, VALIDATION))
+
+
+def test_copies_of_all_pictures_are_used_with_folds(config, rawdata, capsys):
+    trained, held_out = one_each(config, "ant")
+    copies = {source: write_copy(source, config) for source in (trained, held_out)}
+    preprocess(config)
+    assert rows(config, config.augmented)[copies[held_out]].status == EXCLUDED
+    capsys.readouterr()
+    preprocess(dataclasses.replace(config, folds=4))
+    assert "22 to train, 20 to validate in 4 folds, 2 copies, 0 skipped" in capsys.readouterr().out
+    found = {**rows(config, config.raw_data), **rows(config, config.augmented)}
+    for source, copy in copies.items():
+        assert found[copy].split == found[source].split
+        assert Path(config.data_path, found[copy].stored).exists()
+    assert {found[source].split for source in found} == {f"fold {fold}" for fold in (1, 2, 3, 4)}
+    capsys.readouterr()
+    preprocess(config)
+    assert "17 to train, 4 to validate, 1 copy, 0 skipped, 1 excluded" in capsys.readouterr().out
 
 
 def test_only_copies_of_training_pictures_are_used(config, rawdata, capsys):

@@ -1,6 +1,7 @@
 """A training run: what it trains, what it prints, and when it ends."""
 
 import contextlib
+import csv
 import dataclasses
 import io
 import json
@@ -29,7 +30,7 @@ from tests.helpers.pages import Page
 from tests.helpers.pictures import write_picture
 from tests.helpers.predictions import picture, pixels_of
 from tests.helpers.runs import BY_STEPS, FROZEN, STEPS, files, history, run_here, stop_at, tensors
-from training.batches import Samples, class_weights, load, validation_batches
+from training.batches import Samples, load, validation_batches
 from training.checkpoints import latest_checkpoint
 
 
@@ -63,7 +64,7 @@ def test_run_prints_what_it_found_does_and_made(finished):
     assert lines[1].split() == ["16", "to", "train,", "4", "to", "validate,", "0", "copies,", "0", "skipped"]
     assert lines[2].startswith("device     ")
     assert lines[4] == "network    3 convolutions, 2 fully connected layers, 293,378 weights"
-    assert lines[5] == f"run        {config.model_save_name}/: up to 2 epochs, 30 without a better one; Ctrl-C saves"
+    assert lines[5] == f"run        {config.model_save_name}/: up to 2 epochs, 20 without a better one; Ctrl-C saves"
     assert lines[6:8] == ["", " epoch    training        validation"]
     assert [line.split()[0] for line in lines[9:11]] == ["1", "2"]
     number = 1 + best(history(config.model_save_name))
@@ -130,6 +131,17 @@ def test_report_is_also_a_page_and_json(finished):
     assert "CPU, " in page.text
 
 
+def test_suspects_are_listed_beside_the_report(finished):
+    config, out = finished
+    folder = Path(config.model_save_name)
+    with (folder / "suspects.csv").open(newline="", encoding="utf-8") as file:
+        suspects = list(csv.DictReader(file))
+    contents = json.loads((folder / "report.json").read_text())
+    mislabeled = [row["picture"] for row in suspects if row["kind"] == "mislabeled"]
+    assert mislabeled == [row["picture"] for row in contents["probable_label_errors"]]
+    assert (folder / "suspects.png").exists() == bool(suspects) == ("suspects   " in out)
+
+
 def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, settings_for, tmp_path, capsys):
     """Predictions for the validation photos one by one are those of the report."""
     config = settings_for(TrainConfig, epochs=1, **FROZEN)  # nothing is learned, so about half of them are wrong
@@ -148,7 +160,7 @@ def test_report_has_the_mistakes_that_predict_makes_on_the_same_photos(rawdata, 
     worst, remarks = report.split("mistakes, highest score first:\n")[1].split("\n\n")
     assert set(worst.replace("\n    is", "  is").splitlines()) == mistakes
     assert remarks.splitlines() == [
-        "The best epoch and the scores were chosen with these pictures,",
+        "The end of the run and the scores were chosen with these pictures,",
         "so expect slightly less accuracy on new ones.",
         "They are too few to recognize unknown ones: no picture will be called unknown.",
     ]
@@ -239,7 +251,6 @@ def test_validation_accuracy_is_equal_to_the_bit_for_equal_counts():
     network = keras.Model(images, keras.layers.Activation("linear")(images))
     trainer.compile_model(network, TrainConfig(), count=100)
     labels = np.repeat([0, 1], [100, 37]).astype(np.int32)
-    weights = class_weights(labels, balance=True)
     rng = np.random.default_rng(0)
     found = set()
     for _ in range(20):
@@ -247,7 +258,7 @@ def test_validation_accuracy_is_equal_to_the_bit_for_equal_counts():
         logits = np.eye(2, dtype=np.uint8)[np.where(right, labels, 1 - labels)]
         order = rng.permutation(137)
         # The pictures of validation_batches are images; here they are the answers themselves.
-        batches = validation_batches(Samples(logits[order], labels[order]), weights).map(
+        batches = validation_batches(Samples(logits[order], labels[order]), balance=True).map(
             lambda images, *others: (tf.cast(images, tf.float32), *others)
         )
         found.add(network.evaluate(batches, verbose=0, return_dict=True)["accuracy"])
@@ -257,7 +268,7 @@ def test_validation_accuracy_is_equal_to_the_bit_for_equal_counts():
 
 def test_sigmoid_cross_entropy_is_summed_over_the_classes():
     logits = tf.constant([[0.0, 0.0, 0.0], [2.0, -1.0, 100.0]])
-    found = trainer.sigmoid_cross_entropy(tf.constant([[1], [2]]), logits)
+    found = trainer.sigmoid_cross_entropy(tf.constant([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), logits)
     expected = [3 * math.log(2), math.log(1 + math.exp(2)) + math.log(1 + math.exp(-1))]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

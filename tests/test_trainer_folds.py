@@ -142,6 +142,21 @@ def test_predict_finds_the_networks_by_each_name(finished, name, capsys):
     assert out.startswith(f"{picture}  ") and err == ""
 
 
+def test_ensemble_is_exported_in_all_formats(finished, tmp_path, capsys):
+    config, _ = finished
+    picture = str(Path(config.raw_data, "ant", "00.png"))
+    export = str(tmp_path / "exported")
+    assert predict.main(PredictConfig(images=(picture,), model_save_name=config.model_save_name, export=export)) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"^(?:model|saved)\S+", out, re.MULTILINE)[:3] == [
+        *("model.tflite", "model_float16.tflite", "saved_model")
+    ]
+    card = Path(export, "README.md").read_text(encoding="utf-8")
+    assert card.split("\n\n")[1].startswith("2 convolutional networks that answer together")
+    assert "| `agreement` | float32 (count,) |" in card
+    assert "Measured on 20 pictures, each of which was judged by the network that was not trained on it." in card
+
+
 def test_finished_folds_are_not_trained_again(finished, capsys):
     config, _ = finished
     before = contents(config.model_save_name)

@@ -16,12 +16,12 @@ from pictures.manifest import Picture, class_names
 from system.errors import UserError
 from system.progress import progress
 from system.terminal import printable
-from training.transforms import transform_batch
+from training.transforms import mix_pairs, transform_batch
 
 _MAX_STEPS_PER_EXECUTION = 16  # steps between two returns to Python
 _VALIDATION_BATCH = 64  # does not change any result
 _MAX_NAMES = 5  # pictures that an error names
-_ORDER, _TRANSFORMS = 0, 1  # separate streams of random numbers
+_ORDER, _TRANSFORMS, _MIXUP = 0, 1, 2  # separate streams of random numbers
 
 
 # ---- the images ----
@@ -173,50 +173,70 @@ def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> np.nd
 # ---- data sets of batches ----
 
 
-def training_batches(samples: Samples, config: TrainConfig, *, first_step: int) -> tf.data.Dataset:
+def training_batches(
+    samples: Samples, config: TrainConfig, *, first_step: int, strength: Callable[[int], float] = lambda _: 1.0
+) -> tf.data.Dataset:
     """Returns an endless data set of full batches, randomly transformed, starting at a step of the run.
 
     Each batch follows from the number of its step alone, so a run can continue at any step as if never interrupted.
 
+    Args:
+        samples: the images to train on.
+        config: of the run.
+        first_step: of the first batch.
+        strength: returns that of the random transforms and of mixup in an epoch counted from 0, as 0..1.
+
     Yields:
-        uint8 (batch_size, height, width, color_channels), int32 (batch_size,).
+        uint8 (batch_size, height, width, color_channels), float32 (batch_size, classes): which share each class has of
+        an image, and float32 (batch_size,): the weight of each image.
     """
+    count = len(samples.labels)
+    steps_per_epoch, _ = epoch_steps(count, config.batch_size)
+    weights = class_weights(samples.labels, balance=config.balance_classes)
 
-    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
-        indices = batch_indices(step, count=len(samples.labels), batch_size=config.batch_size, seed=config.seed)
-        images = transformed(samples.images[indices], config, rng=rng_for(config.seed, _TRANSFORMS, step))
-        return images, samples.labels[indices]
+    def batch(step: int) -> tuple[np.ndarray, ...]:
+        current = strength(step // steps_per_epoch)
+        indices = batch_indices(step, count=count, batch_size=config.batch_size, seed=config.seed)
+        rng = rng_for(config.seed, _TRANSFORMS, step)
+        images = transformed(samples.images[indices], config, rng=rng, strength=current)
+        parts = images, *_targets(samples.labels[indices], weights)
+        chosen, u = rng_for(config.seed, _MIXUP, step).random(2)
+        if chosen >= current * config.mixup:
+            return parts
+        share = np.sin(u * np.pi / 2) ** 2  # of the distribution Beta(1/2, 1/2): most are near 0 or 1
+        return tuple(mix_pairs(part, share) for part in parts)
 
-    return _prefetched(batch, range(first_step, 2**62), samples, config.batch_size, (np.uint8, np.int32))
+    return _prefetched(batch, range(first_step, 2**62), samples, config.batch_size)
 
 
-def transformed(images: np.ndarray, config: TrainConfig, *, rng: np.random.Generator) -> np.ndarray:
-    """Returns the images with the random transforms of a run. See `transform_batch`."""
+def transformed(
+    images: np.ndarray, config: TrainConfig, *, rng: np.random.Generator, strength: float = 1.0
+) -> np.ndarray:
+    """Returns the images with the random transforms of a run, in a strength of 0..1. See `transform_batch`."""
     return transform_batch(
         images,
         rng=rng,
         mirror=config.random_mirror,
-        shift=config.random_shift,
-        rotation=config.random_rotation,
-        zoom=config.random_zoom,
-        contrast=config.random_contrast,
+        shift=strength * config.random_shift,
+        rotation=strength * config.random_rotation,
+        zoom=strength * config.random_zoom,
+        contrast=strength * config.random_contrast,
     )
 
 
-def validation_batches(samples: Samples, weights: dict[int, float]) -> tf.data.Dataset:
-    """Returns a data set of all images once, in order; the last batch may be smaller.
+def validation_batches(samples: Samples, *, balance: bool) -> tf.data.Dataset:
+    """Returns a data set of all images once, in order; the last batch may be smaller. `balance`: see `class_weights`.
 
     Yields:
-        uint8 (batch, height, width, color_channels), int32 (batch,), float32 (batch,): the weight of each image.
+        the same as `training_batches`, but each image is of one class.
     """
-    sample_weights = np.array([weights[label] for label in samples.labels.tolist()], np.float32)
+    weights = class_weights(samples.labels, balance=balance)
 
-    def batch(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def batch(index: int) -> tuple[np.ndarray, ...]:
         part = slice(index * _VALIDATION_BATCH, (index + 1) * _VALIDATION_BATCH)
-        return samples.images[part], samples.labels[part], sample_weights[part]
+        return samples.images[part], *_targets(samples.labels[part], weights)
 
-    count = -(-len(sample_weights) // _VALIDATION_BATCH)
-    return _prefetched(batch, range(count), samples, None, (np.uint8, np.int32, np.float32))
+    return _prefetched(batch, range(-(-len(samples.labels) // _VALIDATION_BATCH)), samples, None)
 
 
 def _prefetched(
@@ -224,16 +244,15 @@ def _prefetched(
     indices: range,
     samples: Samples,
     batch_size: int | None,
-    types: tuple[type, ...],
 ) -> tf.data.Dataset:
     """Returns the batches of a range of indices, in order, made by threads while the network is busy."""
-    shape = samples.images[:1].shape[1:]
+    shapes = samples.images[:1].shape[1:], (samples.labels.max() + 1,), ()
 
     def make(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        parts = tf.numpy_function(lambda index: batch(int(index)), [index], list(types), stateful=False)
-        parts[0].set_shape((batch_size, *shape))
-        for part in parts[1:]:
-            part.set_shape((batch_size,))
+        types = tf.uint8, tf.float32, tf.float32
+        parts = tf.numpy_function(lambda index: batch(int(index)), [index], types, stateful=False)
+        for part, shape in zip(parts, shapes, strict=True):
+            part.set_shape((batch_size, *shape))
         return tuple(parts)
 
     batches = tf.data.Dataset.range(indices.start, indices.stop)
@@ -243,9 +262,15 @@ def _prefetched(
     return batches.with_options(options)
 
 
-def class_weights(labels: np.ndarray, *, balance: bool) -> dict[int, float]:
-    """Returns the weight of the images of each label: 1, or such that all classes weigh the same and the mean is 1."""
+def _targets(labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the shares of the classes in the images of a batch, float32 (batch, classes), and their weights."""
+    return np.eye(len(weights), dtype=np.float32)[labels], weights[labels]
+
+
+def class_weights(labels: np.ndarray, *, balance: bool) -> np.ndarray:
+    """Returns the weight of the images of each label: 1, or such that all classes weigh the same and the mean is 1.
+
+    float32 (classes,).
+    """
     counts = np.bincount(labels)
-    if not balance:
-        return dict.fromkeys(range(len(counts)), 1.0)
-    return {label: len(labels) / (len(counts) * count) for label, count in enumerate(counts.tolist())}
+    return (len(labels) / (len(counts) * counts) if balance else np.ones(len(counts))).astype(np.float32)

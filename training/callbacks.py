@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from config import TrainConfig
 from network.backend import keras, tf
+from network.layers import ByteDropout
 from system.errors import EXIT_OUTPUT_CLOSED, UserError
 from system.terminal import output_closed
 from training.checkpoints import CheckpointManager
-from training.history import METRICS, History, reached_limits
+from training.history import METRICS, History
+from training.schedule import learning_rate, reached_limits, regularization
 
 SPEED = "images_per_second"  # in the logs of an epoch, not in the history: the same run takes another time elsewhere
 _SIGPIPE = EXIT_OUTPUT_CLOSED - 128
@@ -19,7 +21,7 @@ _MAX_NAMES = 50  # pictures of a batch that an error names
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds the images per second and the learning rate to the logs, for the callbacks after it."""
+    """Adds the images per second to the logs, for the callbacks after it."""
 
     def __init__(self, batch_size: int) -> None:
         super().__init__()
@@ -34,8 +36,29 @@ class Throughput(keras.callbacks.Callback):
         logs[SPEED] = round(self._rate)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         logs[SPEED] = round(self._rate)
+
+
+class Schedule(keras.callbacks.Callback):
+    """Sets the learning rate and the strength of dropout for each epoch, and adds the learning rate to the logs.
+
+    Keras's LearningRateScheduler reads the learning rate before in a way of which NumPy 2 warns.
+    """
+
+    def __init__(self, history: History, config: TrainConfig) -> None:
+        super().__init__()
+        self._history = history
+        self._config = config
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = learning_rate(self._history, self._config)
+        strength = regularization(epoch, self._history, self._config)
+        for layer in self.model.layers:
+            if isinstance(layer, ByteDropout):
+                layer.set_strength(strength)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 class WeightAveraging(keras.callbacks.Callback):

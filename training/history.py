@@ -1,10 +1,10 @@
-"""The metrics of the epochs of a run: which epoch is the best, and when the run is finished. Needs no TensorFlow."""
+"""The metrics of the epochs of a run, and which epoch is the best. Needs no TensorFlow."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from config import TrainConfig
 from network.checkpoint_file import Checkpoint
 
 # Of each epoch, in the history. Times are not among them: two runs with the same settings have equal checkpoints.
@@ -23,34 +23,37 @@ History = Sequence[dict[str, float]]  # the metrics of each finished epoch
 _ROUNDING = 1e-6  # validation accuracies that differ by less are equal: their weights are rounded to 24 bits
 
 
-def _most_accurate(history: History) -> list[int]:
-    """Returns the indices of the epochs with the highest validation accuracy."""
-    highest = max((metrics["val_accuracy"] for metrics in history), default=0)
-    return [epoch for epoch, metrics in enumerate(history) if metrics["val_accuracy"] > highest - _ROUNDING]
-
-
 def best_epoch(history: History) -> int:
-    """Returns the index of the best epoch: the most accurate; if equal, that with the smallest loss; then the first."""
-    return min(_most_accurate(history), key=lambda epoch: history[epoch]["val_loss"])
+    """Returns the index of the epoch whose network is kept.
+
+    It is the most accurate one; if equal, that with the smaller loss; then the first. But while the learning rate
+    falls, it is always the newest one: its weights are better than those before, even if chance hides it.
+    """
+    best = 0
+    for epoch in range(1, len(history)):
+        falls = history[epoch]["learning_rate"] < history[epoch - 1]["learning_rate"]
+        if falls or _is_better(history[epoch], history[best]):
+            best = epoch
+    return best
+
+
+def _is_better(metrics: dict[str, float], best: dict[str, float]) -> bool:
+    difference = metrics["val_accuracy"] - best["val_accuracy"]
+    return metrics["val_loss"] < best["val_loss"] if abs(difference) <= _ROUNDING else difference > 0
 
 
 def epochs_without_progress(history: History) -> int:
     """Returns the number of epochs since the first one with the highest validation accuracy."""
-    return len(history) - 1 - _most_accurate(history)[0]
+    highest = max(metrics["val_accuracy"] for metrics in history)
+    first = next(epoch for epoch, metrics in enumerate(history) if metrics["val_accuracy"] > highest - _ROUNDING)
+    return len(history) - 1 - first
 
 
-def reached_limits(history: History, config: TrainConfig) -> dict[str, int]:
-    """Returns the limits that end a run after these epochs, each with a value that lets it continue.
-
-    It is empty if the run is not finished. Only the epochs since the highest accuracy count: what came before does not
-    matter, whatever the limits were at that time.
-    """
-    reached = {}
-    if history and (without_progress := epochs_without_progress(history)) >= config.patience:
-        reached["patience"] = without_progress + config.patience
-    if len(history) >= config.epochs:
-        reached["epochs"] = len(history) + config.epochs
-    return reached
+def falling_epochs(history: History) -> int:
+    """Returns in how many of the last epochs the learning rate was lower than in the epoch before each."""
+    rates = [metrics["learning_rate"] for metrics in reversed(history)]
+    falling = itertools.takewhile(lambda pair: pair[0] < pair[1], itertools.pairwise(rates))
+    return sum(1 for _ in falling)
 
 
 def history_of(checkpoint: Checkpoint) -> list[dict[str, float]]:

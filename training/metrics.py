@@ -38,8 +38,8 @@ class ClassRecall(keras.metrics.Metric):
         self._count = self.add_weight(name="count", shape=(classes,), initializer="zeros")
 
     def update_state(self, labels, logits, sample_weight=None):
-        labels = tf.reshape(tf.cast(labels, tf.int32), [-1])
-        correct = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == labels, tf.float32)
+        labels = tf.argmax(labels, axis=1)  # of a mixed picture, the one with the larger share
+        correct = tf.cast(tf.argmax(logits, axis=1) == labels, tf.float32)
         truth = tf.one_hot(labels, logits.shape[1])
         self._correct.assign_add(tf.linalg.matvec(truth, correct, transpose_a=True))
         self._count.assign_add(tf.reduce_sum(truth, axis=0))

@@ -58,9 +58,11 @@ def need_of_run(model: keras.Model, config: TrainConfig, *, count: int) -> Need:
     # A checkpoint has four values for each weight, and the best weights before each checkpoint are kept as well. At the
     # end the best ones are written again for LiteRT.
     disk = kept * weights * 4 * 4 + (min(kept, config.epochs) + 1) * weights * 4
+    finished = weights * 4 * (4 + 1 + 1)  # one checkpoint, the best weights, and the same for LiteRT
+    if config.learning_curve:
+        disk += 2 * finished
     if config.folds > 1:
         memory = max(memory, _COMPILED + config.folds * weights * _BYTES_PER_WEIGHT_OF_ENSEMBLE)
-        finished = weights * 4 * (4 + 1 + 1)  # one checkpoint, the best weights, and the same for LiteRT
         disk += (config.folds - 1) * finished + 2 * config.folds * weights * 4  # an old and a new file with all of them
     return Need(int(memory), disk)
 

@@ -62,6 +62,20 @@ def transform_batch(
     return transformed
 
 
+def mix_pairs(values: np.ndarray, share: float) -> np.ndarray:
+    """Returns a batch of values, each mixed with its partner: the one at the same position counted from the end.
+
+    Called with the images, their classes and their weights, it trains the network to answer in between for what is in
+    between. Algorithm: mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
+
+    Args:
+        values: (batch, ...), uint8 or float32; the result is like it, and rounded if it is uint8.
+        share: of each value itself, 0..1; the rest is that of its partner.
+    """
+    rows = values.reshape(len(values), -1)
+    return cv2.addWeighted(rows, share, rows[::-1].copy(), 1 - share, 0).reshape(values.shape)
+
+
 def _affine_matrices(*, angle, x_scale, y_scale, shifts, height: int, width: int) -> np.ndarray:
     """Returns float64 (batch, 2, 3): matrices from points of the result, (x, y), to points of the image.
 

@@ -17,7 +17,7 @@ from network.model_config import ModelConfig
 from pictures.manifest import TRAIN, class_names
 from pictures.split import fingerprint
 from preprocessing import training_pictures
-from training.batches import class_weights, epoch_steps, load, training_batches
+from training.batches import epoch_steps, load, training_batches
 from training.callbacks import WeightAveraging
 
 
@@ -86,7 +86,6 @@ def time_ours(config: TrainConfig, steps: int) -> Measurement:
         training_batches(train, config, first_step=0),
         steps_per_epoch=steps_per_epoch,
         epochs=10**6,
-        class_weight=class_weights(train.labels, balance=config.balance_classes),
         callbacks=[averaging, timer],
         shuffle=False,
         verbose=0,

@@ -44,6 +44,20 @@ def test_line_of_an_unknown_picture_has_its_classes_and_the_reason():
     assert line_of(unknown, top=1) == "a.png  unknown        -  superwasp 0.700  like nothing seen"
 
 
+@pytest.mark.parametrize(
+    ("agreement", "unknown", "remark"),
+    [
+        (1.0, False, ""),
+        (0.6, False, "  3 of 5 networks agree"),
+        (0.2, True, "  like nothing seen, 1 of 5 networks agree"),
+    ],
+)
+def test_line_says_how_many_networks_agree_unless_all_do(agreement, unknown, remark):
+    one = answer(agreement=agreement, unknown=unknown, remark="like nothing seen" if unknown else "")
+    line = "".join(text for text, _ in Table(NAMES, names=[one.path], top=1, raw=False, networks=5).line(one))
+    assert line.endswith(f"0.700{remark}")
+
+
 def test_line_has_the_predicted_class_first_even_if_scores_are_equal():
     equal = answer(scores=(1.0, 1.0, 0.0), logits=(80.0, 90.0, 0.0), predicted=1)
     assert line_of(equal) == "a.png  bee        1.000  ant 1.000"

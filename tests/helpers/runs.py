@@ -26,7 +26,9 @@ FROZEN = {
     "random_rotation": 0,
     "random_zoom": 0,
     "random_contrast": 0,
+    "mixup": 0,
     "learning_rate": 1e-8,
+    "learning_rate_decay": 0,
 }
 
 

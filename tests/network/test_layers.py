@@ -127,3 +127,15 @@ def test_mirror_views_and_average_views_act_outside_training_only():
     np.testing.assert_array_equal(AverageViews()(np.float32([[1, 2], [3, 4], [5, 6], [7, 10]])), [[3, 4], [5, 7]])
     np.testing.assert_array_equal(MirrorViews()(images, training=True), images)
     np.testing.assert_array_equal(AverageViews()(np.float32([[1, 2]]), training=True), [[1, 2]])
+
+
+@pytest.mark.parametrize(("strength", "dropped"), [(1, 0.5), (0.5, 0.25), (0, 0)])
+def test_byte_dropout_drops_less_with_less_strength(strength, dropped):
+    layer = ByteDropout(0.5)
+    values = np.ones((100, 1000), np.float32)
+    layer.set_strength(strength)
+    found = np.asarray(layer(values, training=True))
+    assert np.mean(found == 0) == pytest.approx(dropped, abs=0.01)
+    assert np.unique(found[found > 0]).tolist() == [pytest.approx(1 / (1 - dropped))]
+    layer.set_strength(1)
+    assert np.mean(np.asarray(layer(values, training=True)) == 0) == pytest.approx(0.5, abs=0.01)

@@ -26,7 +26,15 @@ def test_of_run_takes_shared_settings_from_the_config_of_the_run():
 def test_of_run_remembers_or_leaves_out_each_setting_of_a_run():
     remembered = {field.name for field in dataclasses.fields(ModelConfig)} - {"class_names", "pictures"}
     left_out = {"raw_data", "augmented", "data_path", "model_save_name"}
-    left_out |= {"max_megapixels", "memory_gib", "save_seconds", "max_to_keep", "summary", "tensorboard"}
+    left_out |= {
+        "max_megapixels",
+        "memory_gib",
+        "save_seconds",
+        "max_to_keep",
+        "summary",
+        "tensorboard",
+        "learning_curve",
+    }
     assert remembered | left_out == {field.name for field in dataclasses.fields(TrainConfig)}
     assert not remembered & left_out
 
@@ -272,6 +280,9 @@ CHANGES = {
     "epochs": 301,
     "patience": 29,
     "learning_rate": 0.01,
+    "learning_rate_decay": 0,
+    "mixup": 0,
+    "adapt_regularization": False,
     "random_shift": 0,
     "random_rotation": 9.5,
     "random_zoom": 0.2,
@@ -309,6 +320,7 @@ def test_model_configs_differ_in_what_must_not_change(tmp_path, name):
         "batch_size": 11,
         "seed": 2,
         "validation_split": 0.25,
+        "folds": 2,
         "pictures": "ffff",
     }
     wanted = model_config(**{name: other.get(name, False)})

@@ -462,6 +462,31 @@ def test_decode_image_ignores_an_invalid_orientation(orientation):
     assert np.array_equal(decoded(file_of(pixels, exif=rotated(orientation))), pixels)
 
 
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_load_picture_knows_the_upright_size_and_the_format(kind, orientation):
+    stored = np.ascontiguousarray(STORED[orientation](block(RED, 400, 640)))
+    picture = load_picture(file_of(stored, kind, exif=rotated(orientation)), ImageConfig(), max_pixels=MAX_PIXELS)
+    assert (picture.size, picture.pixels, picture.format) == ((640, 400), 640 * 400, kind)
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "camera"),
+    [
+        ("Canon", "EOS 5D", "Canon EOS 5D"),
+        (" Apple\0", "iPhone\n12\0\0", "Apple iPhone 12"),
+        ("\x1b[31m", "", "\\x1b[31m"),
+        ("", "x" * 100, "x" * 60),
+        ("", "", ""),
+    ],
+)
+def test_load_picture_knows_the_camera(maker, model, camera):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = maker, model
+    picture = load_picture(file_of(noise(20, 30), "JPEG", exif=exif), ImageConfig(), max_pixels=MAX_PIXELS)
+    assert picture.camera == camera
+
+
 # ---- damage ----
 
 

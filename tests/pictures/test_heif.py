@@ -60,6 +60,14 @@ def test_decode_image_rotates_heic_upright_once(orientation, turns):
     assert np.abs(result - np.rot90(scene(64, 80), turns)).mean() < 6
 
 
+def test_load_picture_knows_the_size_and_the_camera_of_a_heic():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0110] = 6, "Apple", "iPhone 12"
+    data = file_of(photo(), "HEIF", quality=95, exif=exif.tobytes())
+    picture = load_picture(data, ImageConfig(), max_pixels=10**6)
+    assert (picture.size, picture.format, picture.camera) == ((64, 80), "HEIF", "Apple iPhone 12")
+
+
 def test_load_picture_notes_further_images_of_a_heic():
     file, stream = pillow_heif.from_pillow(photo()), io.BytesIO()
     file.add_from_pillow(Image.fromarray(scene(64, 80, 1)))

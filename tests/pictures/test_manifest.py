@@ -25,10 +25,11 @@ from system.errors import UserError
 
 SHA256 = "0123456789abcdef" * 4
 COLUMNS = (
-    "stored,class,source,photo,group,split,sha256,perceptual_hash,status,reason,note,path,pixels,shape,stored_sha256,"
-    "grouped"
+    "stored,class,source,photo,group,split,sha256,perceptual_hash,status,reason,note,path,pixels,width,height,format,"
+    "camera,brightness,shadows,highlights,contrast,colorfulness,sharpness,remarks,shape,stored_sha256,grouped"
 )
 HEADER = f"{COLUMNS}\n".encode()
+VALUES = b"a,b,c,d,e,f,g,h,i,j,k,l,123,1,1,m,n,1,2,3,4,5,0.5,o,p,q,0"
 HEADER_OF_VERSION_1 = (
     b"file,class,source,group,split,sha256,perceptual_hash,status,reason,origin,size,modified,shape,group_bits\n"
 )
@@ -82,6 +83,13 @@ def test_read_manifest_gives_what_was_written(name, tmp_path):
         path=f"rawdata/ant/{name}",
         note=f"note of {name}",
         pixels=123,
+        width=41,
+        height=3,
+        format="JPEG",
+        camera="Canon, EOS",
+        brightness=100.5,
+        sharpness=0.0123,
+        remarks="dark; small",
         shape="100x100x3",
         stored_sha256=SHA256,
         grouped=1,
@@ -96,7 +104,7 @@ def test_write_manifest_makes_a_table_with_the_documented_columns(tmp_path):
     write_manifest(path, [replace(kept("ant/a.jpg"), split=TRAIN, sha256="ab12", stored_sha256="cd", pixels=5)])
     assert path.read_text(encoding="utf-8").splitlines() == [
         COLUMNS,
-        "ant/a.jpg.png,ant,ant/a.jpg,,ant/a.jpg,train,ab12,,kept,,,rawdata/ant/a.jpg,5,,cd,0",
+        "ant/a.jpg.png,ant,ant/a.jpg,,ant/a.jpg,train,ab12,,kept,,,rawdata/ant/a.jpg,5,0,0,,,0.0,0.0,0.0,0.0,0.0,0.0,,,cd,0",
     ]
 
 
@@ -153,9 +161,10 @@ def test_read_manifest_accepts_two_dots_inside_a_name(tmp_path):
     [
         b"name,label\na.jpg,1\n",
         b"a.jpg\nb.jpg\n",
-        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,l,many,m,n,0\n",
+        HEADER + VALUES.replace(b"123", b"many") + b"\n",
+        HEADER + VALUES.replace(b"0.5", b"half") + b"\n",
         HEADER + b"a,b,c\n",
-        HEADER + b"a,b,c,d,e,f,g,h,i,j,k,l,1,m,n,0,more\n",
+        HEADER + VALUES + b",more\n",
         HEADER.replace(b"source,", b""),
         HEADER_OF_VERSION_1 + b"a,b,c\n",
         HEADER_OF_VERSION_1 + b"a,b,c,d,e,f,g,h,i,j,5,6,m,8,more\n",
@@ -166,6 +175,7 @@ def test_read_manifest_accepts_two_dots_inside_a_name(tmp_path):
         "other columns",
         "a list",
         "not a number",
+        "not a fraction",
         "a short row",
         "a long row",
         "a column less",

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from pictures.checks import Finding
 from pictures.copy_names import copy_name
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, TRAIN, VALIDATION, Picture
-from pictures.report import describe_changes, print_reasons, print_table, print_totals
+from pictures.report import describe_changes, finding_lines, print_reasons, print_table, print_totals
 
 
 def picture(name: str, **values) -> Picture:
@@ -110,3 +111,14 @@ def test_print_reasons_tells_what_images_do_not_show(capsys):
         "3 pictures: only the\\tfirst page: rawdata/ant/0\\t.jpg, rawdata/ant/1\\t.jpg, rawdata/ant/2\\t.jpg",
         "rawdata/ant/3.jpg: almost black",
     ]
+
+
+def test_finding_lines_name_three_and_the_column_with_all():
+    def finding(*names: str) -> Finding:
+        return Finding("dark", "very dark", [], list(names))
+
+    assert finding_lines([finding("ant/a\t.jpg")]) == ["ant/a\\t.jpg: very dark"]
+    assert finding_lines([finding("a", "b", "c")]) == ["3 pictures: very dark: a, b, c"]
+    four = finding("a", "b", "c", "d")
+    assert finding_lines([four]) == ["4 pictures: very dark: a, b, c and 1 more (column remarks of manifest.csv)"]
+    assert finding_lines([four], in_manifest=False) == ["4 pictures: very dark: a, b, c and 1 more"]

@@ -10,11 +10,15 @@ import pytest
 from pictures.copy_names import copy_name, source_of
 from pictures.manifest import EXCLUDED, KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, Picture
 from pictures.split import (
+    assign_folds,
     assign_splits,
+    draw_folds,
     draw_validation_groups,
     exclude_unusable_copies,
     few_validate_lines,
     fingerprint,
+    pictures_of_fold,
+    with_part_of_training,
 )
 from system.errors import UserError
 
@@ -386,3 +390,68 @@ def test_fingerprint_depends_on_pictures_classes_and_split_only():
     changes = {"stored": "ant/b.png", "class_name": "bee", "split": VALIDATION, "sha256": "cd"}
     others = [replace(picture, **{name: value}) for name, value in changes.items()]
     assert len({fingerprint(pictures) for pictures in ([], [picture], *([other] for other in others))}) == 6
+
+
+# ---- folds ----
+
+
+def test_draw_folds_have_about_the_same_sizes_and_depend_on_the_seed():
+    sizes = {"a": 5, "b": 4, "c": 3, "d": 2, "e": 1, "f": 1}
+    folds = draw_folds(sizes, folds=2, seed=1, sizes=sizes)
+    assert [sum(size for name, size in sizes.items() if folds[name] == fold) for fold in (1, 2)] == [8, 8]
+    single = dict.fromkeys(NAMES, 1)
+    drawn = draw_folds(NAMES, folds=3, seed=1, sizes=single)
+    assert Counter(drawn.values()) == {1: 4, 2: 3, 3: 3}
+    assert drawn == draw_folds(reversed(NAMES), folds=3, seed=1, sizes=single)
+    assert drawn != draw_folds(NAMES, folds=3, seed=2, sizes=single)
+
+
+def test_assign_folds_are_stratified_and_train_with_groups_of_several_classes():
+    pictures = [kept(f"{name}/{number}.jpg") for name, count in (("ant", 9), ("bee", 6)) for number in range(count)]
+    pictures += [replace(kept(f"{name}/both.jpg"), group="ant/both.jpg") for name in ("ant", "bee")]
+    found = assign_folds(pictures, folds=3, seed=1)
+    assert Counter((picture.class_name, picture.split) for picture in found) == {
+        **{("ant", f"fold {fold}"): 3 for fold in (1, 2, 3)},
+        **{("bee", f"fold {fold}"): 2 for fold in (1, 2, 3)},
+        ("ant", TRAIN): 1,
+        ("bee", TRAIN): 1,
+    }
+
+
+def test_assign_folds_names_the_most_folds_that_are_possible():
+    pictures = [kept(f"{name}/{number}.jpg") for name, count in (("ant", 9), ("bee", 4)) for number in range(count)]
+    assert {picture.split for picture in assign_folds(pictures, folds=4, seed=1)} == {f"fold {n}" for n in (1, 2, 3, 4)}
+    with pytest.raises(UserError) as refused:
+        assign_folds(pictures, folds=5, seed=1)
+    assert str(refused.value) == (
+        "--folds 5: class bee has only 4 pictures that look different, and each fold needs one; use --folds 4 or less, "
+        "or add pictures"
+    )
+
+
+def test_pictures_of_fold_validate_once_and_train_in_the_other_folds():
+    copies = [copy_name(name, SHA256, index) for name in NAMES for index in range(2)]
+    pictures = assign_folds([*map(kept, NAMES), *map(kept, copies)], folds=2, seed=1)
+    seen = Counter()
+    for fold in (1, 2):
+        rows = pictures_of_fold(pictures, fold)
+        seen.update((picture.path, picture.split) for picture in rows if picture.status == KEPT)
+        sides = [{row.group for row in rows if row.split == side} for side in (TRAIN, VALIDATION)]
+        assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == len(NAMES)
+    trained = {(picture.path, TRAIN): 1 for picture in pictures}
+    assert seen == trained | {(f"rawdata/{name}", VALIDATION): 1 for name in NAMES}  # a copy never validates
+
+
+def test_with_part_of_training_is_nested_and_keeps_groups_and_validation():
+    pictures = [kept(f"{name}/{number}.jpg") for name in ("ant", "bee") for number in range(20)]
+    pictures += [kept(copy_name("ant/0.jpg", SHA256, 0))]
+    split = assign_splits(pictures, fraction=0.2, seed=1)
+    parts = [with_part_of_training(split, fraction=fraction, seed=1) for fraction in (0.25, 0.5)]
+    quarter, half = ({row.path for row in rows if row.split == TRAIN} for rows in parts)
+    assert quarter < half < {row.path for row in split if row.split == TRAIN}
+    assert Counter(path.split("/")[1] for path in half if "augmented" not in path) == {"ant": 8, "bee": 8}
+    for rows in parts:
+        assert [row for row in rows if row.split == VALIDATION] == [row for row in split if row.split == VALIDATION]
+        assert len({row.group for row in rows if row.status == KEPT}) == len(
+            {row.group for row in split} - {row.group for row in rows if row.reason.startswith("is not among the")}
+        )

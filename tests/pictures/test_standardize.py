@@ -10,6 +10,7 @@ from config import ImageConfig
 from pictures.decoding import load_image
 from pictures.duplicates import perceptual_hash
 from pictures.manifest import EXCLUDED, KEPT, PENDING, SKIPPED, TRAIN, Picture
+from pictures.quality import measure_quality
 from pictures.standardize import add_hashes, carry_over, skipped, standardize
 from tests.helpers.pictures import write_picture
 
@@ -30,7 +31,11 @@ def test_standardize_returns_a_kept_row_and_a_png(tmp_path):
         status=KEPT,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         perceptual_hash=perceptual_hash(pixels),
-        pixels=1200,  # 40 x 30
+        pixels=1200,
+        width=40,
+        height=30,
+        format="PNG",
+        **measure_quality(pixels)._asdict(),
         stored_sha256=hashlib.sha256(png).hexdigest(),
     )
     assert np.array_equal(load_image(png, CONFIG, max_pixels=MAX_PIXELS), pixels)
@@ -58,7 +63,8 @@ def test_add_hashes_does_nothing_to_a_picture_that_cannot_be_read(tmp_path):
     picture = listed(path, status=KEPT)
     hashed = add_hashes(picture, config=CONFIG, max_pixels=MAX_PIXELS)
     assert hashed.sha256 == hashed.stored_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert hashed.pixels == 1200
+    assert (hashed.pixels, hashed.width, hashed.height, hashed.format) == (1200, 40, 30, "PNG")
+    assert hashed.brightness > 0
     assert hashed.perceptual_hash == perceptual_hash(load_image(path.read_bytes(), CONFIG, max_pixels=MAX_PIXELS))
     path.write_bytes(b"damaged")
     assert add_hashes(picture, config=CONFIG, max_pixels=MAX_PIXELS) == picture
@@ -66,7 +72,7 @@ def test_add_hashes_does_nothing_to_a_picture_that_cannot_be_read(tmp_path):
 
 
 def test_skipped_has_no_image_group_and_side():
-    kept = listed(Path("a.png"), status=KEPT, group="ant/a.png", split=TRAIN, sha256="ab")
+    kept = listed(Path("a.png"), status=KEPT, group="ant/a.png", split=TRAIN, sha256="ab", remarks="dark")
     assert skipped(kept, "broken") == listed(Path("a.png"), stored="", status=SKIPPED, reason="broken", sha256="ab")
 
 

@@ -56,7 +56,14 @@ def test_default_run_is_described_on_one_line_of_80_columns():
 )
 def test_format_end_says_why_a_run_ended(count, trained, limits, end):
     history = [metrics(accuracy) for accuracy in (0.5, 0.9, 0.8, 0.9, 0.8)[:count]]
-    assert format_end(history, TrainConfig(**limits), trained=trained, seconds=65) == end
+    assert format_end(history, TrainConfig(learning_rate_decay=0, **limits), trained=trained, seconds=65) == end
+
+
+def test_format_end_counts_the_epochs_with_a_falling_learning_rate():
+    history = [metrics(accuracy) for accuracy in (0.5, 0.9, 0.8, 0.9)]
+    history += [metrics(0.9) | {"learning_rate": rate} for rate in (0.0006, 0.0003)]
+    end = "Finished after 6 epochs in 1:05: 2 without a better one, then 2 with a falling learning rate."
+    assert format_end(history, TrainConfig(patience=2), trained=6, seconds=65) == end
 
 
 def row(loss=0.828, accuracy=0.65, val_loss=0.445, val_accuracy=1.0, rate=12345) -> dict[str, float]:
@@ -84,7 +91,7 @@ class Run:
         self.checkpoints.step += 1
         self.table.on_train_batch_end(batch, {"images_per_second": 289})
 
-    def epoch(self, accuracy: float, cost: float = 0.5, *, saves_at: int = -1) -> None:
+    def epoch(self, accuracy: float, cost: float = 0.5, *, saves_at: int = -1, rate: float = 0.001) -> None:
         """Runs an epoch in which a checkpoint is saved at a step, counted from 1."""
         self.table.on_epoch_begin(len(self.checkpoints.history))
         for batch in range(self.steps):
@@ -92,7 +99,7 @@ class Run:
             if batch + 1 == saves_at:
                 self.checkpoints.saved_step = self.checkpoints.step
         self.table.on_test_begin()
-        self.checkpoints.history.append(metrics(accuracy, cost))
+        self.checkpoints.history.append(metrics(accuracy, cost) | {"learning_rate": rate})
         self.table.on_epoch_end(len(self.checkpoints.history) - 1, row(val_loss=cost, val_accuracy=accuracy))
 
 
@@ -106,6 +113,15 @@ def test_epoch_table_says_what_is_best_and_counts_the_others(capsys):
     for accuracy, cost in ((0.5, 1), (0.7, 1), (0.6, 0.2), (0.7, 0.9), (0.7, 0.95), (0.8, 2)):
         run.epoch(accuracy, cost)
     assert remarks(capsys.readouterr().out) == ["best", "best", "1 of 30", "best", "3 of 30", "best"]
+
+
+def test_epoch_table_counts_the_epochs_in_which_the_learning_rate_falls(capsys):
+    run = Run(patience=2)
+    for accuracy in (0.7, 0.6, 0.5):
+        run.epoch(accuracy)
+    run.epoch(0.6, rate=0.0007)
+    run.epoch(0.8, rate=0.0003)
+    assert remarks(capsys.readouterr().out) == ["best", "1 of 2", "2 of 2", "rate falls, 1 of 2", "rate falls, 2 of 2"]
 
 
 def test_epoch_table_says_which_epochs_are_saved(capsys):
@@ -197,8 +213,8 @@ def test_time_left_is_for_all_epochs_at_the_pace_since_the_first_step(monkeypatc
     run.step(0)
     clock[0] = 52
     run.step(1)
-    # 938 steps of 2 s, or 338 if none is better than the first epoch.
-    assert shown == [(61, "289 img/s"), (62, "289 img/s  11:16 to 31:16 left")]
+    # 938 steps of 2 s, or 538 if none is better than the first epoch: four of them, then two with a falling rate.
+    assert shown == [(61, "289 img/s"), (62, "289 img/s  17:56 to 31:16 left")]
 
 
 def test_time_left_is_measured_from_the_second_epoch_on(monkeypatch, capsys):
@@ -213,23 +229,6 @@ def test_time_left_is_measured_from_the_second_epoch_on(monkeypatch, capsys):
     clock[0] = 107
     run.step(0)
     assert shown[-1] == (1, "289 img/s  0:35 left")  # 5 steps of 7 s
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "limits", "epochs"),
-    [
-        ([], {"patience": 3, "epochs": 9}, (4, 9)),  # the first epoch is always the best so far
-        ([], {"patience": 3, "epochs": 2}, (2, 2)),
-        ([0.5, 0.7, 0.6], {"patience": 3, "epochs": 9}, (5, 9)),
-        ([0.5, 0.7, 0.7], {"patience": 3, "epochs": 9}, (5, 9)),  # as accurate is not better
-        ([0.5, 0.7, 0.6], {"patience": 7, "epochs": 9}, (9, 9)),
-        ([0.5, 0.7, 0.6], {"patience": 8, "epochs": 9}, (9, 9)),
-    ],
-)
-def test_epochs_at_end_are_the_least_and_the_most(accuracies, limits, epochs):
-    run = Run(**limits)
-    run.checkpoints.history += [metrics(accuracy) for accuracy in accuracies]
-    assert run.table._epochs_at_end() == epochs
 
 
 def test_epoch_table_of_a_run_that_trains_nothing_shows_nothing(capsys):
@@ -250,7 +249,7 @@ def test_epoch_table_of_a_run_that_trains_nothing_shows_nothing(capsys):
     ],
 )
 def test_how_to_train_longer_names_the_settings_that_ended_the_run(accuracies, advice):
-    config = TrainConfig(epochs=4, patience=2)
+    config = TrainConfig(epochs=4, patience=2, learning_rate_decay=0)
     assert how_to_train_longer([metrics(accuracy) for accuracy in accuracies], config) == advice
 
 

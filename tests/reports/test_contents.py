@@ -67,8 +67,15 @@ def test_run_contents_say_what_it_was_trained_on():
         row("bee/4.png", status=EXCLUDED, reason="shows the same"),
     ]
     data = contents_of(evaluation_of(ANSWERS), extra=pictures)["data"]
-    assert data["classes"]["ant"] == {"train": 11, "validation": 2, "copies": 0, "skipped": 1, "excluded": 0}
-    assert data["classes"]["bee"] == {"train": 3, "validation": 2, "copies": 0, "skipped": 0, "excluded": 1}
+    assert data["classes"]["ant"] == {
+        "used": 13,
+        "train": 11,
+        "validation": 2,
+        "copies": 0,
+        "skipped": 1,
+        "excluded": 0,
+    }
+    assert data["classes"]["bee"] == {"used": 5, "train": 3, "validation": 2, "copies": 0, "skipped": 0, "excluded": 1}
     assert data["kept"] == 18
     assert data["unused"] == [
         {"status": SKIPPED, "reason": "the file is empty", "count": 1, "paths": ["rawdata/ant/12.png"]},

@@ -13,7 +13,7 @@ from reports.gallery import (
     data_uri,
     duplicates,
     in_several_classes,
-    probable_label_errors,
+    most_suspicious,
     worst_mistakes,
 )
 from tests.helpers.evaluations import evaluation_of
@@ -92,8 +92,8 @@ def test_worst_mistakes_of_a_network_without_heat_maps_keep_their_images():
 @pytest.mark.parametrize(("count", "shown"), [(23, 23), (25, 24)])
 def test_probable_label_errors_are_at_most_24(count, shown):
     wrong = [(f"{number}.png", "bee", (0.9, 0.1)) for number in range(count)]
-    found = probable_label_errors(evaluation_of([*wrong, ("a.png", "ant", (0.8, 0.1))]), image_of)
-    assert [item["path"] for item in found] == [f"{number}.png" for number in range(shown)]
+    found = most_suspicious(evaluation_of([*wrong, ("a.png", "ant", (0.8, 0.1))]), image_of)["mislabeled"]
+    assert [item["picture"] for item in found] == [f"{number}.png" for number in range(shown)]
     assert found[1]["image"] == data_uri(image_of(1), 100)
 
 

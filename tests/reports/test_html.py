@@ -71,8 +71,9 @@ def test_page_of_a_run_has_every_section_and_its_figures():
     assert "python trainer.py --learning_rate 0.5" in text
     assert "The only mistake." in text
     assert "Only the validation pictures were checked" in text
-    assert len(page.images()) == 1 + 3  # the label error, and the mistake with two maps
-    assert len([name for name, _ in page.tags if name == "figure"]) == 4 + 3 + 1 + 2  # pictures and charts
+    assert "1 may show none" in text
+    assert len(page.images()) == 2 + 3  # the label error, the unknown one, and the mistake with two maps
+    assert len([name for name, _ in page.tags if name == "figure"]) == 5 + 3 + 1 + 2  # pictures and charts
 
 
 def test_page_marks_the_settings_that_differ_from_their_defaults():

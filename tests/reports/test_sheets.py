@@ -3,13 +3,22 @@
 import numpy as np
 import pytest
 
-from reports.sheets import WIDTH, Tile, confusion_image, drawable, drawable_class, sheet, thumbnails
+from reports.sheets import WIDTH, Tile, confusion_image, drawable, drawable_class, sheet, thumbnails, titled_sheets
 
 RED, BLUE = np.array([203, 24, 29]), np.array([33, 113, 181])
 
 
 def plain(value: int, channels: int = 3) -> np.ndarray:
     return np.full((20, 20, channels), value, np.uint8)
+
+
+def test_titled_sheets_are_below_each_other():
+    image = titled_sheets({"first": [Tile(plain(70))], "second": [Tile(plain(90))] * 5})
+    assert image.shape == ((24 + 3 + 84 + 3) + (24 + 3 + 2 * 87), WIDTH, 3)
+    assert image[24 + 3 + 42, 1 + 42, 0] == 70
+    assert image[114 + 24 + 3 + 42, 1 + 42, 0] == 90
+    for top in (0, 114):
+        assert (image[top : top + 24] < 128).any()  # the title
 
 
 @pytest.mark.parametrize(("count", "rows"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])

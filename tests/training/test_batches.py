@@ -39,6 +39,7 @@ NO_TRANSFORMS = {
     "random_rotation": 0,
     "random_zoom": 0,
     "random_contrast": 0,
+    "mixup": 0,
 }
 
 
@@ -53,7 +54,7 @@ def noisy(count: int) -> Samples:
     return Samples(pixels, np.arange(count, dtype=np.int32))
 
 
-def batches(samples: Samples, steps: int, *, first_step: int = 0, **changes) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(samples: Samples, steps: int, *, first_step: int = 0, **changes) -> list[tuple[np.ndarray, ...]]:
     stream = training_batches(samples, TrainConfig(**changes), first_step=first_step).as_numpy_iterator()
     found = list(islice(stream, steps))
     assert len(found) == steps
@@ -63,7 +64,7 @@ def batches(samples: Samples, steps: int, *, first_step: int = 0, **changes) -> 
 def order(samples: Samples, steps: int, **changes) -> list[int]:
     """Returns the indices of the images, in the order in which they come."""
     return [
-        int(image[0, 0, 0]) for images, _ in batches(samples, steps, **NO_TRANSFORMS, **changes) for image in images
+        int(image[0, 0, 0]) for images, *_ in batches(samples, steps, **NO_TRANSFORMS, **changes) for image in images
     ]
 
 
@@ -83,7 +84,7 @@ def test_batch_may_span_two_passes():
 
 def test_batch_larger_than_the_data_is_filled_by_several_passes():
     seen = order(numbered(3), 2, batch_size=6)
-    assert [len(images) for images, _ in batches(numbered(3), 2, batch_size=6)] == [6, 6]
+    assert [len(images) for images, *_ in batches(numbered(3), 2, batch_size=6)] == [6, 6]
     for start in (0, 3, 6, 9):
         assert sorted(seen[start : start + 3]) == [0, 1, 2]
 
@@ -98,15 +99,38 @@ def test_order_differs_between_passes_and_seeds_and_is_repeatable():
 
 def test_training_batches_keep_images_and_labels_together():
     samples = numbered(20, classes=4)
-    for images, labels in batches(samples, 4, batch_size=5, **NO_TRANSFORMS):
+    for images, shares, weights in batches(samples, 4, batch_size=5, **NO_TRANSFORMS):
         assert images.dtype == np.uint8
-        assert labels.dtype == np.int32
-        assert labels.tolist() == [int(image[0, 0, 0]) // 5 for image in images]
+        assert shares.dtype == weights.dtype == np.float32
+        assert shares.tolist() == [np.eye(4)[image[0, 0, 0] // 5].tolist() for image in images]
+        assert weights.tolist() == [1] * 5
+
+
+def test_training_batches_weigh_the_images_of_rare_classes_more():
+    samples = Samples(numbered(4).images, np.array([0, 1, 1, 1], np.int32))
+    for balance, weights in ((True, [2, 2 / 3]), (False, [1, 1])):
+        ((_, shares, found),) = batches(samples, 1, batch_size=4, balance_classes=balance, **NO_TRANSFORMS)
+        assert found == pytest.approx([weights[label] for label in shares.argmax(axis=1)])
+
+
+def test_training_batches_mix_pairs_in_a_fraction_of_the_batches():
+    changes = {**NO_TRANSFORMS, "mixup": 0.25, "batch_size": 2}
+    mixed = [bool(shares.max() < 1) for _, shares, _ in batches(numbered(2), 200, **changes)]
+    assert 30 <= sum(mixed) <= 70  # 50 expected, standard deviation 6
+
+
+def test_training_batches_mix_images_classes_and_weights_alike():
+    samples = Samples(np.repeat(np.uint8([0, 250]), 16 * 16).reshape(2, 16, 16, 1), np.array([0, 1], np.int32))
+    for images, shares, weights in batches(samples, 8, batch_size=2, **{**NO_TRANSFORMS, "mixup": 1}):
+        np.testing.assert_allclose(images[:, 0, 0, 0], 250 * shares[:, 1], atol=0.5)
+        np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+        assert shares[0].tolist() == shares[1, ::-1].tolist()
+        assert weights.tolist() == [1, 1]
 
 
 def test_training_batches_mix_the_classes():
     class_counts = [
-        len(set(labels.tolist())) for _, labels in batches(numbered(100), 10, batch_size=10, **NO_TRANSFORMS)
+        int(shares.any(axis=0).sum()) for _, shares, _ in batches(numbered(100), 10, batch_size=10, **NO_TRANSFORMS)
     ]
     assert class_counts == [2] * 10
 
@@ -119,9 +143,9 @@ def test_training_batches_mix_the_classes():
 def test_training_batches_from_a_step_equal_the_whole_stream_from_there(count, batch_size, step):
     whole = batches(noisy(count), step + 4, batch_size=batch_size)
     later = batches(noisy(count), 4, first_step=step, batch_size=batch_size)
-    for (images, labels), (later_images, later_labels) in zip(whole[step:], later, strict=True):
-        np.testing.assert_array_equal(later_images, images)
-        np.testing.assert_array_equal(later_labels, labels)
+    for batch, same in zip(whole[step:], later, strict=True):
+        for part, other in zip(batch, same, strict=True):
+            np.testing.assert_array_equal(part, other)
 
 
 def test_training_batches_keep_their_order_if_one_takes_longer(monkeypatch):
@@ -143,7 +167,7 @@ def test_training_batches_keep_their_order_if_one_takes_longer(monkeypatch):
 
 def test_image_is_transformed_differently_in_every_pass():
     samples = Samples(noisy(1).images, np.zeros(1, np.int32))
-    (first, _), (second, _) = batches(samples, 2, batch_size=1)
+    (first, *_), (second, *_) = batches(samples, 2, batch_size=1)
     assert not np.array_equal(first, second)
     assert not np.array_equal(first, samples.images)
 
@@ -155,8 +179,8 @@ def test_every_setting_of_the_transforms_reaches_its_transform(name, strength):
     off = {"mirror": False, "shift": 0, "rotation": 0, "zoom": 0, "contrast": 0}
     samples, seed, step = noisy(40), 3, 2
     changes = {**NO_TRANSFORMS, f"random_{name}": strength, "seed": seed, "batch_size": 8}
-    ((images, labels),) = batches(samples, 1, first_step=step, **changes)
-    sources = samples.images[labels]
+    ((images, shares, _),) = batches(samples, 1, first_step=step, **changes)
+    sources = samples.images[shares.argmax(axis=1)]
     transforms = 1  # their random numbers are not those of the order, which are number 0
     expected = transform_batch(sources, rng=rng_for(seed, transforms, step), **{**off, name: strength})
     np.testing.assert_array_equal(images, expected)
@@ -164,12 +188,12 @@ def test_every_setting_of_the_transforms_reaches_its_transform(name, strength):
 
 
 def test_validation_batches_have_every_image_once_in_order_unchanged():
-    samples = noisy(130)
-    shown = list(validation_batches(samples, {label: label / 2 for label in range(130)}).as_numpy_iterator())
-    images, labels, weights = (np.concatenate(parts) for parts in zip(*shown, strict=True))
+    samples = Samples(noisy(130).images, np.repeat(np.int32([0, 1]), [26, 104]))
+    shown = list(validation_batches(samples, balance=True).as_numpy_iterator())
+    images, shares, weights = (np.concatenate(parts) for parts in zip(*shown, strict=True))
     np.testing.assert_array_equal(images, samples.images)
-    np.testing.assert_array_equal(labels, samples.labels)
-    np.testing.assert_array_equal(weights, samples.labels / 2)
+    np.testing.assert_array_equal(shares, np.eye(2)[samples.labels])
+    assert weights == pytest.approx([2.5] * 26 + [0.625] * 104)
     assert len(shown) > 1
 
 
@@ -194,9 +218,9 @@ def test_rng_for_depends_on_seed_purpose_and_index_only():
 
 
 def test_class_weights_balance_the_classes():
-    assert class_weights(np.array([0, 1, 1, 1]), balance=True) == pytest.approx({0: 2, 1: 2 / 3})
-    assert class_weights(np.array([1, 0]), balance=True) == {0: 1, 1: 1}
-    assert class_weights(np.array([0, 1, 1, 1]), balance=False) == {0: 1, 1: 1}
+    assert class_weights(np.array([0, 1, 1, 1]), balance=True) == pytest.approx([2, 2 / 3])
+    assert class_weights(np.array([1, 0]), balance=True).tolist() == [1, 1]
+    assert class_weights(np.array([0, 1, 1, 1]), balance=False).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("count", "largest"), [(2, 10), (10, 10), (11, 11), (3000, 3000)])
@@ -301,11 +325,10 @@ def test_streamed_images_give_the_same_batches_as_images_in_memory(rawdata, sett
     in_memory, streamed = both_ways(config)
     assert isinstance(in_memory.images, np.ndarray)
     assert isinstance(streamed.images, StreamedImages)
-    ones = dict.fromkeys(range(2), 1.0)
     all_batches = []
     for samples in (in_memory, streamed):
         training = islice(training_batches(samples, config, first_step=2), 9)
-        all_batches.append([*training, *validation_batches(samples, ones)])
+        all_batches.append([*training, *validation_batches(samples, balance=False)])
     assert len(all_batches[0]) == 9 + 1
     for one, other in zip(*all_batches, strict=True):
         for part, same in zip(one, other, strict=True):
@@ -334,5 +357,25 @@ def test_read_error_names_a_damaged_streamed_picture(rawdata, settings_for):
     samples = load(pictures, config, in_memory=False)
     assert read_error(samples) is None
     with pytest.raises(tf.errors.OpError):
-        list(validation_batches(samples, dict.fromkeys(range(2), 1.0)))
+        list(validation_batches(samples, balance=False))
     assert f"cannot read {damaged} (has changed since" in str(read_error(numbered(3), samples))
+
+
+def test_training_batches_are_transformed_with_the_strength_of_their_epoch():
+    """Epochs of two steps with the strengths 1, 0.5 and 0; the first step is over."""
+    samples, strengths = noisy(8), (1, 0.5, 0)
+    config = TrainConfig(**{**NO_TRANSFORMS, "random_shift": 0.4, "batch_size": 4, "seed": 3})
+    stream = training_batches(samples, config, first_step=1, strength=lambda epoch: strengths[min(epoch, 2)])
+    off = {"mirror": False, "rotation": 0, "zoom": 0, "contrast": 0}
+    for step, (images, shares, _) in zip(range(1, 7), stream.as_numpy_iterator(), strict=False):
+        sources = samples.images[shares.argmax(axis=1)]
+        shift = 0.4 * strengths[min(step // 2, 2)]
+        expected = transform_batch(sources, rng=rng_for(3, 1, step), shift=shift, **off)
+        np.testing.assert_array_equal(images, expected)
+
+
+def test_training_batches_mix_fewer_pairs_with_less_strength():
+    config = TrainConfig(**{**NO_TRANSFORMS, "mixup": 1, "batch_size": 2})
+    stream = training_batches(numbered(2), config, first_step=0, strength=lambda _: 0.5).as_numpy_iterator()
+    mixed = [bool(shares.max() < 1) for _, shares, _ in islice(stream, 100)]
+    assert 30 <= sum(mixed) <= 70  # 50 expected, standard deviation 5

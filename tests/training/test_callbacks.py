@@ -7,11 +7,13 @@ import pytest
 
 from config import TrainConfig
 from network.backend import keras, tf
+from network.layers import ByteDropout
 from tests.helpers.checkpoints import metrics
 from training import callbacks
 from training.callbacks import (
     EarlyStopping,
     SaveCheckpoints,
+    Schedule,
     Throughput,
     TrainingStopped,
     WeightAveraging,
@@ -146,7 +148,7 @@ def test_moving_averages_of_batch_normalization_are_averaged_too():
 def test_early_stopping_counts_the_epochs_of_the_whole_history(limits, last):
     model = one_weight()
     history = [metrics(0.9), metrics(0.5)]
-    callback = EarlyStopping(history, TrainConfig(**limits), steps_per_epoch=2)
+    callback = EarlyStopping(history, TrainConfig(learning_rate_decay=0, **limits), steps_per_epoch=2)
     callback.set_model(model)
     callback.set_params({"steps": 2})
     for accuracy in (0.9, 0.8, 0.7):
@@ -244,12 +246,38 @@ def test_save_checkpoints_lets_an_epoch_end_that_was_stopped_in_its_validation(c
     assert stopped.value.signal_number == 15
 
 
-def test_throughput_adds_learning_rate_and_images_per_second_to_the_logs():
+def test_throughput_adds_images_per_second_to_the_logs():
     callback, logs = Throughput(batch_size=8), {}
     callback.set_model(one_weight())
     callback.on_epoch_begin(0)
     callback.on_train_batch_end(3, logs)
     assert logs.keys() == {"images_per_second"}
     assert logs["images_per_second"] > 0
+    before = dict(logs)
     callback.on_epoch_end(0, logs)
-    assert logs["learning_rate"] == 1.0
+    assert logs == before
+
+
+def test_schedule_sets_the_learning_rate_of_each_epoch():
+    model, history = one_weight(), []
+    callback = Schedule(history, TrainConfig(patience=2, learning_rate=0.1))
+    callback.set_model(model)
+    for epoch in range(5):
+        callback.on_epoch_begin(epoch)
+        logs = metrics(0.5)
+        callback.on_epoch_end(epoch, logs)
+        history.append(logs)
+    assert [logs["learning_rate"] for logs in history] == pytest.approx([0.1, 0.1, 0.1, 0.2 / 3, 0.1 / 3])
+
+
+def test_schedule_sets_the_strength_of_dropout():
+    images = keras.Input((1000,))
+    model = keras.Model(images, ByteDropout(0.5)(images))
+    model.compile(keras.optimizers.SGD())
+    lagging = metrics(0.9) | {"accuracy": 0.1}
+    callback = Schedule([lagging] * 10, TrainConfig())
+    callback.set_model(model)
+    for epoch, strength in ((0, 1), (11, 0.5)):  # it is reduced by 0.05 after each of ten epochs
+        callback.on_epoch_begin(epoch)
+        dropped = np.mean(np.asarray(model(np.ones((100, 1000)), training=True)) == 0)
+        assert dropped == pytest.approx(0.5 * strength, abs=0.01)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from answers.trained_network import load_trained_network
-from config import TrainConfig
 from network.backend import keras
 from tests.helpers.checkpoints import (
     add_epoch,
@@ -25,78 +24,7 @@ from tests.helpers.checkpoints import (
 )
 from tests.helpers.kill import killed
 from training.checkpoints import CheckpointManager, latest_checkpoint
-from training.history import best_epoch, history_of, reached_limits
-
-
-def test_best_epoch_has_the_highest_accuracy_then_the_smallest_loss():
-    assert best_epoch([metrics(0.7, 0.1), metrics(0.9, 0.5), metrics(0.8, 0.2)]) == 1
-    assert best_epoch([metrics(0.9, 0.5), metrics(0.9, 0.4), metrics(0.9, 0.6)]) == 1
-    assert best_epoch([metrics(0.7, 0.5), metrics(0.9, 0.5), metrics(0.9, 0.5)]) == 1
-
-
-# Both are the mean of 84 of 100 and 31 of 37, added up in 32 bits in different orders.
-TIES = 0.8389188647, 0.8389189839
-
-
-@pytest.mark.parametrize("accuracies", [TIES, TIES[::-1]])
-def test_best_epoch_of_equal_accuracies_that_were_rounded_differently(accuracies):
-    one, other = accuracies
-    assert best_epoch([metrics(one, 0.5), metrics(other, 0.4), metrics(0.8, 0.1)]) == 1
-    assert best_epoch([metrics(one, 0.4), metrics(other, 0.5), metrics(0.8, 0.1)]) == 0
-    assert best_epoch([metrics(one, 0.5), metrics(other, 0.5)]) == 0
-
-
-def test_best_epoch_is_the_one_with_one_more_right_answer_among_many():
-    few, more = metrics(0.5, 0.1), metrics(0.5 + 1 / 200_000, 0.9)
-    assert best_epoch([few, more]) == 1
-    assert best_epoch([more, few]) == 0
-
-
-def history(*accuracies: float) -> list[dict[str, float]]:
-    """Returns epochs whose loss becomes smaller and smaller."""
-    return [metrics(accuracy, 1 / (1 + epoch)) for epoch, accuracy in enumerate(accuracies)]
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "patience", "reached"),
-    [
-        ([], 1, {}),
-        ([0.5], 1, {}),
-        ([0.5, 0.5], 1, {"patience": 2}),
-        ([0.5, 0.6], 1, {}),
-        ([0.5, 0.6, 0.5, 0.6], 2, {"patience": 4}),
-        ([0.5, 0.6, 0.5, 0.6], 3, {}),
-        ([0.0, 0.0], 1, {"patience": 2}),
-        ([0.5, *TIES, 0.5], 2, {"patience": 4}),
-        ([0.5, *TIES[::-1], 0.5], 2, {"patience": 4}),
-        ([0.5, *TIES, 0.5], 3, {}),
-        ([0.6, 0.5, 0.5, 0.5, 0.5], 2, {"patience": 6}),  # patience was larger before
-        ([0.6, 0.5, 0.5, 0.5, 0.5, 0.7, 0.5], 2, {}),  # and a better epoch has come since
-        ([0.6, 0.5, 0.5, 0.5, 0.5, 0.7, 0.5, 0.5], 2, {"patience": 4}),
-    ],
-)
-def test_reached_limits_has_patience_after_epochs_without_a_better_one(accuracies, patience, reached):
-    assert reached_limits(history(*accuracies), TrainConfig(patience=patience)) == reached
-
-
-@pytest.mark.parametrize(("epochs", "reached"), [(4, {}), (3, {"epochs": 6}), (2, {"epochs": 5}), (1, {"epochs": 4})])
-def test_reached_limits_has_epochs_once_there_are_as_many(epochs, reached):
-    assert reached_limits(history(0.5, 0.6, 0.7), TrainConfig(epochs=epochs)) == reached
-
-
-def test_reached_limits_lets_a_run_continue_with_its_values():
-    """Every history of up to 6 epochs, at every pair of limits: the values are enough, and all of them are needed."""
-    for length in range(7):
-        for number in range(2**length):
-            found = history(*(0.5 + epoch * (number >> epoch & 1) / 100 for epoch in range(length)))
-            for patience in range(1, 7):
-                for epochs in range(1, 8):
-                    limits = {"patience": patience, "epochs": epochs}
-                    reached = reached_limits(found, TrainConfig(**limits))
-                    assert not reached_limits(found, TrainConfig(**{**limits, **reached}))
-                    for name in reached:
-                        others = {other: value for other, value in reached.items() if other != name}
-                        assert reached_limits(found, TrainConfig(**{**limits, **others}))
+from training.history import best_epoch, history_of
 
 
 def test_save_keeps_the_newest_four(tmp_path):

@@ -30,7 +30,7 @@ def recall_after(*batches: tuple[list[int], list[int]], classes: int) -> dict[st
     """Returns the result after batches of labels and predicted classes."""
     metric = ClassRecall(classes)
     for labels, predicted in batches:
-        metric.update_state(tf.constant(labels), tf.one_hot(predicted, classes))
+        metric.update_state(tf.one_hot(labels, classes), tf.one_hot(predicted, classes))
     return {name: float(value) for name, value in metric.result().items()}
 
 
@@ -46,7 +46,7 @@ def test_class_recall_ignores_classes_without_pictures():
 
 def test_class_recall_starts_again_after_a_reset():
     metric = ClassRecall(2)
-    metric.update_state(tf.constant([0]), tf.one_hot([1], 2))
+    metric.update_state(tf.one_hot([0], 2), tf.one_hot([1], 2))
     metric.reset_state()
-    metric.update_state(tf.constant([0]), tf.one_hot([0], 2))
+    metric.update_state(tf.one_hot([0], 2), tf.one_hot([0], 2))
     assert metric.result()["recall_worst"] == 1

@@ -136,3 +136,12 @@ def test_trainer_refuses_a_network_that_exceeds_the_machine(script, tmp_path):
     assert done.stderr.startswith("trainer.py: needs about 2")
     assert len(done.stderr.splitlines()) == 1
     assert not list((tmp_path / "checkpoints").glob("*.*s*"))  # no checkpoint, no model.json
+
+
+def test_folds_need_the_disk_of_all_networks_and_of_the_file_with_all(settings_for):
+    one, five, curve = (
+        need(settings_for(TrainConfig, **changes)).disk for changes in ({}, {"folds": 5}, {"learning_curve": True})
+    )
+    # Of each finished network a checkpoint of four values for each weight, the best weights, and those for LiteRT.
+    assert five - one == (4 * 6 + 2 * 5) * 4 * WEIGHTS
+    assert curve - one == 2 * 6 * 4 * WEIGHTS
