@@ -1,12 +1,15 @@
 """The network, built from five functions, so that `generate_model` reads like the list of its layers.
 
 Edit it to try another network. Keep a layer named `activation_3`, and let all layers after it depend on its output
-alone: unknown pictures are recognized by it, and heat maps show how the answer depends on it.
+alone: heat maps show how the answer depends on it. Unknown pictures are recognized by `activation_1` to `activation_3`,
+as far as there are, and by the input of the last layer that has weights, which is `logits` here.
 """
 
 from network.backend import keras
 from network.layers import AverageViews, ByteDropout, Dense, FusedBatchNormalization, MirrorViews
 from network.model_config import ModelConfig
+
+_WITH_STATISTICS = "activation_1", "activation_2", "activation_3"
 
 
 def conv_layer(x, *, size: int, filters: int, name: str):
@@ -97,11 +100,35 @@ def generate_model(config: ModelConfig) -> keras.Model:
 
 
 def with_features(model: keras.Model, *, random_mirror: bool) -> keras.Model:
-    """Returns a model with the same weights and a second output: the mean of each feature of the third convolution.
+    """Returns a model with the same weights and a second output: features by which unknown pictures are recognized.
 
-    It maps uint8 images to float32 logits (batch, classes) and float32 features (batch, 64), which are 0 or more.
+    It maps uint8 images to float32 logits (batch, classes) and float32 features (batch, 224 + 1024). The first 224 are
+    the statistics: mean and standard deviation of each channel of the three convolutions, which are 0 or more. The
+    others are the input of the last layer with weights, or its means if that is a convolution.
     """
-    features = keras.ops.mean(keras.ops.cast(model.get_layer("activation_3").output, "float32"), axis=(1, 2))
+    outputs = [layer.output for layer in model.layers if layer.name in _WITH_STATISTICS]
+    last = next(layer for layer in reversed(model.layers) if layer.weights)
+    features = []
+    for maps in outputs:
+        mean, variance = keras.ops.moments(_float32(maps), axes=(1, 2))
+        features += [mean, keras.ops.sqrt(variance)]
+    features.append(_mean_of_places(_float32(last.input)))
+    values = keras.ops.concatenate(features, axis=1)
     if random_mirror:
-        features = AverageViews(dtype="float32", name="average_features")(features)
-    return keras.Model(model.input, [model.output, features], name="network")
+        values = AverageViews(dtype="float32", name="average_features")(values)
+    return keras.Model(model.input, [model.output, values], name="network")
+
+
+def count_statistics(model: keras.Model) -> int:
+    """Returns how many of the features are statistics."""
+    return sum(2 * layer.output.shape[-1] for layer in model.layers if layer.name in _WITH_STATISTICS)
+
+
+def _float32(values):
+    return keras.ops.cast(values, "float32")
+
+
+def _mean_of_places(values):
+    """Returns the means over all axes but the first and the last."""
+    places = tuple(range(1, len(values.shape) - 1))
+    return keras.ops.mean(values, axis=places) if places else values

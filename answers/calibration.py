@@ -12,18 +12,23 @@ from scipy.special import expit
 from answers.predictions import Limits
 from network.ensemble_folder import EnsembleCalibration
 
-_SHRINKAGE = 0.1  # of the covariance towards its diagonal, because there may be few pictures
+_SHRINKAGE = 0.5  # of the covariance towards its diagonal, because there may be few pictures
+_MAX_VALUES = 2**20  # of the references, which are a part of the model file: 4 MB
+MIN_LENGTH = 1e-6  # of features, to which shorter ones are not extended: they may be all 0
 _PRIOR_DEVIATION = 0.25  # standard deviation of the prior of the intercept and of the logarithm of the slope, around 0
 
 
 class Calibration(NamedTuple):
     """Fitted once for a trained network."""
 
-    mean: np.ndarray  # float64 (features,), of the square roots of the training features
-    whitening: np.ndarray  # float64 (features, features); distances are measured after multiplying with it
+    mean: np.ndarray  # (statistics,), of the square roots of those of training pictures
+    whitening: np.ndarray  # (statistics, statistics); distances are measured after multiplying with it
+    references: np.ndarray  # (count, other features), of training pictures, each of length 1 or 0
+    centers: np.ndarray  # (2,), medians of the two measures of validation pictures
+    spreads: np.ndarray  # (2,), from there to the value that a tenth of them exceed
     slope: float = 1.0  # of the log-odds
     intercept: float = 0.0  # added to them
-    max_distance: float = math.inf  # pictures farther from the mean are unknown
+    max_distance: float = math.inf  # pictures that are farther from the training pictures are unknown
     min_score: float = 0.0  # pictures whose highest score is lower are unknown
 
     @property
@@ -34,21 +39,43 @@ class Calibration(NamedTuple):
 _AnyCalibration = TypeVar("_AnyCalibration", Calibration, EnsembleCalibration)
 
 
-def fit(*, training_features: np.ndarray, validation_odds: np.ndarray, validation_labels: np.ndarray) -> Calibration:
-    """Returns the calibration of a network, without limits for unknown pictures.
+def fit(
+    *, training_features: np.ndarray, statistics: int, validation_odds: np.ndarray, validation_labels: np.ndarray
+) -> Calibration:
+    """Returns the calibration of a network, without the scale of distances and without limits for unknown pictures.
 
     Args:
-        training_features: float (count, features), 0 or more.
+        training_features: float32 (count, features).
+        statistics: how many of them are statistics, which come first.
         validation_odds: float (pictures, classes), from `scores.log_odds`.
         validation_labels: int (pictures,).
     """
     slope, intercept = fit_platt_scaling(validation_odds.astype(np.float64), validation_labels)
-    roots = np.sqrt(training_features.astype(np.float64))
+    roots = np.sqrt(training_features[:, :statistics].astype(np.float64))
     covariance = np.cov(roots.T, bias=True)
     diagonal = np.diag(np.diag(covariance))
     shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal + 1e-9 * np.eye(len(covariance))
-    whitening = np.linalg.inv(np.linalg.cholesky(shrunk)).T
-    return Calibration(mean=roots.mean(axis=0), whitening=whitening, slope=slope, intercept=intercept)
+    others = training_features[:, statistics:]
+    directions = others / np.maximum(np.linalg.norm(others, axis=1, keepdims=True), MIN_LENGTH)
+    return Calibration(
+        mean=roots.mean(axis=0).astype(np.float32),
+        whitening=np.linalg.inv(np.linalg.cholesky(shrunk)).T.astype(np.float32),
+        references=directions[:: math.ceil(directions.size / _MAX_VALUES)],
+        centers=np.zeros(2, np.float32),
+        spreads=np.ones(2, np.float32),
+        slope=slope,
+        intercept=intercept,
+    )
+
+
+def with_scale(calibration: Calibration, measures: np.ndarray) -> Calibration:
+    """Returns a calibration with the scale of distances, fitted to the two measures of validation pictures: (count, 2).
+
+    So both count alike, although their units have nothing to do with each other.
+    """
+    centers, high = np.quantile(measures, [0.5, 0.9], axis=0)
+    spreads = np.maximum(high - centers, 0.01 * centers + 1e-6)  # there may be few pictures, or equal ones
+    return calibration._replace(centers=centers.astype(np.float32), spreads=spreads.astype(np.float32))
 
 
 def with_limits(

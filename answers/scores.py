@@ -1,10 +1,9 @@
 """The outputs of a network, computed from its logits and features: scores, and the distance for unknown pictures."""
 
-import numpy as np
-
-from answers.calibration import Calibration
+from answers.calibration import MIN_LENGTH, Calibration
 from network.backend import tf
 
+_NEIGHBORS = 5  # the similarity of the last of them counts, so that no single odd training picture does
 NEVER = -3e38  # a logit that no class has, since its exponential is 0
 
 
@@ -15,7 +14,7 @@ def outputs(
 
     Args:
         logits: float32 (batch, classes).
-        features: float32 (batch, features), 0 or more.
+        features: float32 (batch, features).
         loss: softmax or sigmoid.
         calibration: fitted, or None: then the scores are those of the network alone, and the distances are 0.
     """
@@ -46,11 +45,28 @@ def log_odds(logits: tf.Tensor, *, loss: str) -> tf.Tensor:
 
 
 def distances(features: tf.Tensor, calibration: Calibration) -> tf.Tensor:
-    """Returns the Mahalanobis distance of each picture from the mean of the training pictures: float32 (batch,).
+    """Returns how unlike the training pictures each picture is: float32 (batch,), 0 or more.
 
-    Features are means of relu outputs and never negative; the square root brings them closer to a normal distribution.
-    Other pictures are far from the mean in this space: the idea of Lee et al. 2018 (https://arxiv.org/abs/1807.03888),
-    who measure the distance from the mean of each class.
+    It is the larger one of two measures, each of which is 0 for an average picture or one that is even more like them,
+    and 1 for the most unlike tenth of ordinary pictures. Either recognizes pictures that the other one does not
+    (benchmarks/README.md).
     """
-    centered = tf.sqrt(features) - calibration.mean.astype(np.float32)
-    return tf.sqrt(tf.reduce_sum(tf.square(centered @ calibration.whitening.astype(np.float32)), axis=1))
+    scaled = (measures(features, calibration) - calibration.centers) / calibration.spreads
+    return tf.maximum(tf.reduce_max(scaled, axis=1), 0.0)
+
+
+def measures(features: tf.Tensor, calibration: Calibration) -> tf.Tensor:
+    """Returns two measures of how unlike the training pictures each picture is: float32 (batch, 2), 0 or more.
+
+    The first is the Mahalanobis distance of the statistics from the mean of the training pictures, an idea of Lee et
+    al. 2018 (https://arxiv.org/abs/1807.03888). Statistics are never negative; their square roots are closer to a
+    normal distribution. The second is 1 minus the cosine between the other features and those of the fifth most similar
+    training picture (Sun et al. 2022, https://arxiv.org/abs/2204.06507).
+    """
+    statistics, others = tf.split(features, [len(calibration.mean), calibration.references.shape[1]], axis=1)
+    whitened = (tf.sqrt(statistics) - calibration.mean) @ calibration.whitening
+    distance = tf.sqrt(tf.reduce_sum(tf.square(whitened), axis=1))
+    lengths = tf.sqrt(tf.reduce_sum(tf.square(others), axis=1, keepdims=True))
+    cosines = tf.matmul(others / tf.maximum(lengths, MIN_LENGTH), calibration.references, transpose_b=True)
+    nearest = tf.math.top_k(cosines, min(_NEIGHBORS, len(calibration.references))).values
+    return tf.stack([distance, 1 - nearest[:, -1]], axis=1)

@@ -10,8 +10,8 @@ from answers import calibration
 from answers.calibration import Calibration
 from answers.grad_cam import GradCam
 from answers.predictions import BATCH_SIZE, Limits, Outputs, Predictions, predictions_of
-from answers.scores import log_odds, outputs
-from model import generate_model, with_features
+from answers.scores import log_odds, measures, outputs
+from model import count_statistics, generate_model, with_features
 from network.backend import keras, tf
 from network.checkpoint_file import BEST, Checkpoint, checkpoint_path, read_best, write_checkpoint
 from network.device import in_float32
@@ -33,6 +33,7 @@ class TrainedNetwork:
         self.with_features = with_features(model, random_mirror=model_config.random_mirror)
         self.with_features.jit_compile = False  # compiling takes longer than predicting
         self.features: int = self.with_features.output_shape[1][-1]  # how many there are
+        self.statistics = count_statistics(model)  # how many of them are statistics
 
     def predict(self, images: np.ndarray) -> Predictions:
         """Returns predictions for uint8 images (count, height, width, color_channels)."""
@@ -75,9 +76,11 @@ class TrainedNetwork:
         logits, features = self._run(validation)
         self.calibration = calibration.fit(
             training_features=self._run(training)[1],
+            statistics=self.statistics,
             validation_odds=np.asarray(log_odds(logits, loss=self.model_config.loss)),
             validation_labels=labels,
         )
+        self.calibration = calibration.with_scale(self.calibration, measures(features, self.calibration).numpy())
         found = self.outputs(logits, features)
         self.set_limits(found["distance"].numpy(), found["scores"].numpy(), unknown_rate=unknown_rate)
         return self._predictions(logits, features)
@@ -110,9 +113,7 @@ class TrainedNetwork:
         """Writes weights and calibration as the best network in a folder of checkpoints."""
         tensors = state_of("average", by_path(self.model.weights))
         if self.calibration:
-            tensors |= {
-                f"calibration/{name}": np.array(value, np.float64) for name, value in self.calibration._asdict().items()
-            }
+            tensors |= {f"calibration/{name}": np.asarray(value) for name, value in self.calibration._asdict().items()}
         self.source = write_checkpoint(checkpoint_path(folder / BEST, self.step), tensors, self.model_config)
 
     def _run(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,15 +163,21 @@ def rebuild(checkpoint: Checkpoint) -> TrainedNetwork:
         network = TrainedNetwork(model, checkpoint.model_config, step=checkpoint.step, source=checkpoint.checksum)
     load_state("average", by_path(model.weights), checkpoint)
     if stored := checkpoint.part("calibration"):
-        network.calibration = _read_calibration(stored, features=network.features)
+        network.calibration = _read_calibration(stored, features=network.features, statistics=network.statistics)
     return network
 
 
-def _read_calibration(stored: dict[str, np.ndarray], *, features: int) -> Calibration:
-    shapes: dict[str, tuple[int, ...]] = {**dict.fromkeys(Calibration._fields, ()), "mean": (features,)}
-    shapes["whitening"] = (features, features)
-    if {name: (value.shape, value.dtype) for name, value in stored.items()} != {
-        name: (shape, np.dtype(np.float64)) for name, shape in shapes.items()
-    }:
+def _read_calibration(stored: dict[str, np.ndarray], *, features: int, statistics: int) -> Calibration:
+    count = max(1, len(np.atleast_1d(stored.get("references", 0.0))))
+    shapes = {
+        "mean": (statistics,),
+        "whitening": (statistics, statistics),
+        "references": (count, features - statistics),
+        "centers": (2,),
+        "spreads": (2,),
+    }
+    wanted = dict.fromkeys(Calibration._fields, ((), np.dtype(np.float64)))
+    wanted |= {name: (shape, np.dtype(np.float32)) for name, shape in shapes.items()}
+    if {name: (value.shape, value.dtype) for name, value in stored.items()} != wanted:
         raise ValueError("its calibration does not fit this network")
     return Calibration(**{name: value if value.ndim else float(value) for name, value in stored.items()})

@@ -6,6 +6,7 @@ import pytest
 from model import (
     activation_layer,
     conv_layer,
+    count_statistics,
     flattening_layer,
     fully_connected_layer,
     generate_model,
@@ -138,18 +139,30 @@ def test_random_mirror_averages_an_image_and_its_mirror_image():
 
 
 @pytest.mark.parametrize("random_mirror", [False, True])
-def test_with_features_returns_means_of_the_third_convolution(random_mirror):
+def test_with_features_returns_statistics_and_the_input_of_the_last_layer(random_mirror):
     model = build(random_mirror=random_mirror)
     images = noise(3, 16, 16, 3)
     logits, features = (
         keras.ops.convert_to_numpy(part) for part in with_features(model, random_mirror=random_mirror)(images)
     )
     np.testing.assert_allclose(logits, run(model, images), rtol=1e-5)
-    maps = run(keras.Model(model.input, model.get_layer("activation_3").output), images)
-    means = maps.mean(axis=(1, 2))
-    expected = (means[:3] + means[3:]) / 2 if random_mirror else means
+    names = "activation_1", "activation_2", "activation_3"
+    maps = [run(keras.Model(model.input, model.get_layer(name).output), images) for name in names]
+    values = [statistic(own, axis=(1, 2)) for own in maps for statistic in (np.mean, np.std)]
+    values = np.hstack([*values, run(keras.Model(model.input, model.get_layer("activation_4").output), images)])
+    expected = (values[:3] + values[3:]) / 2 if random_mirror else values
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
-    assert features.shape == (3, 64)
+    assert features.shape == (3, 2 * (16 + 32 + 64) + 1024)
+    assert count_statistics(model) == 2 * (16 + 32 + 64)
+
+
+def test_with_features_of_a_convolution_at_the_end_returns_means():
+    images = keras.Input((4, 6, 3))
+    maps = keras.layers.Conv2D(2, 3, padding="same")(images)
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
+    values = noise(2, 4, 6, 3).astype(np.float32)
+    _, features = with_features(model, random_mirror=False)(values)
+    np.testing.assert_allclose(features, values.mean(axis=(1, 2)), rtol=1e-5)
 
 
 def test_new_network_gives_all_classes_nearly_equal_logits():

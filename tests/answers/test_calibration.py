@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from answers.calibration import Calibration, fit, fit_platt_scaling, rejection_thresholds, with_limits
+from answers.calibration import Calibration, fit, fit_platt_scaling, rejection_thresholds, with_limits, with_scale
 from answers.predictions import Limits
 
 # ---- Platt scaling ----
@@ -209,45 +209,74 @@ def test_rejection_thresholds_reject_new_pictures_at_most_at_the_rate(kind, coun
 # ---- fit ----
 
 
-def fitted(roots) -> Calibration:
-    """Fits to the square roots of features."""
+def fitted(roots, others=None) -> Calibration:
+    """Fits to the square roots of statistics, and to other features."""
+    others = np.ones((len(roots), 1)) if others is None else others
     return fit(
-        training_features=np.array(roots, np.float32) ** 2,
+        training_features=np.hstack([np.array(roots) ** 2, others]).astype(np.float32),
+        statistics=np.shape(roots)[1],
         validation_odds=np.array([[0.0, -4.0]]),
         validation_labels=np.array([0]),
     )
 
 
-def distances(roots, calibration: Calibration) -> np.ndarray:
+def lengths(roots, calibration: Calibration) -> np.ndarray:
     return np.linalg.norm((np.array(roots) - calibration.mean) @ calibration.whitening, axis=1)
 
 
-def test_fit_measures_distances_in_standard_deviations():
+def test_fit_measures_statistics_in_standard_deviations():
     calibration = fitted([[4, 3], [4, 7], [6, 3], [6, 7]])  # 5 ± 1 and 5 ± 2, independent of each other
     assert calibration.mean == pytest.approx(np.array([5, 5]))
-    found = distances([[5, 5], [6, 5], [5, 7], [8, 9]], calibration)
-    assert found == pytest.approx([0, 1, 1, math.hypot(3, 2)])
+    found = lengths([[5, 5], [6, 5], [5, 7], [8, 9]], calibration)
+    assert found == pytest.approx([0, 1, 1, math.hypot(3, 2)], abs=1e-6)
 
 
-def test_fit_takes_the_correlation_of_features_into_account():
-    calibration = fitted([[4, 4], [6, 6]])  # variances 1; their covariance of 1 is reduced by a tenth
-    found = distances([[6, 6], [6, 4], [6, 5]], calibration)
-    # By hand: the inverse of ((1, 0.9), (0.9, 1)) is ((1, -0.9), (-0.9, 1)) / 0.19.
-    assert found**2 == pytest.approx([2 / 1.9, 2 / 0.1, 1 / 0.19])
+def test_fit_takes_half_of_the_correlation_of_statistics_into_account():
+    calibration = fitted([[4, 4], [6, 6]])  # variances 1; their covariance of 1 is halved
+    found = lengths([[6, 6], [6, 4], [6, 5]], calibration)
+    # By hand: the inverse of ((1, 1/2), (1/2, 1)) is ((4, -2), (-2, 4)) / 3.
+    assert found**2 == pytest.approx([4 / 3, 12 / 3, 4 / 3], rel=1e-5)
 
 
 @pytest.mark.parametrize("roots", [[[3, 0]], [[3, 0], [3, 0]], [[3, 0], [5, 0]]], ids=["one", "equal", "dead feature"])
-def test_fit_to_equal_training_pictures_gives_finite_distances(roots):
+def test_fit_to_equal_training_pictures_gives_finite_lengths(roots):
     calibration = fitted(roots)
     assert np.isfinite(calibration.whitening).all()
-    assert np.isfinite(distances([[0, 7**0.5]], calibration)).all()
-    assert (distances(roots, calibration) <= 1.0001).all()
-    assert distances([[3, 1]], calibration) > 100  # far from anything seen
+    assert np.isfinite(lengths([[0, 7**0.5]], calibration)).all()
+    assert (lengths(roots, calibration) <= 1.0001).all()
+    assert lengths([[3, 1]], calibration) > 100  # far from anything seen
+
+
+def test_fit_keeps_the_directions_of_the_other_features():
+    references = fitted(np.eye(3, 2), [[3, 4], [-0.03, 0.04], [2000, 0]]).references
+    assert references == pytest.approx(np.array([[0.6, 0.8], [-0.6, 0.8], [1, 0]]))
+    assert references.dtype == np.float32
+
+
+def test_fit_to_features_that_are_all_zero_keeps_them():
+    assert fitted(np.eye(2), [[0, 0], [0, 5]]).references.tolist() == [[0, 0], [0, 1]]
+
+
+def test_fit_keeps_fewer_references_if_there_are_many_features():
+    numbers = np.eye(20, 2**16)  # 16 of them would be 4 MB
+    assert fitted(np.ones((16, 2)), numbers[:16]).references.shape == (16, 2**16)
+    assert fitted(np.ones((20, 2)), numbers).references.argmax(axis=1).tolist() == list(range(0, 20, 2))
+
+
+def test_with_scale_fits_median_and_the_most_unlike_tenth():
+    measures = np.stack([np.arange(11), 10 * np.arange(11)], axis=1)
+    calibration = with_scale(fitted([[1, 2], [3, 5]]), measures)
+    assert (calibration.centers.tolist(), calibration.spreads.tolist()) == ([5, 50], [4, 40])
+
+
+def test_with_scale_of_equal_measures_has_no_spread_of_zero():
+    calibration = with_scale(fitted([[1, 2], [3, 5]]), np.array([[5.0, 0.0]] * 3))
+    assert calibration.spreads == pytest.approx(np.array([0.050001, 1e-6]))
 
 
 def test_fit_scales_the_scores_by_validation_pictures_and_sets_no_limits():
     odds, labels = known(30, classes=2, spread=2)
-    calibration = fit(training_features=np.ones((2, 3)), validation_odds=odds, validation_labels=labels)
+    calibration = fit(training_features=np.ones((2, 3)), statistics=2, validation_odds=odds, validation_labels=labels)
     assert (calibration.slope, calibration.intercept) == fit_platt_scaling(odds, labels)
     assert calibration.limits == Limits(max_distance=math.inf, min_score=0)
 

@@ -75,7 +75,7 @@ def test_litert_equals_keras_on_real_pictures(changes):
     assert np.ptp(expected.logits) > 0.01
     raw = {name: value.numpy() for name, value in network.outputs(*network.with_features(images)).items()}
     # The whitening multiplies features without variance by up to 30,000, and with them their rounding.
-    np.testing.assert_allclose(engine.outputs(images)[2], raw["distance"], rtol=1e-2)
+    np.testing.assert_allclose(engine.outputs(images)[2], raw["distance"], rtol=1e-2, atol=1e-3)
     classes = expected.predicted
     np.testing.assert_allclose(engine.heat_maps(images, classes), network.heat_maps(images, classes), atol=1e-3)
 
@@ -213,7 +213,8 @@ def test_networks_computed_in_bfloat16_are_converted_in_float32(tmp_path):
 
 def test_limits_of_a_network_without_calibration_are_none():
     assert new_network().limits == Limits()
-    assert Calibration(np.zeros(1), np.zeros((1, 1)), max_distance=2, min_score=0.5).limits == Limits(2, 0.5)
+    arrays = np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(2), np.ones(2)
+    assert Calibration(*arrays, max_distance=2, min_score=0.5).limits == Limits(2, 0.5)
 
 
 def test_require_convertible_tries_only_networks_with_other_layers(monkeypatch):

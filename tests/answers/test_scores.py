@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 
 from answers.calibration import Calibration
-from answers.scores import distances, log_odds, outputs
+from answers.scores import distances, log_odds, measures, outputs
 from network.backend import tf
 
-FITTED = Calibration(mean=np.array([1.0, 1.0]), whitening=np.diag([2.0, 1.0]), slope=2.0, intercept=-1.0)
+FITTED = Calibration(
+    mean=np.array([1, 1], np.float32),
+    whitening=np.diag([2, 1]).astype(np.float32),
+    references=np.array([[1, 0], [0.6, 0.8]], np.float32),
+    centers=np.zeros(2, np.float32),
+    spreads=np.ones(2, np.float32),
+    slope=2.0,
+    intercept=-1.0,
+)
 
 
 def odds_of(logits, loss: str = "softmax") -> np.ndarray:
@@ -54,22 +62,47 @@ def test_log_odds_have_the_order_of_the_logits(loss):
 
 def test_outputs_are_raw_magnitudes_scores_and_distances():
     logits = tf.constant([[0.5, -0.5], [-1000.0, 1000.0]])  # log-odds of 1 and -1, and of ± 2,000
-    found = outputs(logits, features([4, 9], [1, 1]), loss="softmax", calibration=FITTED)
+    found = outputs(logits, features([4, 9, 0, 2], [1, 1, 3, 0]), loss="softmax", calibration=FITTED)
     assert list(found) == ["raw", "scores", "distance"]
     assert found["raw"].numpy().tolist() == [[0.5, -0.5], [-1000, 1000]]
     assert found["scores"].numpy() == pytest.approx(np.array([[0.73105858, 0.04742587], [0, 1]]))  # of 1, -3, ± 4,000
-    assert found["distance"].numpy() == pytest.approx([math.hypot(2, 2), 0])
+    assert found["distance"].numpy() == pytest.approx([math.hypot(2, 2), 1 - 0.6])
     assert {value.dtype for value in found.values()} == {tf.float32}
 
 
 def test_outputs_without_calibration_are_sigmoids_and_no_distance():
-    found = outputs(tf.constant([[-1.0, 0.0, 1.0]]), features([4, 9]), loss="sigmoid", calibration=None)
+    found = outputs(tf.constant([[-1.0, 0.0, 1.0]]), features([4, 9, 0, 2]), loss="sigmoid", calibration=None)
     assert found["scores"].numpy() == pytest.approx(np.array([[0.26894142, 0.5, 0.73105858]]))
     assert found["distance"].numpy().tolist() == [0]
 
 
-def test_distances_are_of_whitened_square_roots_from_the_mean():
-    given = features([4, 9], [1, 1], [0, 0])  # square roots 2 and 3; 1 and 1; 0 and 0
-    assert distances(given, FITTED).numpy() == pytest.approx([math.hypot(2, 2), 0, math.hypot(2, 1)])
-    mixing = FITTED._replace(whitening=np.array([[1.0, 1.0], [0.0, 1.0]]))
-    assert distances(given, mixing).numpy() == pytest.approx([math.hypot(1, 1 + 2), 0, math.hypot(1, 1 + 1)])
+def test_first_measure_is_the_length_of_whitened_square_roots_from_the_mean():
+    given = features([4, 9, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0])  # square roots 2 and 3; 1 and 1; 0 and 0
+    assert measures(given, FITTED)[:, 0].numpy() == pytest.approx([math.hypot(2, 2), 0, math.hypot(2, 1)])
+    mixing = FITTED._replace(whitening=np.array([[1, 1], [0, 1]], np.float32))
+    assert measures(given, mixing)[:, 0].numpy() == pytest.approx([math.hypot(1, 1 + 2), 0, math.hypot(1, 1 + 1)])
+
+
+def test_second_measure_is_one_minus_the_cosine_to_the_fifth_most_similar_reference():
+    angles = np.radians([0, 10, 20, 30, 40, 60, 180])
+    references = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    calibration = FITTED._replace(references=np.random.default_rng(0).permutation(references))
+    given = features([1, 1, 5, 0], [1, 1, 0.01, 0], [1, 1, -1, 0], [1, 1, 0, 3])
+    expected = 1 - np.cos(np.radians([40, 40, 160, 80]))  # the angles to the fifth nearest
+    assert measures(given, calibration)[:, 1].numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_second_measure_with_few_references_is_about_the_least_similar():
+    assert measures(features([1, 1, 0, 2], [1, 1, 3, 0]), FITTED)[:, 1].numpy() == pytest.approx([1, 1 - 0.6])
+
+
+def test_second_measure_of_features_that_are_all_zero_is_one():
+    assert measures(features([1, 1, 0, 0]), FITTED)[:, 1].numpy().tolist() == [1]
+
+
+def test_distance_is_the_larger_measure_on_its_scale_and_not_negative():
+    scaled = FITTED._replace(centers=np.array([2, 0.5], np.float32), spreads=np.array([0.5, 0.1], np.float32))
+    # Measures: 3 and 0; 0 and 1; 0 and 0.
+    given = features([6.25, 1, 1, 0], [1, 1, 0, 1], [1, 1, 1, 0])
+    scaled = scaled._replace(references=np.array([[1, 0]], np.float32))
+    assert distances(given, scaled).numpy() == pytest.approx([(3 - 2) / 0.5, (1 - 0.5) / 0.1, 0])

@@ -171,7 +171,7 @@ def test_unknown_rate_limits_the_unknown_validation_images(rate, most):
     network = classifier()
     calibrate(network, unknown_rate=rate)
     unknown = network.predict(noise(40, seed=2)).unknown.sum()
-    assert most - 1 <= unknown <= most
+    assert most - 2 <= unknown <= most  # a step of both thresholds may reject two more
 
 
 def test_nothing_is_unknown_after_too_few_validation_images():
@@ -180,14 +180,18 @@ def test_nothing_is_unknown_after_too_few_validation_images():
     assert network.predict(UNUSUAL).unknown.tolist() == [False, False]
 
 
-def test_calibration_mean_is_over_features_of_the_last_convolution():
+def test_calibration_mean_is_over_statistics_of_the_last_convolution():
     network = classifier()
     calibrate(network)
     maps = keras.Model(network.model.input, network.model.get_layer("activation_3").output)
     values = maps.predict_on_batch(noise(50, seed=1))
     assert values.shape == (50, 2, 2, 64)
-    by_hand = [np.sqrt([image[..., kind].mean() for image in values]).mean() for kind in range(64)]
-    assert network.calibration.mean == pytest.approx(np.array(by_hand), rel=1e-4, abs=1e-6)
+    by_hand = [
+        np.sqrt([statistic(image[..., kind]) for image in values]).mean()
+        for statistic in (np.mean, np.std)
+        for kind in range(64)
+    ]
+    assert network.calibration.mean[-128:] == pytest.approx(np.array(by_hand), rel=1e-4, abs=1e-5)
 
 
 def test_random_mirror_predicts_the_same_for_mirror_images():
@@ -256,9 +260,10 @@ def test_load_trained_network_returns_the_best_one_with_its_calibration(tmp_path
     calibrate_best(tmp_path)
     restored = load_trained_network(tmp_path)
     assert (epoch_of(restored), restored.step) == (1, 10)
-    assert restored.calibration[2:] == (3.5, 4.5, 5.5, 6.5)
-    np.testing.assert_array_equal(restored.calibration.mean, np.full(64, 1.5))
-    np.testing.assert_array_equal(restored.calibration.whitening, np.full((64, 64), 2.5))
+    assert restored.calibration[5:] == (3.5, 4.5, 5.5, 6.5)
+    arrays = zip(restored.calibration[:5], [(224,), (224, 224), (2, 1024), (2,), (2,)], range(5), strict=True)
+    for found, shape, value in arrays:
+        np.testing.assert_array_equal(found, np.full(shape, [1.5, 2.5, 7.5, 8.5, 9.5][value], np.float32))
 
 
 def test_load_trained_network_skips_a_damaged_best_checkpoint(tmp_path, capsys):
@@ -331,8 +336,13 @@ def forge(calibrated: Path, folder: Path, config: ModelConfig = MODEL_CONFIG, **
         ("calibration/slope", None, "calibration does"),
         ("calibration/slope", np.zeros(1), "calibration does"),
         ("calibration/slope", np.array(1.0, np.float32), "calibration does"),
-        ("calibration/mean", np.zeros(63), "calibration does"),
-        ("calibration/whitening", np.zeros((64, 63)), "calibration does"),
+        ("calibration/mean", np.zeros(223, np.float32), "calibration does"),
+        ("calibration/whitening", np.zeros((224, 223), np.float32), "calibration does"),
+        ("calibration/references", None, "calibration does"),
+        ("calibration/references", np.zeros((2, 1023), np.float32), "calibration does"),
+        ("calibration/references", np.zeros((0, 1024), np.float32), "calibration does"),
+        ("calibration/references", np.zeros((2, 1024)), "calibration does"),
+        ("calibration/references", np.zeros(1024, np.float32), "calibration does"),
         ("calibration/other", np.array(1.0), "calibration does"),
     ],
 )

@@ -136,11 +136,14 @@ def flip_a_bit(path: Path) -> None:
 
 
 def calibrate_best(folder: Path) -> None:
-    """Gives the best network a calibration whose values are 1.5, 2.5, … 6.5."""
+    """Gives the best network a calibration whose values are 1.5, 2.5, … 9.5."""
     classifier = load_trained_network(folder)
     classifier.calibration = Calibration(
-        mean=np.full(classifier.features, 1.5),
-        whitening=np.full((classifier.features, classifier.features), 2.5),
+        mean=np.full(classifier.statistics, 1.5, np.float32),
+        whitening=np.full((classifier.statistics, classifier.statistics), 2.5, np.float32),
+        references=np.full((2, classifier.features - classifier.statistics), 7.5, np.float32),
+        centers=np.full(2, 8.5, np.float32),
+        spreads=np.full(2, 9.5, np.float32),
         slope=3.5,
         intercept=4.5,
         max_distance=5.5,

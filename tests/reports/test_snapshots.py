@@ -25,7 +25,13 @@ def written(folder: Path, write: Callable[[], None]) -> dict[str, np.ndarray]:
     return {tag: tf.make_ndarray(events.Tensors(tag)[-1].tensor_proto) for tag in events.Tags()["tensors"]}
 
 
-FITTED = Calibration(mean=np.zeros(64), whitening=np.eye(64))
+FITTED = Calibration(
+    mean=np.zeros(224, np.float32),
+    whitening=np.eye(224, dtype=np.float32),
+    references=np.eye(1024, dtype=np.float32),
+    centers=np.zeros(2, np.float32),
+    spreads=np.ones(2, np.float32),
+)
 
 
 def snapshot(folder: Path, run, predicted: list[int], scores: list[float] | None = None) -> dict[str, np.ndarray]:
