@@ -68,9 +68,6 @@ except Exception as error:
     print(wrapped(f"{script}: TensorFlow cannot be loaded ({reason}); {remedy}", stream=sys.stderr), file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)
 
-# Several networks may be trained one after the other, of which TensorFlow says that a function is traced too often.
-tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
-
 # Keras may have been imported before, as in a notebook, and its settings changed.
 keras.config.set_floatx("float32")  # type of weights and losses
 keras.config.set_epsilon(1e-7)  # of the optimizer and of losses

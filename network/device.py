@@ -1,6 +1,7 @@
 """What TensorFlow computes on, and in which precision."""
 
 import contextlib
+import logging
 import os
 import platform
 import shutil
@@ -58,6 +59,12 @@ def clear_session() -> None:
     keras.backend.clear_session()
     keras.config.set_dtype_policy(policy)
     tf.config.experimental.enable_tensor_float_32_execution(True)  # which `in_float32` switches off
+    tf.get_logger().addFilter(_is_not_about_retracing)
+
+
+def _is_not_about_retracing(record: logging.LogRecord) -> bool:
+    """Returns False for TensorFlow's warning that functions are traced too often, as they are for several networks."""
+    return "tf.function retracing" not in record.getMessage()
 
 
 def use_processor() -> None:

@@ -49,7 +49,7 @@ def format_end(history: History, config: TrainConfig, *, trained: int, seconds: 
     }
     why = " and ".join(reasons[limit] for limit in reached_limits(history, config))
     _, count = falling(history, config)
-    then = f", then {count:,} with a falling learning rate" if count else ""
+    then = f", the last {count:,} with a falling learning rate" if count else ""
     return f"Finished after {plural(len(history), 'epoch')}{took}: {why}{then}."
 
 

@@ -39,7 +39,7 @@ CURVES = {*_TRAIN_SCALARS, *_VALIDATION_SCALARS, _BEST, _RATE}  # everything tha
 DESCRIPTIONS = {
     "accuracy": "Fraction of pictures that are predicted correctly. One step is one epoch. Training is measured on "
     "transformed pictures, with values dropped, so it may be lower than validation.",
-    _BEST: "Highest validation accuracy so far. The network of that epoch is kept.",
+    _BEST: "Validation accuracy of the network that is kept: the best so far, or the newest while the rate falls.",
     "cost": "The error that the training reduces. If it rises for validation and falls for training, the network "
     "memorizes its pictures: more pictures help most.",
     "recall/mean": "Mean of the recalls of the classes, which all count equally. The recall of a class is the fraction "

@@ -19,8 +19,8 @@ TABS = [
     *("PR Curves", "hparams", "projector"),
 ]
 SCALARS = [
-    *("accuracy", "accuracy/best", "cost", "images_per_second", "recall/best", "recall/mean", "recall/worst"),
-    "unknown",
+    *("accuracy", "accuracy/best", "cost", "images_per_second", "learning_rate"),
+    *("recall/best", "recall/mean", "recall/worst", "unknown"),
 ]
 IMAGES = [f"pictures/{name}" for name in ("confusion", "duplicates", "label errors", "mistakes", "training")]
 LAYERS = ["conv_1", "conv_2", "conv_3", "fully_connected_1", "logits"]

@@ -16,10 +16,11 @@ def test_names_are_the_same_in_every_locale(tmp_path):
     for number in range(4):
         write_picture(tmp_path / "rawdata" / "猫" / f"{number}.png", label=0, seed=number)
         write_picture(tmp_path / "rawdata" / "café" / f"ü{number}.png", label=1, seed=number)
+    size = "--height", "30", "--width", "40"  # that of the pictures, so that no line says that they are enlarged
     shown = []
     for environment in (LATIN, {"PYTHONUTF8": "1"}, LATIN):
         done = subprocess.run(
-            [sys.executable, ROOT / "preprocessing.py", "--data_path", "Ausgabe für alle"],
+            [sys.executable, ROOT / "preprocessing.py", "--data_path", "Ausgabe für alle", *size],
             cwd=tmp_path,
             env={**os.environ, **environment},
             capture_output=True,

@@ -181,7 +181,7 @@ def test_run_with_fewer_epochs_than_it_has_keeps_the_part_of_an_epoch(whole_run,
         stop_at(patch, 2 * STEPS + 9, lambda: signal.raise_signal(signal.SIGTERM))
         assert trainer.main(config) == 143
     assert trainer.main(dataclasses.replace(config, epochs=2)) == 0
-    assert "this run is finished: train longer with --epochs 4, or" in capsys.readouterr().out
+    assert "this run is finished: train longer with --epochs 5, or" in capsys.readouterr().out
     assert latest_step(config.model_save_name) == 2 * STEPS + 9
     assert trainer.main(config) == 0
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
@@ -365,9 +365,10 @@ def test_finished_run_says_how_to_train_longer_and_changes_nothing(whole_run, ca
     assert trainer.main(whole_run) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out
-    assert "--epochs 8" in out
+    assert "--epochs 9" in out
     assert "--model_save_name" in out
-    assert "Finished after 4 epochs: no more than --epochs 4. Kept: epoch " in out
+    end = "Finished after 4 epochs: no more than --epochs 4, the last 1 with a falling learning rate. Kept: epoch 4."
+    assert end in out.replace("\n", " ")
     assert content() == before
 
 

@@ -19,7 +19,7 @@ def test_page_is_served(served):
 def test_curves_of_train_and_validation_have_the_same_tags(served):
     tags = served.json("/data/plugin/scalars/tags")
     assert {run: set(found) for run, found in tags.items()} == {
-        "train": {"cost", "accuracy", "images_per_second"},
+        "train": {"cost", "accuracy", "images_per_second", "learning_rate"},
         "validation": {
             *("cost", "accuracy", "accuracy/best", "recall/mean", "recall/worst", "recall/best", "unknown"),
         },

@@ -126,7 +126,7 @@ def forged(model: ModelFile, flatbuffer: bytes | None = None, **changes) -> byte
         {"step": math.nan},
         {"bytes": 10},
         {"sha256": None},
-        {"model_config": {"version": 5}},
+        {"model_config": {"version": 6}},
         {"model_config": []},
     ],
     ids=str,

@@ -62,7 +62,7 @@ def test_format_end_says_why_a_run_ended(count, trained, limits, end):
 def test_format_end_counts_the_epochs_with_a_falling_learning_rate():
     history = [metrics(accuracy) for accuracy in (0.5, 0.9, 0.8, 0.9)]
     history += [metrics(0.9) | {"learning_rate": rate} for rate in (0.0006, 0.0003)]
-    end = "Finished after 6 epochs in 1:05: 2 without a better one, then 2 with a falling learning rate."
+    end = "Finished after 6 epochs in 1:05: 2 without a better one, the last 2 with a falling learning rate."
     assert format_end(history, TrainConfig(patience=2), trained=6, seconds=65) == end
 
 
