@@ -168,7 +168,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     batch_normalization: Flag = True  # Normalize the output of each pooling layer over the batch.
     learning_rate_decay: Fraction = 0.5  # It falls to 0 in this fraction of the epochs before; 0: training just stops.
     mixup: Probability = 0.5  # Fraction of the batches in which pairs of pictures are mixed.
-    adapt_regularization: Flag = True  # Less dropout, transforms and mixup while training accuracy lags behind.
+    adapt_regularization: Flag = True  # Less dropout, transforms and mixup at the end if training accuracy lags.
     average_weights: Flag = True  # Validate and keep the average of the weights over the last tenth of the run.
     balance_classes: Flag = True  # Give pictures of rare classes more weight, so that all classes count equally.
     unknown_rate: UnknownRate = 0.05  # Fraction of ordinary pictures that may be called unknown.

@@ -11,9 +11,6 @@ import math
 from config import TrainConfig
 from training.history import History, epochs_without_progress, falling_epochs
 
-_LEAD = 0.05  # of the training accuracy over the validation accuracy, up to which the regularization is reduced
-_STEP = 0.05  # of its strength after each epoch
-
 
 def decay_epochs(constant: int, config: TrainConfig) -> int:
     """Returns in how many epochs the learning rate falls after a number of epochs in which it was constant."""
@@ -29,10 +26,9 @@ def learning_rate(history: History, config: TrainConfig) -> float:
 def regularization(epoch: int, history: History, config: TrainConfig) -> float:
     """Returns the strength of dropout, of the random transforms and of mixup in an epoch of a run, 0..1.
 
-    It starts with 1, and is reduced while the training accuracy lags behind the validation accuracy: then the network
-    still has to learn more about the pictures themselves, of which there may be many. It rises again once the network
-    knows its training pictures better. The idea is that of adaptive discriminator augmentation (Karras et al. 2020,
-    https://arxiv.org/abs/2006.06676).
+    It is 1, unless the training accuracy lags behind the validation accuracy when the learning rate begins to fall:
+    then there are so many pictures that the network has not learned enough about them. In this case it falls to nearly
+    0, one epoch later than the learning rate.
 
     Args:
         epoch: counted from 0.
@@ -40,11 +36,13 @@ def regularization(epoch: int, history: History, config: TrainConfig) -> float:
             are made, which happens ahead, the one before may still go on.
         config: of the run.
     """
-    strength = 1.0
-    for metrics in history[: max(0, epoch - 1)] if config.adapt_regularization else ():
-        lags = metrics["accuracy"] < metrics["val_accuracy"] + _LEAD
-        strength = min(1.0, max(0.0, strength + (-_STEP if lags else _STEP)))
-    return strength
+    known = history[: max(0, epoch - 1)]
+    done, count = falling(known, config)
+    if not count or not config.adapt_regularization:
+        return 1.0
+    last_constant = known[len(known) - done - 1]
+    lags = last_constant["accuracy"] < last_constant["val_accuracy"]
+    return max(0.0, 1 - (done + 1) / (count + 1)) if lags else 1.0
 
 
 def falling(history: History, config: TrainConfig) -> tuple[int, int]:

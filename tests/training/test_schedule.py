@@ -134,36 +134,28 @@ def test_finished_run_continues_at_the_full_rate_with_the_values_of_its_limits(l
     assert not reached_limits(done, longer)
 
 
-def lagging(*leads: float) -> list[dict[str, float]]:
-    """Returns epochs whose training accuracy is so much higher than their validation accuracy."""
-    return [metrics(0.5) | {"accuracy": 0.5 + lead} for lead in leads]
+def strengths(history: list[dict[str, float]], config: TrainConfig, *, accuracy: float) -> list[float]:
+    """Returns the strength of each epoch if the training accuracy is always the same."""
+    return [
+        regularization(epoch, [metrics | {"accuracy": accuracy} for metrics in history], config)
+        for epoch in range(len(history))
+    ]
 
 
-@pytest.mark.parametrize(
-    ("leads", "strength"),
-    [
-        ([], 1),
-        ([0.06], 1),
-        ([0.04], 0.95),
-        ([-0.2, -0.2], 0.9),
-        ([-0.2, -0.2, 0.06], 0.95),
-        ([0.06, 0.06, 0.06], 1),
-        ([-0.2] * 19, 0.05),
-        ([-0.2] * 25, 0),
-        ([*[-0.2] * 25, 0.06], 0.05),
-    ],
-)
-def test_regularization_falls_while_the_training_accuracy_does_not_lead(leads, strength):
-    assert regularization(len(leads) + 1, lagging(*leads), TrainConfig()) == pytest.approx(strength)
+def test_regularization_falls_after_the_learning_rate_if_training_accuracy_lags():
+    config = TrainConfig(patience=3)
+    history = run(config, 0.5, 0.6, 0.5)  # five epochs, then three in which the learning rate falls
+    assert strengths(history, config, accuracy=0.49) == pytest.approx([1, 1, 1, 1, 1, 1, 3 / 4, 2 / 4])
+    assert strengths(history, config, accuracy=0.5) == [1] * 8
 
 
 def test_regularization_does_not_depend_on_the_epoch_before():
-    history = lagging(-0.2, -0.2, -0.2)
-    found = [regularization(epoch, history, TrainConfig()) for epoch in range(5)]
-    assert found == pytest.approx([1, 1, 0.95, 0.9, 0.85])
-    for epoch in range(2, 5):
-        assert regularization(epoch, history[: epoch - 1], TrainConfig()) == found[epoch]
+    config = TrainConfig(patience=3)
+    history = [metrics | {"accuracy": 0.1} for metrics in run(config, 0.5, 0.6, 0.5)]
+    for epoch in range(1, 9):
+        assert regularization(epoch, history[: epoch - 1], config) == regularization(epoch, history, config)
 
 
 def test_regularization_stays_the_same_unless_it_is_adapted():
-    assert regularization(9, lagging(*[-0.2] * 8), TrainConfig(adapt_regularization=False)) == 1
+    config = TrainConfig(patience=3, adapt_regularization=False)
+    assert strengths(run(config, 0.5, 0.6, 0.5), config, accuracy=0.1) == [1] * 8
