@@ -77,7 +77,7 @@ def test_printed_report_is_the_one_in_the_json_file(ask, labeled):
 def test_unknown_pictures_are_counted_and_evaluated_like_the_others(trained, ask, labeled, tmp_path):
     _, known, _ = ask(evaluate="labeled")
     assert "called unknown       0.0 %  0 of 11 pictures" in known
-    _, out, _ = ask(evaluate="labeled", network=with_limits(trained, tmp_path / "strict", max_distance=0))
+    _, out, _ = ask(evaluate="labeled", network=with_limits(trained, tmp_path / "strict", min_score=1))
     assert "called unknown     100.0 %  11 of 11 pictures" in out
     assert [line for line in out if "unknown" not in line] == [line for line in known if "unknown" not in line]
 
@@ -295,7 +295,7 @@ def test_json_has_true_classes_when_evaluating(ask, labeled):
 def test_json_marks_unknown_pictures_beside_the_predicted_class(trained, ask, tmp_path):
     name = picture("one.png")
     ask(name, json="known.json")
-    ask(name, json="unknown.json", network=with_limits(trained, tmp_path / "strict", max_distance=0))
+    ask(name, json="unknown.json", network=with_limits(trained, tmp_path / "strict", min_score=1))
     known, unknown = (json.loads(Path(f"{file}.json").read_text())["predictions"][0] for file in ("known", "unknown"))
     assert (known.pop("unknown"), unknown.pop("unknown")) == (False, True)
     assert known == unknown
