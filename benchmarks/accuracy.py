@@ -1,7 +1,7 @@
 """Compares our default settings with a textbook Keras convnet, and with other settings, by cross-validation.
 
     python -m benchmarks.accuracy --raw_data rawdata
-    python -m benchmarks.accuracy --raw_data rawdata --settings mixup=0 learning_rate_decay=0,patience=30
+    python -m benchmarks.accuracy --raw_data rawdata mixup=0 learning_rate_decay=0,patience=30
     python -m benchmarks.accuracy --folds 2 --epochs 2     a quick try
 
 The photos are divided into folds, those that look alike together. For each fold a network is trained on the others, and
@@ -29,7 +29,7 @@ from benchmarks.baselines.networks import textbook_convnet
 from benchmarks.harness.processes import in_new_process
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
 from benchmarks.harness.training import config_in
-from config import BatchSize, Count, Folds, Pixels, TrainConfig
+from config import BatchSize, Count, Flag, Folds, Pixels, TrainConfig
 from network.backend import keras, tf
 from network.checkpoint_file import member_folder
 from network.device import configure_device
@@ -58,7 +58,7 @@ class AccuracyConfig(Validated):
     batch_size: BatchSize = TrainConfig.batch_size  # Pictures per training step of ours; the textbook network has 32.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures, with our settings.
     settings: tuple[str, ...] = ()  # Other settings to compare with the defaults: name=value,name=value …
-    textbook: bool = True  # Whether the textbook network is trained too.
+    textbook: Flag = True  # Whether the textbook network is trained too.
 
 
 class Judged(NamedTuple):
@@ -112,7 +112,7 @@ def with_settings(config: TrainConfig, text: str) -> TrainConfig:
     for setting in text.split(","):
         name, _, value = setting.partition("=")
         if not hasattr(config, name):
-            raise UserError(f"--settings {text}: there is no setting {name!r}; use name=value,name=value")
+            raise UserError(f"{text}: there is no setting {name!r}; use name=value,name=value")
         changes[name] = value if isinstance(getattr(config, name), str) else ast.literal_eval(value)
     return replace(config, **changes)
 
