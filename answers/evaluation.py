@@ -24,6 +24,7 @@ from answers.output import Answer
 from answers.predictions import Predictions, short_float
 
 _MAX_MISTAKES = 10  # that are listed
+_Z = NormalDist().inv_cdf(0.975)  # of the 95 % interval of a normal distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +177,23 @@ def accuracy_interval(correct: int, count: int) -> list[float]:
     The score interval of E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA
     1927. SciPy has it too, but takes as long to load as hundreds of pictures to predict.
     """
-    z = NormalDist().inv_cdf(0.975)
-    center = (correct + z**2 / 2) / (count + z**2)
-    half = z / (count + z**2) * math.sqrt(correct * (count - correct) / count + z**2 / 4)
+    center = (correct + _Z**2 / 2) / (count + _Z**2)
+    half = _Z / (count + _Z**2) * math.sqrt(correct * (count - correct) / count + _Z**2 / 4)
     # Without or with only correct ones it ends exactly at 0 or 1, where rounding would leave 1e-17.
     return [center - half if correct else 0.0, center + half if correct < count else 1.0]
+
+
+def difference_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Returns the 95 % interval of the difference of two accuracies on the same pictures, -1..1: `after` - `before`.
+
+    The adjusted Wald interval of Agresti and Min 2005, "Simple improved confidence intervals for comparing matched
+    proportions", which is right for few pictures too.
+
+    Args:
+        before: bool (count,), which pictures the one network predicts correctly.
+        after: bool (count,), which ones the other one does.
+    """
+    better, worse, count = (after & ~before).sum() + 0.5, (before & ~after).sum() + 0.5, len(before) + 2
+    difference = (better - worse) / count
+    half = _Z * math.sqrt((better + worse) - (better - worse) ** 2 / count) / count
+    return float(difference - half), float(difference + half)

@@ -2,14 +2,15 @@
 
     python -m benchmarks.accuracy --raw_data rawdata
     python -m benchmarks.accuracy --raw_data rawdata mixup=0 learning_rate_decay=0,patience=30
+    python -m benchmarks.accuracy --raw_data rawdata --training_fraction 0.1     with fewer pictures
     python -m benchmarks.accuracy --folds 2 --epochs 2     a quick try
 
 The photos are divided into folds, those that look alike together. For each fold a network is trained on the others, and
 then judges the pictures of the fold. So every picture counts once, with the answer of a network that was not trained on
 it, and no epoch is chosen by its accuracy: ours is the last one, whose number follows from the stopping rule. (That
 rule looks at the accuracy on the fold, to find out when it no longer rises.) The textbook network is judged after as
-many epochs as ours, and after as much time. All are compared on the same pictures: the interval of a difference is from
-a paired bootstrap. The trainings run one after the other, each in a new process.
+many epochs as ours, and after as much time. All are compared on the same pictures, so the interval of a difference is
+that of a paired comparison. The trainings run one after the other, each in a new process.
 """
 
 import ast
@@ -18,12 +19,12 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 import trainer
-from answers.evaluation import accuracy_interval
+from answers.evaluation import accuracy_interval, difference_interval
 from answers.loading import load_engine
 from benchmarks.baselines.networks import textbook_convnet
 from benchmarks.harness.processes import in_new_process
@@ -34,16 +35,14 @@ from network.backend import keras, tf
 from network.checkpoint_file import member_folder
 from network.device import configure_device
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
-from pictures.split import pictures_of_fold
+from pictures.split import pictures_of_fold, with_part_of_training
 from preprocessing import training_pictures
 from system.errors import EXIT_SUCCESS, UserError
 from system.script import run_script
-from system.validation import Validated
+from system.validation import Between, Validated
 from training.batches import Samples, load
 from training.checkpoints import latest_checkpoint
 from training.history import history_of
-
-_RESAMPLES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +54,7 @@ class AccuracyConfig(Validated):
     folds: Folds = 5  # Parts of the pictures, each judged by a network that was trained on the others.
     height: Pixels = TrainConfig.height  # Height of the images in pixels.
     width: Pixels = TrainConfig.width  # Width of the images in pixels.
+    training_fraction: Annotated[float, Between(0.001, 1)] = 1.0  # Train on only this fraction of the others.
     batch_size: BatchSize = TrainConfig.batch_size  # Pictures per training step of ours; the textbook network has 32.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures, with our settings.
     settings: tuple[str, ...] = ()  # Other settings to compare with the defaults: name=value,name=value …
@@ -69,39 +69,41 @@ class Judged(NamedTuple):
     seconds: list[float]  # of each fold, without importing TensorFlow
 
 
-def parts_of_fold(config: TrainConfig, fold: int) -> tuple[list[Picture], list[Picture]]:
-    """Returns the pictures that the network of a fold is trained on, and those that it judges."""
+def rows_of_fold(config: TrainConfig, fold: int, fraction: float) -> list[Picture]:
+    """Returns every picture, with its use by the network of a fold, which is trained on a fraction of the others."""
     with contextlib.redirect_stdout(None):  # what is found about them was printed before
         rows = pictures_of_fold(training_pictures(config), fold)
-    return tuple([picture for picture in rows if picture.split == part] for part in (TRAIN, VALIDATION))
+    return rows if fraction == 1 else with_part_of_training(rows, fraction=fraction, seed=config.seed)
+
+
+def load_part(rows: list[Picture], part: str, config: TrainConfig) -> Samples:
+    """Returns the images that are trained on or judged."""
+    return load([picture for picture in rows if picture.split == part], config)
 
 
 # ---- ours ----
 
 
-def train_fold(config: TrainConfig, fold: int) -> tuple[np.ndarray, int, float]:
+def train_fold(config: TrainConfig, fold: int, fraction: float) -> tuple[np.ndarray, int, float]:
     """Returns for each picture of a fold whether it is predicted correctly, and the epochs and seconds of the training.
 
     The network is that of `trainer.py --folds`.
     """
     start = time.perf_counter()
     device = configure_device(config.precision)
-    with contextlib.redirect_stdout(None):
-        manifest = training_pictures(config)
-    own = trainer.config_of_fold(config, fold)
-    trainer.train_part(pictures_of_fold(manifest, fold), own, config, device=device)
+    rows = rows_of_fold(config, fold, fraction)
+    trainer.train_part(rows, trainer.config_of_fold(config, fold), config, device=device)
     seconds = time.perf_counter() - start
     folder = member_folder(Path(config.model_save_name), fold)
     checkpoint = latest_checkpoint(folder)
     assert checkpoint
-    _, judged = parts_of_fold(config, fold)
-    samples = load(judged, config)
+    samples = load_part(rows, VALIDATION, config)
     correct = load_engine(folder).predict(samples.images).predicted == samples.labels
     return correct, len(history_of(checkpoint)), seconds
 
 
-def judge_ours(config: TrainConfig) -> Judged:
-    found = [in_new_process(train_fold, config, 1 + index) for index in range(config.folds)]
+def judge_ours(config: TrainConfig, fraction: float) -> Judged:
+    found = [in_new_process(train_fold, config, 1 + index, fraction) for index in range(config.folds)]
     correct, epochs, seconds = zip(*found, strict=True)
     return Judged(np.concatenate(correct), list(epochs), list(seconds))
 
@@ -142,17 +144,19 @@ class _Predictions(keras.callbacks.Callback):
         self.model.stop_training = len(self.seconds) >= self._epochs and self.seconds[-1] >= self._seconds
 
 
-def train_textbook(config: TrainConfig, fold: int, epochs: int, seconds: float) -> tuple[np.ndarray, np.ndarray, int]:
+def train_textbook(
+    config: TrainConfig, fold: int, fraction: float, epochs: int, seconds: float
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Trains the usual way: shuffled `tf.data` in batches of 32, and `fit`.
 
     Returns:
         for each picture of the fold whether it is predicted correctly after some epochs, and after some seconds; and
         the number of epochs in that time.
     """
-    training, judged = parts_of_fold(config, fold)
-    train, test = load(training, config), load(judged, config)
+    rows = rows_of_fold(config, fold, fraction)
+    train, test = load_part(rows, TRAIN, config), load_part(rows, VALIDATION, config)
     keras.utils.set_random_seed(config.seed)
-    model = textbook_convnet(len(class_names(training)), config.shape)
+    model = textbook_convnet(len(class_names(rows)), config.shape)
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     batches = tf.data.Dataset.from_tensor_slices((train.images, train.labels))
     batches = batches.shuffle(len(train.labels)).batch(32).prefetch(2)
@@ -162,10 +166,10 @@ def train_textbook(config: TrainConfig, fold: int, epochs: int, seconds: float) 
     return noted.correct[epochs - 1], noted.correct[in_time - 1], in_time
 
 
-def judge_textbook(config: TrainConfig, ours: Judged) -> tuple[Judged, Judged]:
+def judge_textbook(config: TrainConfig, fraction: float, ours: Judged) -> tuple[Judged, Judged]:
     """Returns the judgements of the textbook network after as many epochs as ours, and after as much time."""
     found = [
-        in_new_process(train_textbook, config, 1 + index, ours.epochs[index], ours.seconds[index])
+        in_new_process(train_textbook, config, 1 + index, fraction, ours.epochs[index], ours.seconds[index])
         for index in range(config.folds)
     ]
     by_epochs, by_time, epochs = zip(*found, strict=True)
@@ -178,23 +182,11 @@ def judge_textbook(config: TrainConfig, ours: Judged) -> tuple[Judged, Judged]:
 # ---- the table ----
 
 
-def difference_interval(ours: np.ndarray, others: np.ndarray) -> tuple[float, float]:
-    """Returns the 95 % interval of the difference of two accuracies on the same pictures, by a paired bootstrap.
-
-    Algorithm: Efron and Tibshirani 1993, "An Introduction to the Bootstrap". Given how many pictures only one of the
-    two gets right, resampling pictures is drawing from a multinomial distribution.
-    """
-    better, worse = np.mean(ours & ~others), np.mean(~ours & others)
-    draws = np.random.default_rng(0).multinomial(len(ours), [better, worse, 1 - better - worse], _RESAMPLES)
-    low, high = np.percentile((draws[:, 0] - draws[:, 1]) / len(ours), [2.5, 97.5])
-    return float(low), float(high)
-
-
 def row(name: str, judged: Judged, first: Judged) -> str:
     low, high = accuracy_interval(int(judged.correct.sum()), len(judged.correct))
     difference = "-"
     if judged is not first:
-        lowest, highest = difference_interval(judged.correct, first.correct)
+        lowest, highest = difference_interval(first.correct, judged.correct)
         mean = np.mean(judged.correct) - np.mean(first.correct)
         difference = f"{mean:+.3f} ({lowest:+.3f} to {highest:+.3f})"
     return format_row(
@@ -213,11 +205,13 @@ def main(config: AccuracyConfig) -> int:
         base = config_in(Path(work), config.raw_data, **sizes)
         changed = {text: with_settings(base, text) for text in config.settings}
         training_pictures(base)
-        ours = rows["ours, defaults"] = judge_ours(base)
+        ours = rows["ours, defaults"] = judge_ours(base, config.training_fraction)
         for index, (text, other) in enumerate(changed.items()):
-            rows[f"ours, {text}"] = judge_ours(replace(other, model_save_name=f"{work}/checkpoints-{index}"))
+            rows[f"ours, {text}"] = judge_ours(
+                replace(other, model_save_name=f"{work}/checkpoints-{index}"), config.training_fraction
+            )
         if config.textbook:
-            by_epochs, by_time = judge_textbook(base, ours)
+            by_epochs, by_time = judge_textbook(base, config.training_fraction, ours)
             rows["textbook Keras convnet, as many epochs"] = by_epochs
             rows["textbook Keras convnet, as much time"] = by_time
     _print_table(config, rows)

@@ -1,6 +1,5 @@
 """The learning curve: how accurate networks are that were trained on fewer pictures, and whether more would help."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from answers.evaluation import Evaluation, accuracy_interval
+from answers.evaluation import Evaluation, accuracy_interval, difference_interval
 from answers.loading import load_engine
 from answers.trained_network import TrainedNetwork
 from config import TrainConfig
@@ -21,7 +20,6 @@ from training.history import History
 
 PARTS = 0.25, 0.5  # of the training pictures, besides all of them
 _SMALL = 0.02  # an accuracy that is of no use to most people, who collect pictures for it
-_Z = 1.96  # of the 95 % interval of a normal distribution
 
 
 class Point(NamedTuple):
@@ -101,31 +99,15 @@ def format_curve(contents: dict) -> str:
     return "\n".join([same, "", *lines, "", *contents["conclusion"].replace(": ", ":\n").split("\n")]) + "\n"
 
 
-def gain_interval(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """Returns the 95 % interval of the difference of two accuracies on the same pictures.
-
-    The adjusted Wald interval of Agresti and Min 2005, "Simple improved confidence intervals for comparing matched
-    proportions", which is right for few pictures too.
-
-    Args:
-        before: bool (count,), which pictures the one network predicts correctly.
-        after: bool (count,), which ones the other one does.
-    """
-    better, worse, count = (after & ~before).sum() + 0.5, (before & ~after).sum() + 0.5, len(before) + 2
-    gain = (better - worse) / count
-    half = _Z * math.sqrt((better + worse) - (better - worse) ** 2 / count) / count
-    return float(gain - half), float(gain + half)
-
-
 def _conclusion(points: Sequence[Point]) -> str:
     """Returns in one sentence whether more pictures would probably help."""
     quarter, half, whole = (point.correct for point in points)
-    lowest, highest = gain_interval(half, whole)
+    lowest, highest = difference_interval(half, whole)
     if lowest > 0:
         return "The second half of the pictures made it more accurate: more pictures would probably help."
     if highest < _SMALL:
         return "The second half of the pictures hardly made a difference: more like them would hardly help."
-    if gain_interval(quarter, whole)[0] > 0:
+    if difference_interval(quarter, whole)[0] > 0:
         return (
             "All are better than a quarter, but the difference between half and all may be chance: more pictures "
             "would perhaps help."

@@ -11,6 +11,7 @@ from answers.evaluation import (
     accuracy_interval,
     class_metrics,
     confusion_matrix,
+    difference_interval,
     evaluate,
     evaluation_of,
     largest_confusions,
@@ -57,6 +58,17 @@ def test_accuracy_interval_ends_exactly_at_0_and_1(count):
     low, high = accuracy_interval(0, count)
     assert low == 0 and 0 < high < 1
     assert accuracy_interval(count, count) == [pytest.approx(1 - high, abs=1e-12), 1]
+
+
+def test_difference_interval_is_that_of_agresti_and_min():
+    before, after = (
+        np.array([True] * 70 + [False] * 30),
+        np.array([True] * 65 + [False] * 5 + [True] * 20 + [False] * 10),
+    )
+    # 20 are better and 5 are worse: (20 - 5) / 102, and 1.95996 * sqrt(20.5 + 5.5 - 15**2 / 102) / 102
+    np.testing.assert_allclose(
+        difference_interval(before, after), (0.147059 - 0.093733, 0.147059 + 0.093733), atol=1e-5
+    )
 
 
 def test_report_has_the_interval_of_its_own_predictions():

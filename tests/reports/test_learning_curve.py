@@ -3,20 +3,11 @@
 import numpy as np
 import pytest
 
-from reports.learning_curve import Point, curve_contents, format_curve, gain_interval
+from reports.learning_curve import Point, curve_contents, format_curve
 
 
 def correct(count: int, of: int = 200) -> np.ndarray:
     return np.arange(of) < count
-
-
-def test_gain_interval_is_that_of_agresti_and_min():
-    before, after = (
-        np.array([True] * 70 + [False] * 30),
-        np.array([True] * 65 + [False] * 5 + [True] * 20 + [False] * 10),
-    )
-    # 20 are better and 5 are worse: (20 - 5) / 102, and 1.96 * sqrt(20.5 + 5.5 - 15**2 / 102) / 102
-    np.testing.assert_allclose(gain_interval(before, after), (0.147059 - 0.093733, 0.147059 + 0.093733), atol=1e-5)
 
 
 @pytest.mark.parametrize(
