@@ -31,6 +31,7 @@ Fraction = Annotated[float, Between(0, 0.9)]
 ValidationFraction = Annotated[float, Between(0.01, 0.9)]
 DropoutRate = Annotated[float, Between(0, 0.95)]
 Folds = Annotated[int, Between(1, 20)]
+WeightDecayRate = Annotated[float, Between(0, 100)]
 LearningRate = Annotated[float, Between(1e-8, 10)]
 Degrees = Annotated[float, Between(0, 180)]
 UnknownRate = Annotated[float, Between(0, 0.5)]
@@ -153,7 +154,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     random_contrast: Fraction = 0.4  # Change the brightness and contrast of each color by up to this fraction.
 
     # Stopping and saving
-    patience: Count = 20  # The learning rate falls after this many epochs without a better validation accuracy.
+    patience: Count = 10  # The learning rate falls after this many epochs without a lower validation cost.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
     learning_curve: Flag = False  # Train also on a quarter and on half of the pictures, to see whether more would help.
@@ -166,9 +167,10 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     dropout: DropoutRate = 0.5  # Fraction of the values dropped in training before each fully connected layer.
     scale_input: Flag = True  # Scale pixels from 0..255 to -1..1 in the first layer.
     batch_normalization: Flag = True  # Normalize the output of each pooling layer over the batch.
-    learning_rate_decay: Fraction = 0.5  # It falls to 0 in this fraction of the epochs before; 0: training just stops.
+    learning_rate_decay: Fraction = 0.3  # It falls to 0 in this fraction of the epochs before; 0: training just stops.
     mixup: Probability = 0.5  # Fraction of the batches in which pairs of pictures are mixed.
-    adapt_regularization: Flag = True  # Less dropout, transforms and mixup at the end if training accuracy lags.
+    weight_decay: WeightDecayRate = 0.3  # Each step shrinks the weights by this fraction of the learning rate.
+    adapt_regularization: Flag = True  # Less dropout, transforms and mixup at the end if the training accuracy lags.
     average_weights: Flag = True  # Validate and keep the average of the weights over the last tenth of the run.
     balance_classes: Flag = True  # Give pictures of rare classes more weight, so that all classes count equally.
     unknown_rate: UnknownRate = 0.05  # Fraction of ordinary pictures that may be called unknown.

@@ -70,6 +70,7 @@ from training.callbacks import (
     Throughput,
     TrainingStopped,
     WeightAveraging,
+    WeightDecay,
 )
 from training.checkpoints import CheckpointManager, delete_all_but_newest, latest_checkpoint
 from training.history import History, best_epoch, history_of
@@ -308,6 +309,7 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
     callbacks = [
         Schedule(history, config),
         Throughput(config.batch_size),
+        WeightDecay(config.weight_decay, steps_per_execution=steps_per_execution),
         averaging,
         tensorboard,
         saving,

@@ -26,12 +26,13 @@ from config import (
     TrainConfig,
     UnknownRate,
     ValidationFraction,
+    WeightDecayRate,
 )
 from system.errors import UserError
 from system.terminal import printable
 
 MODEL_CONFIG = "model.json"
-VERSION = 6  # of the formats of model.json and of checkpoints
+VERSION = 7  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 
@@ -81,6 +82,7 @@ class ModelConfig(ImageConfig):
     learning_rate: LearningRate = field(compare=False)
     learning_rate_decay: Fraction = field(compare=False)
     mixup: Probability = field(compare=False)
+    weight_decay: WeightDecayRate = field(compare=False)
     adapt_regularization: Flag = field(compare=False)
     random_shift: Fraction = field(compare=False)
     random_rotation: Degrees = field(compare=False)

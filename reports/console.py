@@ -34,7 +34,7 @@ def describe_network(model: keras.Model) -> str:
 
 def describe_run(config: TrainConfig) -> str:
     """Returns one line about where a run is saved, and when it ends."""
-    limits = f"up to {plural(config.epochs, 'epoch')}, {config.patience:,} without a better one"
+    limits = f"up to {plural(config.epochs, 'epoch')}, {config.patience:,} without a lower cost"
     return f"{printable(config.model_save_name)}/: {limits}; Ctrl-C saves"
 
 
@@ -44,7 +44,7 @@ def format_end(history: History, config: TrainConfig, *, trained: int, seconds: 
     took = f"{now} in {format_seconds(seconds)}" if trained else ""
     constant = history[: len(history) - falling_epochs(history)]
     reasons = {
-        "patience": f"{epochs_without_progress(constant):,} without a better one",
+        "patience": f"{epochs_without_progress(constant):,} without a lower cost",
         "epochs": f"no more than --epochs {config.epochs}",
     }
     why = " and ".join(reasons[limit] for limit in reached_limits(history, config))
@@ -133,19 +133,17 @@ class EpochTable(keras.callbacks.Callback):
         self._saved_step = self._checkpoints.saved_step
 
     def _remark(self) -> str:
-        """Returns whether the epoch is the best, how many there were without a better one, and whether it is saved."""
+        """Returns whether the epoch is the best, how many there were without a lower cost, and whether it is saved."""
         history = self._checkpoints.history
         is_best = best_epoch(history) == len(history) - 1
         count = epochs_without_progress(history)
         # What was saved in the middle of the best epoch does not have it yet.
         saved_step = self._checkpoints.saved_step
         is_saved = saved_step == self._checkpoints.step or (saved_step != self._saved_step and not is_best)
-        # The best may be the second with the highest accuracy, from which `patience` does not count.
-        remark = "best" if is_best else f"{count} of {self._config.patience}" if count else ""
+        waited = f"{count} of {self._config.patience}" if count else ""
         fallen, falls = falling(history, self._config)
-        if fallen:
-            remark = f"rate falls, {fallen} of {falls}"
-        return ", ".join(filter(None, [remark, "saved" * is_saved]))
+        remarks = [f"rate falls, {fallen} of {falls}"] if fallen else ["best" * is_best, waited]
+        return ", ".join(filter(None, [*remarks, "saved" * is_saved]))
 
     def close(self) -> None:
         """Erases the bar."""

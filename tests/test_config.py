@@ -39,6 +39,7 @@ LIMITS = [  # the lowest and the highest value of a setting, and the nearest one
     (TrainConfig, "learning_rate", 1e-8, 10, 0, 10.1),
     (TrainConfig, "patience", 1, 1_000_000, 0, 1_000_001),
     (TrainConfig, "learning_rate_decay", 0, 0.9, -0.01, 0.91),
+    (TrainConfig, "weight_decay", 0, 100, -0.01, 101),
     (TrainConfig, "mixup", 0, 1, -0.01, 1.01),
     (TrainConfig, "dropout", 0, 0.95, -0.01, 0.96),
     (TrainConfig, "random_shift", 0, 0.9, -0.01, 0.91),
@@ -259,8 +260,8 @@ def test_every_setting_has_a_group_and_a_sentence(config_class):
         ),
         (
             TrainConfig,
-            "--patience N The learning rate falls after this many epochs without a better validation accuracy. "
-            "(1 to 1000000; default 20)",
+            "--patience N The learning rate falls after this many epochs without a lower validation cost. "
+            "(1 to 1000000; default 10)",
         ),
         (
             TrainConfig,

@@ -17,6 +17,8 @@ from training.schedule import learning_rate, reached_limits, regularization
 
 SPEED = "images_per_second"  # in the logs of an epoch, not in the history: the same run takes another time elsewhere
 _SIGPIPE = EXIT_OUTPUT_CLOSED - 128
+# Compiled by XLA, arithmetic is one pass over the memory. TensorFlow for Windows may come without it.
+_JIT_COMPILE = sys.platform != "win32"
 _MAX_NAMES = 50  # pictures of a batch that an error names
 
 
@@ -61,6 +63,35 @@ class Schedule(keras.callbacks.Callback):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
+class WeightDecay(keras.callbacks.Callback):
+    """Shrinks the kernels of all layers for each step, by the learning rate times `weight_decay`.
+
+    Biases, and the scales of batch normalization, keep their size. Applied whenever the graph returns to Python: in
+    each step, as Keras's optimizers do it, it would take a fifth of the time. Algorithm: decoupled weight decay
+    (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101).
+    """
+
+    def __init__(self, weight_decay: float, *, steps_per_execution: int) -> None:
+        super().__init__()
+        self._weight_decay = weight_decay
+        self._steps_per_execution = steps_per_execution
+
+    def set_model(self, model):
+        super().set_model(model)
+        kernels = [variable.value for variable in model.trainable_variables if variable.name.endswith("kernel")]
+
+        def shrink(factor):
+            for kernel in kernels:
+                kernel.assign(factor * kernel)
+
+        self._shrink = tf.function(shrink, jit_compile=_JIT_COMPILE)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._weight_decay:
+            of_step = 1 - float(self.model.optimizer.learning_rate) * self._weight_decay
+            self._shrink(tf.constant(max(0.0, of_step) ** self._steps_per_execution, tf.float32))
+
+
 class WeightAveraging(keras.callbacks.Callback):
     """Averages the weights over about the last tenth of the run, and validates with the average.
 
@@ -91,8 +122,7 @@ class WeightAveraging(keras.callbacks.Callback):
                 weight.assign(average)
                 average.assign(newest)
 
-        # Compiled, it is one pass over the memory instead of three. TensorFlow for Windows may come without XLA.
-        self._update, self._swap = tf.function(update, jit_compile=sys.platform != "win32"), tf.function(swap)
+        self._update, self._swap = tf.function(update, jit_compile=_JIT_COMPILE), tf.function(swap)
 
     def on_train_batch_end(self, batch, logs=None):
         count = int(self.model.optimizer.iterations) / self._steps_per_execution

@@ -32,9 +32,10 @@ FIELDS = {
     "group_similar": True,
     "pictures": "0123abcd",
     "epochs": 300,
-    "patience": 20,
+    "patience": 10,
     "learning_rate": 0.001,
-    "learning_rate_decay": 0.5,
+    "learning_rate_decay": 0.3,
+    "weight_decay": 0.3,
     "mixup": 0.5,
     "adapt_regularization": True,
     "random_shift": 0.1,
@@ -69,11 +70,12 @@ def resumed(folder: Path, **options) -> tuple[keras.Model, CheckpointManager]:
     return model, checkpoints
 
 
-def metrics(val_accuracy: float, val_loss: float = 0.5) -> dict[str, float]:
+def metrics(val_accuracy: float, val_loss: float | None = None) -> dict[str, float]:
+    """Returns the metrics of an epoch; unless the cost is given, it is the lower, the higher the accuracy is."""
     return {
         "loss": 0.25,
         "accuracy": 0.75,
-        "val_loss": val_loss,
+        "val_loss": 1 - val_accuracy if val_loss is None else val_loss,
         "val_accuracy": val_accuracy,
         "learning_rate": 0.001,
         "val_recall_mean": val_accuracy,

@@ -281,6 +281,7 @@ CHANGES = {
     "patience": 29,
     "learning_rate": 0.01,
     "learning_rate_decay": 0,
+    "weight_decay": 0,
     "mixup": 0,
     "adapt_regularization": False,
     "random_shift": 0,

@@ -32,7 +32,7 @@ def test_describe_network_counts_layers_and_weights():
 
 def test_describe_run_says_when_it_ends():
     config = TrainConfig(epochs=1, patience=30, model_save_name="my\tnetwork")
-    assert describe_run(config) == "my\\tnetwork/: up to 1 epoch, 30 without a better one; Ctrl-C saves"
+    assert describe_run(config) == "my\\tnetwork/: up to 1 epoch, 30 without a lower cost; Ctrl-C saves"
 
 
 def test_default_run_is_described_on_one_line_of_80_columns():
@@ -42,15 +42,15 @@ def test_default_run_is_described_on_one_line_of_80_columns():
 @pytest.mark.parametrize(
     ("count", "trained", "limits", "end"),
     [
-        (5, 5, {"patience": 3}, "Finished after 5 epochs in 1:05: 3 without a better one."),
-        (5, 2, {"patience": 3}, "Finished after 5 epochs, 2 of them now, in 1:05: 3 without a better one."),
+        (5, 5, {"patience": 3}, "Finished after 5 epochs in 1:05: 3 without a lower cost."),
+        (5, 2, {"patience": 3}, "Finished after 5 epochs, 2 of them now, in 1:05: 3 without a lower cost."),
         (5, 0, {"epochs": 5}, "Finished after 5 epochs: no more than --epochs 5."),
         (1, 1, {"epochs": 1}, "Finished after 1 epoch in 1:05: no more than --epochs 1."),
         (
             5,
             5,
             {"patience": 3, "epochs": 5},
-            "Finished after 5 epochs in 1:05: 3 without a better one and no more than --epochs 5.",
+            "Finished after 5 epochs in 1:05: 3 without a lower cost and no more than --epochs 5.",
         ),
     ],
 )
@@ -62,8 +62,8 @@ def test_format_end_says_why_a_run_ended(count, trained, limits, end):
 def test_format_end_counts_the_epochs_with_a_falling_learning_rate():
     history = [metrics(accuracy) for accuracy in (0.5, 0.9, 0.8, 0.9)]
     history += [metrics(0.9) | {"learning_rate": rate} for rate in (0.0006, 0.0003)]
-    end = "Finished after 6 epochs in 1:05: 2 without a better one, the last 2 with a falling learning rate."
-    assert format_end(history, TrainConfig(patience=2), trained=6, seconds=65) == end
+    end = "Finished after 6 epochs in 1:05: 2 without a lower cost, the last 2 with a falling learning rate."
+    assert format_end(history, TrainConfig(patience=2, learning_rate_decay=0.5), trained=6, seconds=65) == end
 
 
 def row(loss=0.828, accuracy=0.65, val_loss=0.445, val_accuracy=1.0, rate=12345) -> dict[str, float]:
@@ -84,15 +84,18 @@ class Run:
     def __init__(self, *, steps: int = 4, **settings) -> None:
         self.checkpoints = SimpleNamespace(history=[], step=0, saved_step=0)
         self.steps = steps
-        self.table = EpochTable(self.checkpoints, TrainConfig(**settings), steps_per_epoch=steps)
+        self.table = EpochTable(
+            self.checkpoints, TrainConfig(learning_rate_decay=0.5, **settings), steps_per_epoch=steps
+        )
         self.table.set_params({"steps": steps})
 
     def step(self, batch: int) -> None:
         self.checkpoints.step += 1
         self.table.on_train_batch_end(batch, {"images_per_second": 289})
 
-    def epoch(self, accuracy: float, cost: float = 0.5, *, saves_at: int = -1, rate: float = 0.001) -> None:
+    def epoch(self, accuracy: float, cost: float | None = None, *, saves_at: int = -1, rate: float = 0.001) -> None:
         """Runs an epoch in which a checkpoint is saved at a step, counted from 1."""
+        cost = 1 - accuracy if cost is None else cost
         self.table.on_epoch_begin(len(self.checkpoints.history))
         for batch in range(self.steps):
             self.step(batch)
@@ -112,7 +115,9 @@ def test_epoch_table_says_what_is_best_and_counts_the_others(capsys):
     run = Run(patience=30)
     for accuracy, cost in ((0.5, 1), (0.7, 1), (0.6, 0.2), (0.7, 0.9), (0.7, 0.95), (0.8, 2)):
         run.epoch(accuracy, cost)
-    assert remarks(capsys.readouterr().out) == ["best", "best", "1 of 30", "best", "3 of 30", "best"]
+    assert remarks(capsys.readouterr().out) == [
+        *("best", "best, 1 of 30", "", "best, 1 of 30", "2 of 30", "best, 3 of 30")
+    ]
 
 
 def test_epoch_table_counts_the_epochs_in_which_the_learning_rate_falls(capsys):
@@ -146,7 +151,7 @@ def test_epoch_table_in_a_log_has_a_head_and_a_plain_line_for_each_epoch(capsys)
     ]
     assert [line[: line.index("0:")] for line in lines[3:]] == [
         "     1  0.828   65.0 %   0.500   50.0 %  12,345    ",
-        "     2  0.828   65.0 %   0.500   75.0 %  12,345    ",
+        "     2  0.828   65.0 %   0.250   75.0 %  12,345    ",
     ]
 
 

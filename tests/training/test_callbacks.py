@@ -17,6 +17,7 @@ from training.callbacks import (
     Throughput,
     TrainingStopped,
     WeightAveraging,
+    WeightDecay,
 )
 
 
@@ -57,6 +58,46 @@ def averages(values: Iterable[float]) -> list[float]:
         update(callback, number, [[value]])
         found.append(average.numpy().item())
     return found
+
+
+@pytest.mark.parametrize(
+    ("weight_decay", "steps_per_execution", "kernel"),
+    [
+        (0.5, 1, 8 * 0.95),  # the learning rate is 0.1
+        (0.5, 3, 8 * 0.95**3),
+        (0, 3, 8),
+        (20, 3, 0),  # not less than nothing, which would change the sign
+    ],
+)
+def test_weight_decay_shrinks_kernels_and_leaves_all_others(weight_decay, steps_per_execution, kernel):
+    images = keras.Input((2,))
+    outputs = keras.layers.BatchNormalization()(keras.layers.Dense(3)(images))
+    model = keras.Model(images, outputs)
+    model.compile(keras.optimizers.SGD(0.1))
+    model.set_weights([np.full(weight.shape, 8) for weight in model.weights])
+    callback = WeightDecay(weight_decay, steps_per_execution=steps_per_execution)
+    callback.set_model(model)
+    callback.on_train_batch_end(0)
+    for weight in model.weights:
+        wanted = kernel if weight.path.endswith("/kernel") else 8
+        np.testing.assert_allclose(weight, np.full(weight.shape, wanted), rtol=1e-6)
+
+
+def test_weight_decay_is_that_of_keras():
+    """Without a gradient, 6 steps of Keras's Adam with weight decay shrink a kernel as two executions of three do."""
+    images = keras.Input((2,))
+    model = keras.Model(images, keras.layers.Dense(3, use_bias=False)(images))
+    optimizer = keras.optimizers.Adam(0.1, weight_decay=0.5)
+    kept = keras.Variable(model.weights[0].value)
+    optimizer.build([kept])
+    for _ in range(6):
+        optimizer.apply_gradients([(tf.zeros((2, 3)), kept)])
+    model.compile(keras.optimizers.Adam(0.1))
+    callback = WeightDecay(0.5, steps_per_execution=3)
+    callback.set_model(model)
+    callback.on_train_batch_end(2)
+    callback.on_train_batch_end(5)
+    np.testing.assert_allclose(model.weights[0], kept, rtol=1e-6)
 
 
 def test_newest_of_n_weights_has_a_share_of_9_of_n_plus_8():

@@ -8,8 +8,7 @@ from training.schedule import epochs_at_end, falling, learning_rate, reached_lim
 
 
 def history(*accuracies: float) -> list[dict[str, float]]:
-    """Returns epochs whose loss becomes smaller and smaller."""
-    return [metrics(accuracy, 1 / (1 + epoch)) for epoch, accuracy in enumerate(accuracies)]
+    return [metrics(accuracy) for accuracy in accuracies]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def rates(history: list[dict[str, float]]) -> list[float]:
 
 
 def test_learning_rate_falls_in_half_as_many_epochs_after_patience():
-    config = TrainConfig(patience=3, learning_rate=1.0)
+    config = TrainConfig(learning_rate_decay=0.5, patience=3, learning_rate=1.0)
     # The second epoch is the best, so the rate is constant in five; half of that, rounded up, are three.
     assert rates(run(config, 0.5, 0.6, 0.5)) == pytest.approx([1, 1, 1, 1, 1, 3 / 4, 2 / 4, 1 / 4])
 
@@ -100,7 +99,7 @@ def test_learning_rate_falls_in_half_as_many_epochs_after_patience():
     ],
 )
 def test_learning_rate_falls_in_the_last_third_of_the_epochs(epochs, expected):
-    config = TrainConfig(patience=100, epochs=epochs, learning_rate=1.0)
+    config = TrainConfig(learning_rate_decay=0.5, patience=100, epochs=epochs, learning_rate=1.0)
     assert rates(run(config, 0.5)) == pytest.approx(expected)
 
 
@@ -110,12 +109,12 @@ def test_learning_rate_is_constant_without_decay():
 
 
 def test_better_epochs_while_the_learning_rate_falls_do_not_make_a_run_longer():
-    config = TrainConfig(patience=3)
+    config = TrainConfig(learning_rate_decay=0.5, patience=3)
     assert len(run(config, 0.5, 0.6, 0.5, 0.5, 0.5, 0.7, 0.8)) == len(run(config, 0.5, 0.6, 0.5)) == 8
 
 
 def test_falling_and_epochs_at_end_follow_the_run():
-    config = TrainConfig(patience=3, epochs=30)
+    config = TrainConfig(learning_rate_decay=0.5, patience=3, epochs=30)
     done = run(config, 0.5, 0.6, 0.5)
     assert [falling(done[:count], config) for count in range(9)] == [(0, 0)] * 5 + [(number, 3) for number in range(4)]
     # With the first epoch as the best one, four are constant and two follow; with the second one, five and three.
@@ -124,6 +123,7 @@ def test_falling_and_epochs_at_end_follow_the_run():
 
 @pytest.mark.parametrize("limits", [{"patience": 3, "epochs": 30}, {"patience": 90, "epochs": 6}])
 def test_finished_run_continues_at_the_full_rate_with_the_values_of_its_limits(limits):
+    limits = {**limits, "learning_rate_decay": 0.5}
     config = TrainConfig(**limits)
     done = run(config, 0.5, 0.6, 0.5)
     ((name, value),) = reached_limits(done, config).items()
@@ -143,19 +143,20 @@ def strengths(history: list[dict[str, float]], config: TrainConfig, *, accuracy:
 
 
 def test_regularization_falls_after_the_learning_rate_if_training_accuracy_lags():
-    config = TrainConfig(patience=3)
+    """By more than 0.1."""
+    config = TrainConfig(learning_rate_decay=0.5, patience=3)
     history = run(config, 0.5, 0.6, 0.5)  # five epochs, then three in which the learning rate falls
-    assert strengths(history, config, accuracy=0.49) == pytest.approx([1, 1, 1, 1, 1, 1, 3 / 4, 2 / 4])
-    assert strengths(history, config, accuracy=0.5) == [1] * 8
+    assert strengths(history, config, accuracy=0.39) == pytest.approx([1, 1, 1, 1, 1, 1, 3 / 4, 2 / 4])
+    assert strengths(history, config, accuracy=0.41) == [1] * 8
 
 
 def test_regularization_does_not_depend_on_the_epoch_before():
-    config = TrainConfig(patience=3)
+    config = TrainConfig(learning_rate_decay=0.5, patience=3)
     history = [metrics | {"accuracy": 0.1} for metrics in run(config, 0.5, 0.6, 0.5)]
     for epoch in range(1, 9):
         assert regularization(epoch, history[: epoch - 1], config) == regularization(epoch, history, config)
 
 
 def test_regularization_stays_the_same_unless_it_is_adapted():
-    config = TrainConfig(patience=3, adapt_regularization=False)
+    config = TrainConfig(learning_rate_decay=0.5, patience=3, adapt_regularization=False)
     assert strengths(run(config, 0.5, 0.6, 0.5), config, accuracy=0.1) == [1] * 8
