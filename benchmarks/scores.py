@@ -43,6 +43,7 @@ class ScoresConfig(Validated):
     raw_data: str = "rawdata"  # Folder of pictures, one sub-folder per class.
     unrelated: str = ""  # Folder of pictures that show none of its classes, in sub-folders.
     seeds: Count = 3  # Number of parts to hold out, and of networks to train with each loss.
+    first_seed: Count = 1  # The others follow it.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures.
 
 
@@ -121,9 +122,9 @@ def table(results: dict[str, list[Result]]) -> str:
 
 
 def main(config: ScoresConfig) -> int:
-    seeds = range(1, config.seeds + 1)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
     results = {loss: [in_new_process(measure, config, loss, seed) for seed in seeds] for loss in _LOSSES}
-    print(f"\n{config.raw_data}, seeds 1 to {config.seeds}, mean ± standard deviation")
+    print(f"\n{config.raw_data}, seeds {seeds[0]} to {seeds[-1]}, mean ± standard deviation")
     print(f"unrelated: {config.unrelated or 'none'}\n")
     print(table(results))
     return EXIT_SUCCESS
