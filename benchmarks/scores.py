@@ -89,14 +89,14 @@ def measure(config: ScoresConfig, loss: str, seed: int) -> Result:
         engine = load_engine(Path(train_config.model_save_name))
         predictions = {kind: engine.predict(images) for kind, images in kinds.items()}
 
-        predicted, logits, scores, _ = predictions["held out"]
-        odds = np.asarray(log_odds(logits, loss=loss))
-        correct = predicted == test.labels
+        held_out = predictions["held out"]
+        odds = np.asarray(log_odds(held_out.logits, loss=loss))
+        correct = held_out.predicted == test.labels
         result = Result(
             accuracy=float(correct.mean()),
-            error_of_logits=expected_calibration_error(expit(logits.max(axis=1)), correct),
+            error_of_logits=expected_calibration_error(expit(held_out.logits.max(axis=1)), correct),
             error_of_log_odds=expected_calibration_error(expit(odds.max(axis=1)), correct),
-            error_of_scores=expected_calibration_error(scores.max(axis=1), correct),
+            error_of_scores=expected_calibration_error(held_out.scores.max(axis=1), correct),
             unknown={kind: float(own.unknown.mean()) for kind, own in predictions.items()},
             lower_score=float(predictions["both classes"].scores[:, :2].min(axis=1).mean()),
         )

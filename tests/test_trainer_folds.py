@@ -163,7 +163,7 @@ def test_finished_folds_are_not_trained_again(finished, capsys):
     assert trainer.main(config) == 0
     out = capsys.readouterr().out
     assert out.count("was finished before, after 2 epochs") == 2
-    assert "train longer with --epochs 4," in out
+    assert "train longer with --epochs 5," in out
     assert contents(config.model_save_name) == before
 
 

@@ -146,11 +146,11 @@ def epochs_shown(out: str) -> list[int]:
 
 
 def scripted_accuracies(monkeypatch, *accuracies: float) -> None:
-    """Replaces the validation accuracy of each epoch, but not what is trained."""
+    """Replaces the validation accuracy and cost of each epoch, but not what is trained."""
     on_epoch_end = Throughput.on_epoch_end
 
     def replaced(self, epoch, logs=None):
-        logs["val_accuracy"] = accuracies[epoch]
+        logs["val_accuracy"], logs["val_loss"] = accuracies[epoch], 1 - accuracies[epoch]
         on_epoch_end(self, epoch, logs)
 
     monkeypatch.setattr(Throughput, "on_epoch_end", replaced)
@@ -365,7 +365,7 @@ def test_finished_run_says_how_to_train_longer_and_changes_nothing(whole_run, ca
     assert trainer.main(whole_run) == 0
     out = capsys.readouterr().out
     assert "this run is finished" in out
-    assert "--epochs 9" in out
+    assert "--epochs 8" in out
     assert "--model_save_name" in out
     end = "Finished after 4 epochs: no more than --epochs 4, the last 1 with a falling learning rate. Kept: epoch 4."
     assert end in out.replace("\n", " ")
@@ -414,7 +414,7 @@ def test_settings_that_affect_only_the_future_may_change(whole_run, tmp_path, ca
     shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
     config = run_in(tmp_path / "copy", whole_run, epochs=5, learning_rate=0.0005, patience=50, save_seconds=1)
     assert trainer.main(config) == 0
-    changes = "epochs 5 (was 4), patience 50 (was 10), learning_rate 0.0005 (was 0.001)"
+    changes = "epochs 5 (was 4), patience 50 (was 15), learning_rate 0.0005 (was 0.001)"
     assert f"\n           with other settings than before: {changes}\n" in capsys.readouterr().out
     assert trainer.main(config) == 0
     assert "other settings" not in capsys.readouterr().out  # they are remembered

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from network.model_config import VERSION
 from network.model_file import MODEL_FILE, ModelFile, pack_model_file, read_model_file, write_model_file
 from system.errors import UserError
 from tests.helpers.checkpoints import flip_a_bit, model_config
@@ -126,7 +127,7 @@ def forged(model: ModelFile, flatbuffer: bytes | None = None, **changes) -> byte
         {"step": math.nan},
         {"bytes": 10},
         {"sha256": None},
-        {"model_config": {"version": 6}},
+        {"model_config": {"version": VERSION}},
         {"model_config": []},
     ],
     ids=str,

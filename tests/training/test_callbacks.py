@@ -301,7 +301,7 @@ def test_throughput_adds_images_per_second_to_the_logs():
 
 def test_schedule_sets_the_learning_rate_of_each_epoch():
     model, history = one_weight(), []
-    callback = Schedule(history, TrainConfig(patience=2, learning_rate=0.1))
+    callback = Schedule(history, TrainConfig(patience=2, learning_rate=0.1, learning_rate_decay=0.5))
     callback.set_model(model)
     for epoch in range(5):
         callback.on_epoch_begin(epoch)
