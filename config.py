@@ -154,7 +154,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     random_contrast: Fraction = 0.4  # Change the brightness and contrast of each color by up to this fraction.
 
     # Stopping and saving
-    patience: Count = 15  # The learning rate falls after this many epochs without a lower validation cost.
+    patience: Count = 30  # The learning rate falls after this many epochs without a lower validation cost.
     save_seconds: Seconds = 30  # Seconds between checkpoints; a kill loses about as much training.
     max_to_keep: Count = 4  # Number of newest checkpoints to keep; the best one is kept as well.
     learning_curve: Flag = False  # Train also on a quarter and on half of the pictures, to see whether more would help.

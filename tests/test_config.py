@@ -261,7 +261,7 @@ def test_every_setting_has_a_group_and_a_sentence(config_class):
         (
             TrainConfig,
             "--patience N The learning rate falls after this many epochs without a lower validation cost. "
-            "(1 to 1000000; default 15)",
+            "(1 to 1000000; default 30)",
         ),
         (
             TrainConfig,

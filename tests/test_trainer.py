@@ -64,7 +64,7 @@ def test_run_prints_what_it_found_does_and_made(finished):
     assert lines[1].split() == ["16", "to", "train,", "4", "to", "validate,", "0", "copies,", "0", "skipped"]
     assert lines[2].startswith("device     ")
     assert lines[4] == "network    3 convolutions, 2 fully connected layers, 293,378 weights"
-    assert lines[5] == f"run        {config.model_save_name}/: up to 2 epochs, 15 without a lower cost; Ctrl-C saves"
+    assert lines[5] == f"run        {config.model_save_name}/: up to 2 epochs, 30 without a lower cost; Ctrl-C saves"
     assert lines[6:8] == ["", " epoch    training        validation"]
     assert [line.split()[0] for line in lines[9:11]] == ["1", "2"]
     number = 1 + best(history(config.model_save_name))

@@ -32,7 +32,7 @@ FIELDS = {
     "group_similar": True,
     "pictures": "0123abcd",
     "epochs": 300,
-    "patience": 15,
+    "patience": 30,
     "learning_rate": 0.001,
     "learning_rate_decay": 0.3,
     "weight_decay": 0.3,
