@@ -8,7 +8,7 @@
 The photos are divided into folds, those that look alike together. For each fold a network is trained on the others, and
 then judges the pictures of the fold. So every picture counts once, with the answer of a network that was not trained on
 it, and no epoch is chosen by its accuracy: ours is the last one, whose number follows from the stopping rule. (That
-rule looks at the accuracy on the fold, to find out when it no longer rises.) The textbook network is judged after as
+rule looks at the cost on the fold, to find out when it no longer falls.) The textbook network is judged after as
 many epochs as ours, and after as much time. All are compared on the same pictures, so the interval of a difference is
 that of a paired comparison. The trainings run one after the other, each in a new process.
 """

@@ -67,7 +67,7 @@ class WeightDecay(keras.callbacks.Callback):
     """Shrinks the kernels of all layers for each step, by the learning rate times `weight_decay`.
 
     Biases, and the scales of batch normalization, keep their size. Applied whenever the graph returns to Python: in
-    each step, as Keras's optimizers do it, it would take a fifth of the time. Algorithm: decoupled weight decay
+    each step, as Keras's optimizers do it, training would take a fifth longer. Algorithm: decoupled weight decay
     (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101).
     """
 

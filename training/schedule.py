@@ -1,9 +1,9 @@
 """The learning rate and the regularization of each epoch, and when a run is finished. Needs no TensorFlow.
 
 All follow from the epochs before. The learning rate is constant until `patience` epochs bring no lower validation
-cost. Then it falls linearly, nearly to 0, and the network of the last epoch is kept. So nobody has to know
-beforehand how long a run will be, and no epoch is chosen because it was lucky. Such a schedule is as good as one of a
-fixed length (Hägele et al. 2024, https://arxiv.org/abs/2405.18392).
+cost. Then it falls linearly, nearly to 0, and the network of the last epoch is kept. So nobody has to know beforehand
+how long a run will be, and no epoch is chosen because it was lucky. Such a schedule is as good as one of a fixed length
+(Hägele et al. 2024, https://arxiv.org/abs/2405.18392).
 """
 
 import math
@@ -12,7 +12,7 @@ from config import TrainConfig
 from training.history import History, epochs_without_progress, falling_epochs
 
 # The training accuracy is measured with transforms, mixup and dropout, so it is lower by itself: by up to 0.06 for a
-# thousand photos, which the network knows by heart at the end, and by 0.16 for 16,000.
+# thousand photos, which the network memorizes by the end, and by 0.16 for 16,000 pictures.
 _LAG = 0.1
 
 
@@ -77,8 +77,7 @@ def reached_limits(history: History, config: TrainConfig) -> dict[str, int]:
 def _reasons(history: History, config: TrainConfig) -> dict[str, int]:
     """Returns the limits at which the learning rate falls or fell, each with a value that it would not have reached.
 
-    Only the epochs since the lowest cost count: what came before does not matter, whatever the limits were at that
-    time.
+    Only the epochs since the lowest cost count: what came before does not matter, whatever the limits were then.
     """
     constant = len(history) - falling_epochs(history)
     reached = {}

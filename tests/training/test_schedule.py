@@ -1,5 +1,7 @@
 """The learning rate of each epoch, and the end of a run, for histories made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from config import TrainConfig
@@ -123,11 +125,10 @@ def test_falling_and_epochs_at_end_follow_the_run():
 
 @pytest.mark.parametrize("limits", [{"patience": 3, "epochs": 30}, {"patience": 90, "epochs": 6}])
 def test_finished_run_continues_at_the_full_rate_with_the_values_of_its_limits(limits):
-    limits = {**limits, "learning_rate_decay": 0.5}
-    config = TrainConfig(**limits)
+    config = TrainConfig(learning_rate_decay=0.5, **limits)
     done = run(config, 0.5, 0.6, 0.5)
     ((name, value),) = reached_limits(done, config).items()
-    longer = TrainConfig(**{**limits, name: value})
+    longer = replace(config, **{name: value})
     assert not reached_limits(done, longer)
     assert learning_rate(done, longer) == longer.learning_rate
     done.append(metrics(0.5) | {"learning_rate": longer.learning_rate})
