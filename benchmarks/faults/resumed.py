@@ -18,9 +18,9 @@ from benchmarks.harness.processes import folder_arguments
 from network.checkpoint_file import BEST, checkpoint_paths, read_checkpoint
 from network.model_config import MODEL_CONFIG
 from pictures.manifest import TRAIN, VALIDATION
+from reports.report_files import TEXT_REPORT
 from reports.summaries import CURVES
 from system.errors import UserError
-from trainer import REPORT
 from training.checkpoints import latest_checkpoint
 
 DEFAULT_SIZE = ("--epochs", "4", "--save_seconds", "0.5", "--patience", "100")  # a checkpoint has 178 MB
@@ -128,7 +128,7 @@ class TrainingRun:
             own_path, other_path = (newest_checkpoint(run.checkpoints / part) for run in (self, other))
             expect(own_path.name == other_path.name, f"{part}/{own_path.name} is the newest, not {other_path.name}")
             expect(own_path.read_bytes() == other_path.read_bytes(), f"{part}/{own_path.name} differs")
-        for name in (REPORT, MODEL_CONFIG):
+        for name in (TEXT_REPORT, MODEL_CONFIG):
             own, others = ((run.checkpoints / name).read_bytes() for run in (self, other))
             expect(own == others, f"{name} differs")
         if curves:
