@@ -122,26 +122,27 @@ def with_settings(config: TrainConfig, text: str) -> TrainConfig:
 # ---- the textbook network ----
 
 
-class _Predictions(keras.callbacks.Callback):
-    """Notes after each epoch the time, without that of these predictions, and which pictures are predicted correctly.
+class _Snapshots(keras.callbacks.Callback):
+    """Keeps the weights after a number of epochs, and those after the last epoch that ended within some seconds.
 
     It ends the training when there were enough epochs and enough time.
     """
 
-    def __init__(self, samples: Samples, *, epochs: int, seconds: float) -> None:
+    def __init__(self, *, epochs: int, seconds: float) -> None:
         super().__init__()
-        self._samples, self._epochs, self._seconds = samples, epochs, seconds
-        self.correct: list[np.ndarray] = []
-        self.seconds: list[float] = []
+        self._epochs, self._seconds = epochs, seconds
+        self.after_epochs: list[np.ndarray] = []
+        self.in_time: list[np.ndarray] = []
+        self.epochs_in_time = 0
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        before = time.perf_counter()
-        self.seconds.append(before - self._start)
-        predicted = self.model.predict(self._samples.images, batch_size=64, verbose=0).argmax(axis=1)
-        self.correct.append(predicted == self._samples.labels)
-        self._start += time.perf_counter() - before
-        self.model.stop_training = len(self.seconds) >= self._epochs and self.seconds[-1] >= self._seconds
+        is_in_time = time.perf_counter() - self._start <= self._seconds
+        if is_in_time or not epoch:
+            self.in_time, self.epochs_in_time = self.model.get_weights(), epoch + 1
+        if epoch + 1 == self._epochs:
+            self.after_epochs = self.model.get_weights()
+        self.model.stop_training = epoch + 1 >= self._epochs and not is_in_time
 
 
 def train_textbook(
@@ -160,10 +161,14 @@ def train_textbook(
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     batches = tf.data.Dataset.from_tensor_slices((train.images, train.labels))
     batches = batches.shuffle(len(train.labels)).batch(32).prefetch(2)
-    noted = _Predictions(test, epochs=epochs, seconds=seconds)
-    model.fit(batches, epochs=10**6, callbacks=[noted], shuffle=False, verbose=0)
-    in_time = max(1, int(np.searchsorted(noted.seconds, seconds, side="right")))
-    return noted.correct[epochs - 1], noted.correct[in_time - 1], in_time
+    snapshots = _Snapshots(epochs=epochs, seconds=seconds)
+    model.fit(batches, epochs=10**6, callbacks=[snapshots], shuffle=False, verbose=0)
+
+    def correct(weights: list[np.ndarray]) -> np.ndarray:
+        model.set_weights(weights)
+        return model.predict(test.images, batch_size=64, verbose=0).argmax(axis=1) == test.labels
+
+    return correct(snapshots.after_epochs), correct(snapshots.in_time), snapshots.epochs_in_time
 
 
 def judge_textbook(config: TrainConfig, fraction: float, ours: Judged) -> tuple[Judged, Judged]:
