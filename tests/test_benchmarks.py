@@ -18,5 +18,9 @@ def test_every_module_of_the_benchmarks_can_be_imported(module):
 def test_the_table_of_commands_is_complete():
     text = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
     described = re.findall(r"^\| `python -m benchmarks\.(\w+)` \|", text, re.MULTILINE)
-    commands = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "run_script(main" in path.read_text()}
+    commands = {
+        path.stem
+        for path in (ROOT / "benchmarks").glob("*.py")
+        if "run_script(main" in path.read_text(encoding="utf-8")
+    }
     assert sorted(described) == sorted(commands)
