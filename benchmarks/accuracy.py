@@ -10,7 +10,7 @@ then judges the pictures of the fold. So every picture counts once, with the ans
 it, and no epoch is chosen by its accuracy: ours is the last one, whose number follows from the stopping rule. (That
 rule looks at the cost on the fold, to find out when it no longer falls.) The textbook network is judged after as
 many epochs as ours, and after as much time. All are compared on the same pictures, so the interval of a difference is
-that of a paired comparison. The trainings run one after the other, each in a new process.
+that of a paired comparison. Each training runs in a new process; by default, one after the other.
 """
 
 import ast
@@ -27,7 +27,7 @@ import trainer
 from answers.evaluation import accuracy_interval, difference_interval
 from answers.loading import load_engine
 from benchmarks.baselines.networks import textbook_convnet
-from benchmarks.harness.processes import in_new_process
+from benchmarks.harness.processes import in_new_processes
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
 from benchmarks.harness.training import config_in
 from config import BatchSize, Count, Flag, Folds, Pixels, TrainConfig
@@ -58,6 +58,7 @@ class AccuracyConfig(Validated):
     batch_size: BatchSize = TrainConfig.batch_size  # Pictures per training step of ours; the textbook network has 32.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures, with our settings.
     settings: tuple[str, ...] = ()  # Other settings to compare with the defaults: name=value,name=value …
+    at_a_time: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
     textbook: Flag = True  # Whether the textbook network is trained too.
 
 
@@ -102,8 +103,9 @@ def train_fold(config: TrainConfig, fold: int, fraction: float) -> tuple[np.ndar
     return correct, len(history_of(checkpoint)), seconds
 
 
-def judge_ours(config: TrainConfig, fraction: float) -> Judged:
-    found = [in_new_process(train_fold, config, 1 + index, fraction) for index in range(config.folds)]
+def judge_ours(config: TrainConfig, fraction: float, at_a_time: int) -> Judged:
+    calls = [(config, 1 + index, fraction) for index in range(config.folds)]
+    found = in_new_processes(train_fold, calls, at_a_time=at_a_time)
     correct, epochs, seconds = zip(*found, strict=True)
     return Judged(np.concatenate(correct), list(epochs), list(seconds))
 
@@ -171,12 +173,10 @@ def train_textbook(
     return correct(snapshots.after_epochs), correct(snapshots.in_time), snapshots.epochs_in_time
 
 
-def judge_textbook(config: TrainConfig, fraction: float, ours: Judged) -> tuple[Judged, Judged]:
+def judge_textbook(config: TrainConfig, fraction: float, ours: Judged, at_a_time: int) -> tuple[Judged, Judged]:
     """Returns the judgements of the textbook network after as many epochs as ours, and after as much time."""
-    found = [
-        in_new_process(train_textbook, config, 1 + index, fraction, ours.epochs[index], ours.seconds[index])
-        for index in range(config.folds)
-    ]
+    calls = [(config, 1 + index, fraction, ours.epochs[index], ours.seconds[index]) for index in range(config.folds)]
+    found = in_new_processes(train_textbook, calls, at_a_time=at_a_time)
     by_epochs, by_time, epochs = zip(*found, strict=True)
     return (
         Judged(np.concatenate(by_epochs), ours.epochs, []),
@@ -210,13 +210,12 @@ def main(config: AccuracyConfig) -> int:
         base = config_in(Path(work), config.raw_data, **sizes)
         changed = {text: with_settings(base, text) for text in config.settings}
         training_pictures(base)
-        ours = rows["ours, defaults"] = judge_ours(base, config.training_fraction)
+        how = {"fraction": config.training_fraction, "at_a_time": config.at_a_time}
+        ours = rows["ours, defaults"] = judge_ours(base, **how)
         for index, (text, other) in enumerate(changed.items()):
-            rows[f"ours, {text}"] = judge_ours(
-                replace(other, model_save_name=f"{work}/checkpoints-{index}"), config.training_fraction
-            )
+            rows[f"ours, {text}"] = judge_ours(replace(other, model_save_name=f"{work}/checkpoints-{index}"), **how)
         if config.textbook:
-            by_epochs, by_time = judge_textbook(base, config.training_fraction, ours)
+            by_epochs, by_time = judge_textbook(base, ours=ours, **how)
             rows["textbook Keras convnet, as many epochs"] = by_epochs
             rows["textbook Keras convnet, as much time"] = by_time
     _print_table(config, rows)

@@ -22,7 +22,7 @@ from answers.curves import expected_calibration_error
 from answers.loading import load_engine
 from answers.scores import log_odds
 from benchmarks.harness.holdout import REST, TEST, hold_out, load_classes
-from benchmarks.harness.processes import in_new_process
+from benchmarks.harness.processes import in_new_processes
 from benchmarks.harness.tables import format_header, format_row, mean_and_deviation
 from benchmarks.harness.training import config_in
 from config import Count, TrainConfig
@@ -44,6 +44,7 @@ class ScoresConfig(Validated):
     unrelated: str = ""  # Folder of pictures that show none of its classes, in sub-folders.
     seeds: Count = 3  # Number of parts to hold out, and of networks to train with each loss.
     first_seed: Count = 1  # The others follow it.
+    at_a_time: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures.
 
 
@@ -123,7 +124,9 @@ def table(results: dict[str, list[Result]]) -> str:
 
 def main(config: ScoresConfig) -> int:
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    results = {loss: [in_new_process(measure, config, loss, seed) for seed in seeds] for loss in _LOSSES}
+    calls = [(config, loss, seed) for loss in _LOSSES for seed in seeds]
+    found = in_new_processes(measure, calls, at_a_time=config.at_a_time)
+    results = {loss: found[index * len(seeds) :][: len(seeds)] for index, loss in enumerate(_LOSSES)}
     print(f"\n{config.raw_data}, seeds {seeds[0]} to {seeds[-1]}, mean ± standard deviation")
     print(f"unrelated: {config.unrelated or 'none'}\n")
     print(table(results))

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,13 @@ sys.exit(code != int(sys.argv[1]))
 
 def in_new_process(function: Callable, *arguments: Any) -> Any:
     """Returns the result of a function that is called in a new process."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+    return in_new_processes(function, [arguments])[0]
+
+
+def in_new_processes(function: Callable, calls: Iterable[Sequence], *, at_a_time: int = 1) -> list:
+    """Returns the result of each call of a function in a new process, given the arguments of each call."""
+    with ProcessPoolExecutor(at_a_time, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        return [future.result() for future in [pool.submit(function, *arguments) for arguments in calls]]
 
 
 def run_python(*arguments: str | os.PathLike, expected: int = 0) -> tuple[Measurement, str]:
