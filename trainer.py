@@ -256,7 +256,7 @@ def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> Non
         metrics=[FiniteStepCount(loss), ClassRecall(model.output_shape[1])],
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy", dtype="float64")],
         steps_per_execution=steps_per_execution,
-        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,  # XLA is half as fast on a CPU
+        jit_compile=False,  # XLA is half as fast on a CPU, and compiles for minutes on a GPU
     )
     model.optimizer.build(model.trainable_variables)
     # Keras creates the sums of a metric with the first batch; a resumed epoch needs them earlier.

@@ -59,7 +59,8 @@ class ByteDropout(keras.layers.Layer):
     def __init__(self, rate: float, **options) -> None:
         super().__init__(**options)
         self._rate = rate
-        self._threshold = tf.Variable(round(256 * rate), trainable=False)  # values with smaller bytes are dropped
+        # Values with smaller bytes are dropped. Not int32: TensorFlow would keep it on the processor, not on the GPU.
+        self._threshold = tf.Variable(round(256 * rate), trainable=False, dtype=tf.int64)
         self._seeds = keras.random.SeedGenerator(name=self.name)
 
     def set_strength(self, strength: float) -> None:

@@ -13,7 +13,7 @@ from model import (
     pooling_layer,
     with_features,
 )
-from network.backend import keras
+from network.backend import keras, tf
 from tests.helpers.checkpoints import model_config
 
 ORIGINAL = [
@@ -85,6 +85,13 @@ def test_additions_keep_the_layers_and_add_four_weights_per_filter():
     assert model.count_params() == 11_106_594 + 4 * (16 + 32 + 64)
     kinds = [type(layer).__name__ for layer in model.layers]
     assert (kinds.count("FusedBatchNormalization"), kinds.count("ByteDropout")) == (3, 2)
+
+
+def test_variables_of_training_are_of_types_that_a_gpu_keeps():
+    model = build(height=16, width=16, **FULL)
+    train = tf.function(lambda images: model(images, training=True)).get_concrete_function(tf.zeros((2, 16, 16, 3)))
+    types = {variable.dtype for variable in train.variables}
+    assert types == {tf.float32, tf.int64}  # TensorFlow would keep an int32 on the processor
 
 
 def test_additions_that_are_switched_off_have_no_layers():
