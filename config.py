@@ -36,6 +36,8 @@ LearningRate = Annotated[float, Between(1e-8, 10)]
 Degrees = Annotated[float, Between(0, 180)]
 UnknownRate = Annotated[float, Between(0, 0.5)]
 ColorChannels = Annotated[int, OneOf((1, 3))]
+Devices = Annotated[int, Between(0, 64)]
+WorkerIndex = Annotated[int, Between(0, 999)]
 Flag = Annotated[bool, OneOf((True, False))]  # takes a value, as in `--name False`
 Loss = Annotated[str, OneOf(("softmax", "sigmoid"))]
 PathName = Annotated[str, LocalPath()]
@@ -161,6 +163,9 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     tensorboard: Flag = True  # Write what TensorBoard shows: curves, pictures, heat maps, the graph.
 
     # Device and memory
+    devices: Devices = 0  # GPUs to train on; 0: all that this machine has.
+    workers: str = ""  # Several machines that train together: host:port of each, with commas. The first one saves.
+    worker: WorkerIndex = 0  # Which of the workers this machine is, counted from 0.
     memory_gib: Gibibytes = 2.0  # GiB of decoded images kept in memory; if not all fit, each is decoded when used.
 
     # Additions to the original (False or 0 switches one off)

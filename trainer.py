@@ -12,44 +12,41 @@ if __name__ == "__main__":  # before the imports, which take a moment
 
     start_script()
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from answers.conversion import require_convertible
-from answers.evaluation import Evaluation, evaluate
-from answers.trained_network import TrainedNetwork
 from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
 from network.checkpoint_file import Checkpoint, is_checkpoint_name, read_best, require_own_folder
-from network.device import clear_session, configure_device, raises_memory_error
+from network.device import clear_session, raises_memory_error
 from network.ensemble_folder import ENSEMBLE, require_same_folds
 from network.model_config import MODEL_CONFIG, changed_settings, require_same
 from network.model_file import MODEL_FILE
-from pictures.manifest import Picture
-from pictures.split import pictures_of_fold, with_part_of_training
+from pictures.manifest import Picture, class_names, kept
+from pictures.split import fingerprint, pictures_of_fold, with_part_of_training
 from preprocessing import prepare_data
 from reports.console import (
     EpochTable,
     describe_network,
+    describe_replicas,
     describe_run,
     format_end,
     how_to_train_longer,
     print_next_commands,
 )
+from reports.finished import finish_part, report_run
 from reports.folds import FoldRun, config_of_fold, report_folds
 from reports.learning_curve import PARTS, Point, config_of_part, measure, part_folder, report_learning_curve
-from reports.report_files import REPORTS, TEXT_REPORT, write_run_report
+from reports.report_files import REPORTS
 from reports.run import Run, calibrate, load_run, model_config_of
-from reports.suspects import print_suspects, write_suspects
 from reports.tensorboard import TensorBoard
-from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_run_report
+from system.cluster import Workers, connected, find_cluster
 from system.errors import EXIT_OUTPUT_CLOSED, EXIT_SUCCESS
 from system.files import locked, remove_partial_files, write_atomically
 from system.pool import close_idle_workers
@@ -62,6 +59,7 @@ from training.batches import (
     read_error,
     training_batches,
     validation_batches,
+    validation_steps,
 )
 from training.callbacks import (
     EarlyStopping,
@@ -72,10 +70,10 @@ from training.callbacks import (
     WeightAveraging,
     WeightDecay,
 )
-from training.checkpoints import CheckpointManager, delete_all_but_newest, latest_checkpoint
-from training.history import History, best_epoch, history_of
-from training.metrics import ClassRecall, FiniteStepCount
-from training.optimizer import FusedAdam
+from training.checkpoints import CheckpointManager, delete_all_but_newest, latest_of_chief
+from training.compiling import compile_model
+from training.distribution import Distribution, distribute, raises_worker_lost
+from training.history import History, history_of
 from training.resources import require_resources_for
 from training.schedule import reached_limits, regularization
 from training.signals import signals_to
@@ -83,53 +81,89 @@ from training.signals import signals_to
 
 @raises_memory_error()
 def main(config: TrainConfig) -> int:
-    folder = Path(config.model_save_name)
-    require_own_folder(folder)
-    with locked(folder):
-        others = (MODEL_FILE, ENSEMBLE, *REPORTS)
-        remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in others)
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(connected(find_cluster(config.workers, config.worker)))
+        stack.enter_context(raises_worker_lost(workers))
+        if workers.is_chief:  # the others save nothing
+            folder = Path(config.model_save_name)
+            require_own_folder(folder)
+            stack.enter_context(locked(folder))
+            others = (MODEL_FILE, ENSEMBLE, *REPORTS)
+            remove_partial_files(folder, is_ours=lambda name: is_checkpoint_name(name) or name in others)
         try:
-            return train(folder, config)
+            code = train(config, workers)
+            workers.all_gather(b"")  # nobody has succeeded before the chief has written its reports
+            return code
         except TrainingStopped as stop:
             return 128 + stop.signal_number
 
 
-def train(folder: Path, config: TrainConfig) -> int:
-    """Runs a training, from the pictures to the reports, with its checkpoints in `folder`; returns the exit code.
+def train(config: TrainConfig, workers: Workers) -> int:
+    """Runs a training, from the pictures to the reports; returns the exit code.
 
     Raises:
         TrainingStopped: by a signal; the run is saved.
+        WorkerLostError: another worker has ended.
     """
-    latest = None
+    folder, latest = Path(config.model_save_name), None
     with status("preparing ..."):
-        require_same_folds(folder, config)  # before data/ is changed
-        if config.folds == 1 and (latest := latest_checkpoint(folder)):
+        if workers.is_chief:
+            require_same_folds(folder, config)  # before data/ is changed
+        distribution = distribute(config, workers)
+        if config.folds == 1 and (latest := latest_of_chief(folder, workers)):
             require_same(folder, latest.model_config, config)
-        device = configure_device(config.precision)
-        needs = require_resources_for(config)
-    manifest = prepare_data(config)
+        needs = require_resources_for(config, workers)
+    manifest = prepare_in_turn(config, workers)
     close_idle_workers()
-    print_entry("device", device)
+    print_entry("device", distribution.device)
     print_entry("", needs)
+    for line in describe_replicas(config, distribution):
+        print_entry("", line)
     if config.folds > 1:
-        return train_folds(folder, manifest, config, device=device)
+        return train_folds(folder, manifest, config, distribution)
 
-    run = load_run(manifest, config, device=device, saved=latest and latest.model_config)
+    run = load_run(manifest, config, distribution, saved=latest and latest.model_config)
     checkpoints = start_or_continue(run, latest)
     del latest  # it has four times as many values as the network has weights
     advice = how_to_train_longer(checkpoints.history, config)
     tensorboard, end = train_network(run, checkpoints)
     history = checkpoints.history
-    evaluation, network = report(run, history, tensorboard, end=end)
+    if workers.is_chief:
+        evaluation, network = report_run(run, history, tensorboard, end=end)
     if config.learning_curve:
         del checkpoints, tensorboard  # the next networks need the memory
-        points = train_on_parts(run, device=device)
-        report_learning_curve(points, run, evaluation, network=network, history=history)
-    print_next_commands(config, advice)
+        points = train_on_parts(run)
+        if workers.is_chief:
+            report_learning_curve(points, run, evaluation, network=network, history=history)
+    if workers.is_chief:
+        print_next_commands(config, advice)
+    else:
+        print(f"\n{end}", flush=True)
     return EXIT_SUCCESS
 
 
-def train_on_parts(run: Run, *, device: str) -> list[Point]:
+def prepare_in_turn(config: TrainConfig, workers: Workers) -> list[Picture]:
+    """Returns every picture, with what became of it, after all workers have made their `data/`, the chief first.
+
+    If they share a disk, the others find nothing to do.
+
+    Raises:
+        UserError: a worker has other pictures.
+    """
+    workers.all_gather(b"")  # a worker that has not enough memory ends the others now
+    if not workers.is_chief:
+        with status("waiting for the chief, which prepares its pictures ..."):
+            workers.all_gather(b"")
+    manifest = prepare_data(config)
+    if workers.is_chief:
+        workers.all_gather(b"")
+    pictures = kept(manifest)
+    workers.require_equal({"classes": ", ".join(class_names(pictures)), "number of pictures": len(pictures)})
+    workers.require_equal({"pictures (a checksum)": fingerprint(pictures)})
+    return manifest
+
+
+def train_on_parts(run: Run) -> list[Point]:
     """Trains also on a quarter and on half of the training pictures; returns how accurate all three networks are.
 
     Each is a run like any other, in a folder of its own. All validate with the same pictures.
@@ -139,35 +173,38 @@ def train_on_parts(run: Run, *, device: str) -> list[Point]:
     for fraction in PARTS:
         print(f"\nlearning curve: {100 * fraction:g} % of the training pictures", flush=True)
         rows = with_part_of_training(run.pictures, fraction=fraction, seed=run.config.seed)
-        train_part(rows, config_of_part(run.config, fraction, rows), run.config, device=device)
-        points.append(measure(part_folder(folder, fraction), rows, run))
-    return [*points, measure(folder, run.pictures, run)]
+        train_part(rows, config_of_part(run.config, fraction, rows), run.config, run.distribution)
+        if run.distribution.is_chief:
+            points.append(measure(part_folder(folder, fraction), rows, run))
+    return [*points, measure(folder, run.pictures, run)] if run.distribution.is_chief else []
 
 
-def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, *, device: str) -> int:
+def train_folds(folder: Path, manifest: Sequence[Picture], config: TrainConfig, distribution: Distribution) -> int:
     """Trains a network for each fold, which validates on it, in a folder of its own; then all answer together.
 
     Each is a run like any other. Those that were finished before are not trained again.
     """
-    model_config = model_config_of(manifest, config)
-    require_same_folds(folder, model_config)
-    write_atomically(folder / MODEL_CONFIG, model_config.to_json())
+    model_config = model_config_of(manifest, config, distribution)
+    if distribution.is_chief:
+        require_same_folds(folder, model_config)
+        write_atomically(folder / MODEL_CONFIG, model_config.to_json())
     folds, limits = [], {}
     for number in range(1, config.folds + 1):
         print(f"\nfold {number} of {config.folds}", flush=True)
         rows = pictures_of_fold(manifest, number)
-        history, was_finished = train_part(rows, config_of_fold(config, number), config, device=device)
+        history, was_finished = train_part(rows, config_of_fold(config, number), config, distribution)
         folds.append(FoldRun(number, rows, history))
         if was_finished:
             for name, value in reached_limits(history, config).items():
                 limits[name] = max(limits.get(name, 0), value)
-    report_folds(folder, folds, manifest, config, model_config, device=device)
-    print_next_commands(config, " ".join(f"--{name} {value}" for name, value in limits.items()))
+    if distribution.is_chief:
+        report_folds(folder, folds, manifest, config, model_config, distribution)
+        print_next_commands(config, " ".join(f"--{name} {value}" for name, value in limits.items()))
     return EXIT_SUCCESS
 
 
 def train_part(
-    rows: Sequence[Picture], config: TrainConfig, given: TrainConfig, *, device: str
+    rows: Sequence[Picture], config: TrainConfig, given: TrainConfig, distribution: Distribution
 ) -> tuple[History, bool]:
     """Trains one of several networks, unless it is finished. Returns its history, and whether it was finished before.
 
@@ -175,29 +212,31 @@ def train_part(
         rows: every picture, with its use by this network.
         config: of its run.
         given: that of the command, which trains all of them.
-        device: and precision.
+        distribution: of all of them.
     """
-    folder = Path(config.model_save_name)
-    if latest := latest_checkpoint(folder):
-        require_same(folder, latest.model_config, model_config_of(rows, config))
+    folder, workers = Path(config.model_save_name), distribution.workers
+    if latest := latest_of_chief(folder, workers):
+        require_same(folder, latest.model_config, model_config_of(rows, config, distribution))
         history = history_of(latest)
-        if reached_limits(history, config) and read_best(folder).part("calibration"):
-            delete_all_but_newest(folder)
+        if reached_limits(history, config) and _is_calibrated(folder, workers):
+            if workers.is_chief:
+                delete_all_but_newest(folder)
             print_entry("", f"was finished before, after {plural(len(history), 'epoch')}")
             return history, True
-    run = replace(load_run(rows, config, device=device), given=given)
+    run = replace(load_run(rows, config, distribution), given=given)
     checkpoints = start_or_continue(run, latest)
     del latest
     tensorboard, end = train_network(run, checkpoints)
-    with status("evaluating ..."):
-        converted, evaluation = calibrate(run)
-        tensorboard.finish(converted.network, evaluation)
-    converted.save(folder)
-    delete_all_but_newest(folder)
-    kept = f"Kept: epoch {run.epochs_in(converted.network.step)}, right for {100 * evaluation.correct.mean():.1f} %"
-    print(f"\n{wrapped(f'{end} {kept} of its {len(evaluation.labels):,} validation pictures.')}", flush=True)
+    if workers.is_chief:
+        finish_part(run, tensorboard, end=end)
     clear_session()  # the next network needs the memory
     return checkpoints.history, False
+
+
+def _is_calibrated(folder: Path, workers: Workers) -> bool:
+    """Returns whether the network in a folder of the chief was calibrated after its training."""
+    found = workers.is_chief and bool(read_best(folder).part("calibration"))
+    return bool(workers.broadcast(b"x" * found))
 
 
 def start_or_continue(run: Run, latest: Checkpoint | None) -> CheckpointManager:
@@ -206,7 +245,11 @@ def start_or_continue(run: Run, latest: Checkpoint | None) -> CheckpointManager:
     model = build_network(run)
     print_entry("run", describe_run(config))
     checkpoints = CheckpointManager(
-        Path(config.model_save_name), model, run.model_config, max_to_keep=config.max_to_keep
+        Path(config.model_save_name),
+        model,
+        run.model_config,
+        max_to_keep=config.max_to_keep,
+        distribution=run.distribution,
     )
     restore_or_save(checkpoints, latest, run)
     return checkpoints
@@ -230,7 +273,7 @@ def train_network(run: Run, checkpoints: CheckpointManager) -> tuple[TensorBoard
 
 def build_network(run: Run) -> keras.Model:
     """Returns the network of a run, ready to be trained, and says how large it is."""
-    with status("building the network ..."):
+    with status("building the network ..."), run.distribution.scope():
         keras.utils.set_random_seed(run.config.seed)
         model = generate_model(run.model_config)
         require_convertible(model, run.model_config)
@@ -238,35 +281,7 @@ def build_network(run: Run) -> keras.Model:
     if run.config.summary:
         model.summary()
     with status("preparing the training ..."):
-        compile_model(model, run.config, count=len(run.training))
-    return model
-
-
-def compile_model(model: keras.Model, config: TrainConfig, *, count: int) -> None:
-    """Compiles the model with Adam and the loss of the config: softmax or sigmoid cross-entropy on the logits.
-
-    `count` is the number of training images.
-    """
-    softmax = keras.losses.CategoricalCrossentropy(from_logits=True)
-    loss = softmax if config.loss == "softmax" else sigmoid_cross_entropy
-    _, steps_per_execution = epoch_steps(count, config.batch_size)
-    model.compile(
-        optimizer=FusedAdam(config.learning_rate, name="adam"),
-        loss=loss,
-        metrics=[FiniteStepCount(loss), ClassRecall(model.output_shape[1])],
-        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy", dtype="float64")],
-        steps_per_execution=steps_per_execution,
-        jit_compile=False,  # XLA is half as fast on a CPU, and compiles for minutes on a GPU
-    )
-    model.optimizer.build(model.trainable_variables)
-    # Keras creates the sums of a metric with the first batch; a resumed epoch needs them earlier.
-    model.compute_metrics(None, *tf.zeros((2, 1, *model.output_shape[1:])))
-    model.reset_metrics()
-
-
-def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Returns the loss of judging each class independently, summed over the classes: float32 (batch,)."""
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(labels, logits), axis=1)
+        return compile_model(model, run.config, run.distribution, count=len(run.training))
 
 
 def restore_or_save(checkpoints: CheckpointManager, latest: Checkpoint | None, run: Run) -> None:
@@ -278,6 +293,8 @@ def restore_or_save(checkpoints: CheckpointManager, latest: Checkpoint | None, r
     print_entry("", f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
     if changes := changed_settings(latest.model_config, run.model_config):
         print_entry("", f"with other settings than before: {changes}")
+    if latest.model_config.replicas != run.model_config.replicas:
+        print_entry("", "so sums are rounded differently, and other parts of a batch are normalized, from here on")
 
 
 def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorBoard:
@@ -313,7 +330,7 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
         averaging,
         tensorboard,
         saving,
-        table,
+        *([table] if run.distribution.is_chief else []),
         EarlyStopping(history, config, steps_per_epoch=steps_per_epoch),
     ]
     tensorboard.set_model(model)
@@ -334,7 +351,7 @@ def fit_epochs(
     model: keras.Model, run: Run, checkpoints: CheckpointManager, callbacks: Sequence[keras.callbacks.Callback]
 ) -> None:
     """Calls Keras's `fit`, once for the rest of an interrupted epoch and once for the epochs after it."""
-    history, config = checkpoints.history, run.config
+    history, config, distribution = checkpoints.history, run.config, run.distribution
     steps_per_epoch, _ = epoch_steps(len(run.train.labels), config.batch_size)
 
     def strength(epoch: int) -> float:
@@ -344,11 +361,12 @@ def fit_epochs(
         done_steps = checkpoints.step - len(history) * steps_per_epoch
         assert 0 <= done_steps < steps_per_epoch
         model.fit(
-            training_batches(run.train, config, first_step=checkpoints.step, strength=strength),
+            training_batches(run.train, config, distribution, first_step=checkpoints.step, strength=strength),
             steps_per_epoch=steps_per_epoch - done_steps,
             initial_epoch=len(history),
             epochs=config.epochs,
-            validation_data=validation_batches(run.validation, balance=config.balance_classes),
+            validation_data=validation_batches(run.validation, distribution, balance=config.balance_classes),
+            validation_steps=validation_steps(run.validation, distribution),
             callbacks=callbacks,
             shuffle=False,  # the data set has its own order
             verbose=0,
@@ -356,46 +374,17 @@ def fit_epochs(
 
 
 def end_stopped_run(run: Run, checkpoints: CheckpointManager, signal_number: int) -> None:
-    """Tells how to continue a run that was stopped, and calibrates its best network."""
+    """Tells how to continue a run that was stopped; the chief calibrates its best network."""
     code = 128 + signal_number
     line = f"stopped and saved after step {checkpoints.step}; run the same command to continue"
     if code == EXIT_OUTPUT_CLOSED:
         print(f"trainer.py: the output was closed: {line}", file=sys.stderr)
     else:
         print(wrapped(line), flush=True)
-    if checkpoints.history:
+    if checkpoints.history and run.distribution.is_chief:
         with status("calibrating the scores; Ctrl-C leaves it out ..."):
             trained, _ = calibrate(run)
             trained.save(checkpoints.folder)
-
-
-def report(run: Run, history: History, tensorboard: TensorBoard, *, end: str) -> tuple[Evaluation, TrainedNetwork]:
-    """Prints how accurate the network of the best epoch is, below the line `end`; saves it, and writes the reports.
-
-    Returns:
-        the predictions for the validation pictures, and the network.
-    """
-    folder = Path(run.config.model_save_name)
-    with status("evaluating ..."):
-        converted, evaluation = calibrate(run)
-        network = converted.network
-        tensorboard.finish(network, evaluation)
-        result = evaluate(evaluation)
-    epoch = run.epochs_in(network.step)  # the best one, unless its weights were lost
-    best = best_epoch(history) + 1
-    lost = "" if epoch == best else f", since the weights of epoch {best} are lost"
-    never_unknown = run.config.unknown_rate > 0 and np.isinf(network.limits.max_distance)
-    text = partial(format_run_report, result, epoch=epoch, never_unknown=never_unknown)
-    print(f"\n{wrapped(f'{end} Kept: epoch {epoch}{lost}.')}\n")
-    print(text(max_classes=MAX_CLASSES_SHOWN, max_mistakes=MAX_MISTAKES_SHOWN))
-    # After the figures are printed, so that a full disk does not take them away.
-    converted.save(folder)
-    write_atomically(folder / TEXT_REPORT, text().encode())
-    with status("writing the report ..."):
-        write_run_report(folder, run, evaluation, network=network, history=history)
-        write_suspects(folder, evaluation, run.validation_image)
-    print_suspects(folder, evaluation)
-    return evaluation, network
 
 
 if __name__ == "__main__":

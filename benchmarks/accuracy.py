@@ -33,15 +33,16 @@ from benchmarks.harness.training import config_in
 from config import BatchSize, Count, Flag, Folds, Pixels, TrainConfig
 from network.backend import keras, tf
 from network.checkpoint_file import member_folder
-from network.device import configure_device
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names
 from pictures.split import pictures_of_fold, with_part_of_training
 from preprocessing import training_pictures
+from system.cluster import Workers
 from system.errors import EXIT_SUCCESS, UserError
 from system.script import run_script
 from system.validation import Between, Validated
 from training.batches import Samples, load
 from training.checkpoints import latest_checkpoint
+from training.distribution import distribute
 from training.history import history_of
 
 
@@ -91,9 +92,9 @@ def train_fold(config: TrainConfig, fold: int, fraction: float) -> tuple[np.ndar
     The network is that of `trainer.py --folds`.
     """
     start = time.perf_counter()
-    device = configure_device(config.precision)
+    distribution = distribute(config, Workers())
     rows = rows_of_fold(config, fold, fraction)
-    trainer.train_part(rows, trainer.config_of_fold(config, fold), config, device=device)
+    trainer.train_part(rows, trainer.config_of_fold(config, fold), config, distribution)
     seconds = time.perf_counter() - start
     folder = member_folder(Path(config.model_save_name), fold)
     checkpoint = latest_checkpoint(folder)

@@ -18,6 +18,9 @@ clock, so a repetition kills at slightly different points. For Linux.
                         those of an uninterrupted run.
     training-signals    the same with SIGTERM, SIGINT, and two SIGINT up to 0.3 s apart, after the first steps
     trainers            two trainers on one folder: the second is refused, unless the first was killed
+    worker-kills        two workers that train together, one of them killed at any time: the other one ends with one
+                        line and exit code 3 within a minute, and leaves no process behind; after the same commands
+                        again, the result is equal to the bit
     preprocess-kills    `preprocessing.py`, killed at any time and run again: `data/` is equal to that of an
                         uninterrupted run, and no worker process continues for more than 5 s
     augment-kills       the same for `augment.py` and `augmented/`
@@ -45,6 +48,7 @@ from benchmarks.faults.folders import few_pictures
 from benchmarks.faults.kills import folder_kills, training_kills, training_signals, two_trainers
 from benchmarks.faults.mutations import damaged_pictures
 from benchmarks.faults.resumed import ReferenceRun
+from benchmarks.faults.worker_kills import worker_kills
 from benchmarks.harness.options import Size, select
 from benchmarks.harness.tables import format_header, format_row
 from config import Seed
@@ -71,6 +75,7 @@ SHARES = {  # of the time
     "training-kills": 12,
     "training-signals": 6,
     "trainers": 3,
+    "worker-kills": 6,
     "preprocess-kills": 3,
     "augment-kills": 4,
     "checkpoint-damage": 4,
@@ -99,6 +104,7 @@ def experiments_in(folder: Path, config: ReliabilityConfig) -> dict[str, Callabl
         "training-kills": partial(training_kills, kills=scaled(50), reference=default),
         "training-signals": partial(training_signals, count=scaled(10), reference=default),
         "trainers": partial(two_trainers, count=scaled(3), reference=long),
+        "worker-kills": partial(worker_kills, kills=scaled(10)),
         "preprocess-kills": partial(
             folder_kills, kills=scaled(25), script="preprocessing.py", arguments=[], pictures=600
         ),

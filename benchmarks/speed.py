@@ -65,6 +65,7 @@ from config import Count, PictureConfig, TrainConfig
 from pictures.folders import picture_files
 from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import preprocess
+from reports import finished
 from reports.report_files import HTML_REPORT
 from reports.tensorboard import TensorBoard
 from system.errors import EXIT_SUCCESS
@@ -296,7 +297,7 @@ def time_reports(work: Path, raw_data: str, epochs: int) -> dict[str, Measuremen
 
     for method in ("on_train_begin", "on_epoch_end", "finish"):
         setattr(TensorBoard, method, with_clock("tensorboard", getattr(TensorBoard, method)))
-    trainer.write_run_report = with_clock("report", trainer.write_run_report)
+    finished.write_run_report = with_clock("report", finished.write_run_report)
     config = config_in(work, raw_data, epochs=epochs)
     with contextlib.redirect_stdout(io.StringIO()):
         whole = timed(lambda: trainer.main(config))

@@ -142,13 +142,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         OSError: it may be intact but cannot be read, because of permissions or memory.
     """
     try:
-        tensors = safetensors.numpy.load(path.read_bytes())
+        return parse_checkpoint(path.read_bytes(), path)
     except OSError as error:
         if error.errno == errno.EIO:
             raise ValueError(f"it cannot be read: {error.strerror}") from None
         raise
     except MemoryError:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), os.fspath(path)) from None
+
+
+def parse_checkpoint(content: bytes, path: Path) -> Checkpoint:
+    """Returns the checkpoint with the content of a file. See `read_checkpoint`."""
+    try:
+        tensors = safetensors.numpy.load(content)
     except (SafetensorError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"it is incomplete or not a checkpoint: {error}") from None
     checksum = tensors.pop("checksum", np.zeros(0))

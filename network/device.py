@@ -10,24 +10,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from network.backend import keras, tf
+from system.errors import UserError
 from system.files import use_own_temporary_folder
+from system.terminal import plural
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # of processors that multiply bfloat16 numbers in hardware
 _BFLOAT16_CAPABILITY = (8, 0)  # of GPUs that do: Ampere and later
 
 
-def configure_device(precision: str) -> str:
+def configure_device(precision: str, devices: int = 0) -> str:
     """Sets the precision of all networks built from now on, and lets TensorFlow take GPU memory only as needed.
 
     Args:
+        devices: number of GPUs to use, at most; 0 for all.
         precision: "float32"; "bfloat16", in which all layers but the fully connected ones are computed, while
             weights, loss and outputs stay float32; or "auto", which is bfloat16 if the hardware supports it.
 
     Returns:
         the device and the precision, to be shown to the user.
+
+    Raises:
+        UserError: there are fewer GPUs.
     """
     use_own_temporary_folder()
     gpus = tf.config.list_physical_devices("GPU")
+    if devices > len(gpus):
+        found = plural(len(gpus), "GPU")
+        raise UserError(f"--devices {devices}: TensorFlow finds {found} on this machine; use fewer, or 0 for all")
+    if devices:
+        gpus = gpus[:devices]
+        tf.config.set_visible_devices(gpus, "GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
@@ -36,6 +48,17 @@ def configure_device(precision: str) -> str:
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     names = [detail.get("device_name", "GPU") for detail in details] or [f"CPU, {os.cpu_count()} cores"]
     return f"{', '.join(names)}, {precision}{'' if gpus else _unused_gpu()}"
+
+
+def trainable_devices() -> list[str]:
+    """Returns the devices that can train copies of a network: all GPUs that may be used or, without any, the CPU.
+
+    TensorFlow can be told that the CPU is several devices, as tests do.
+    """
+    if gpus := tf.config.get_visible_devices("GPU"):
+        return [f"GPU:{index}" for index in range(len(gpus))]
+    (cpu,) = tf.config.get_visible_devices("CPU")
+    return [f"CPU:{index}" for index in range(len(tf.config.get_logical_device_configuration(cpu) or [cpu]))]
 
 
 def has_bfloat16(gpus: list[dict], cpuinfo: Path) -> bool:

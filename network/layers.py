@@ -31,7 +31,11 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's BatchNormalization for inputs (batch, h, w, c), computed by one fused kernel in training.
 
     The variance of the kernel, which the moving variance follows, is the unbiased one (divided by n - 1 instead of n).
+    Each replica normalizes its part of a batch by itself; the moving averages follow the mean of all.
     """
+
+    def add_weight(self, *args, **options):
+        return super().add_weight(*args, **{**options, "aggregation": "mean"})
 
     def call(self, inputs, training=None, mask=None):
         if not training:
@@ -62,6 +66,7 @@ class ByteDropout(keras.layers.Layer):
         # Values with smaller bytes are dropped. Not int32: TensorFlow would keep it on the processor, not on the GPU.
         self._threshold = tf.Variable(round(256 * rate), trainable=False, dtype=tf.int64)
         self._seeds = keras.random.SeedGenerator(name=self.name)
+        self.batch_size = 0  # of all replicas together, if there are several
 
     def set_strength(self, strength: float) -> None:
         """Multiplies the rate by 0..1."""
@@ -70,14 +75,29 @@ class ByteDropout(keras.layers.Layer):
     def call(self, inputs, training=False):
         if not training:
             return inputs
-        count = tf.size(inputs)
-        words = tf.random.stateless_uniform(
-            [(count + 3) // 4], seed=self._seeds.next(), minval=None, maxval=None, dtype=tf.uint32
-        )
-        random_bytes = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count], tf.shape(inputs))
-        kept = random_bytes >= tf.cast(self._threshold, tf.uint8)
+        kept = self._random_bytes(inputs) >= tf.cast(self._threshold, tf.uint8)
         scale = tf.cast(256 / (256 - self._threshold), inputs.dtype)
         return tf.where(kept, inputs * scale, tf.zeros([], inputs.dtype))
+
+    def _random_bytes(self, inputs):
+        """Returns a random byte for each value. Those of a replica are a part of what a single one would have."""
+        shape, seed = tf.shape(inputs), self._seeds.next()
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync == 1:
+            return tf.reshape(_random_bytes(tf.size(inputs), seed), shape)
+        start, end = part_of_batch(self.batch_size, replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
+        size = tf.reduce_prod(shape[1:])
+        return tf.reshape(_random_bytes(self.batch_size * size, seed)[start * size : end * size], shape)
+
+
+def _random_bytes(count, seed):
+    words = tf.random.stateless_uniform([(count + 3) // 4], seed=seed, minval=None, maxval=None, dtype=tf.uint32)
+    return tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
+
+
+def part_of_batch(count, index, parts):
+    """Returns where one of several nearly equal parts of a batch begins and ends. Takes numbers or tensors."""
+    return count * index // parts, count * (index + 1) // parts
 
 
 class MirrorViews(keras.layers.Layer):

@@ -32,7 +32,7 @@ from system.errors import UserError
 from system.terminal import printable
 
 MODEL_CONFIG = "model.json"
-VERSION = 7  # of the formats of model.json and of checkpoints
+VERSION = 8  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 
@@ -49,6 +49,9 @@ _NOT_REMEMBERED = {
     "learning_curve": "the networks that it adds are runs of their own",
     "tensorboard": "it shows the run and changes nothing",
     "summary": "only what is shown depends on it",
+    "devices": "the number of all replicas is remembered",
+    "workers": "as above",
+    "worker": "as above",
 }
 
 
@@ -91,16 +94,16 @@ class ModelConfig(ImageConfig):
     average_weights: Flag = field(compare=False)
     precision: Precision = field(compare=False)  # not every machine has all of them
     unknown_rate: UnknownRate = field(compare=False)  # used at the end only
+    replicas: Count = field(compare=False)  # copies of the network that train together, on several devices
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_class_names(self.class_names)
 
     @classmethod
-    def of_run(cls, config: TrainConfig, *, class_names: list[str], pictures: str) -> "ModelConfig":
+    def of_run(cls, config: TrainConfig, *, class_names: list[str], pictures: str, replicas: int = 1) -> "ModelConfig":
         """Returns the model config of a training run."""
-        remembered = {name: value for name, value in vars(config).items() if name not in _NOT_REMEMBERED}
-        return cls(**remembered, class_names=class_names, pictures=pictures)
+        return cls(**remembered_settings(config), class_names=class_names, pictures=pictures, replicas=replicas)
 
     def to_json(self) -> bytes:
         return json.dumps({"version": VERSION, **asdict(self)}, indent=1).encode()
@@ -131,6 +134,11 @@ class ModelConfig(ImageConfig):
             return cls(**values)
         except UserError as error:
             raise ValueError(str(error).removeprefix("--")) from None  # it is not on a command line
+
+
+def remembered_settings(config: TrainConfig) -> dict[str, Any]:
+    """Returns the settings on which the result of a run depends, by name."""
+    return {name: value for name, value in vars(config).items() if name not in _NOT_REMEMBERED}
 
 
 def _check_class_names(names: Any) -> None:

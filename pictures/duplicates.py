@@ -2,13 +2,12 @@
 
 Names identify copies (copy_names.py). Perceptual hashes find pictures that may look alike, and thumbnails confirm it
 (similarity.py): pictures saved again, reduced or slightly cropped, mirrored or turned, and series of one scene. The
-hash is ImageHash's. The search is ours: imagededup needs torch, fastdup has a non-commercial license, and cleanvision
-needs pandas.
+hash is ImageHash's. The search is ours (hash_index.py): imagededup needs torch, fastdup has a non-commercial license,
+and cleanvision needs pandas.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 import cv2
@@ -18,6 +17,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pictures.hash_index import HashIndex
 from pictures.manifest import KEPT, Picture, kept, stand_ins, updated
 from pictures.similarity import MIRRORED_OR_TURNED, UNCHANGED, Thumbnails
 from system.progress import progress
@@ -114,9 +114,9 @@ def _find(
     def group_of(indices: np.ndarray) -> np.ndarray:
         return groups.roots(nodes[indices])
 
+    index = HashIndex(hashes, MAX_HASH_DISTANCE)
     for symmetry in (UNCHANGED, *MIRRORED_OR_TURNED):
-        turned = symmetry.apply_to_hashes(hashes)
-        for rows, columns, near in similar_hashes(turned, hashes, MAX_HASH_DISTANCE, group_of):
+        for rows, columns, near in index.similar_to(symmetry.apply_to_hashes(hashes), group_of):
             if symmetry == UNCHANGED:
                 groups.join(nodes[rows], nodes[columns], near & thumbnails.alike(rows, columns))
             elif (near := near & (labels[rows][:, None] == labels[columns])).any():
@@ -180,59 +180,6 @@ class _Components:
         _, component = connected_components(graph, directed=False)
         _, first = np.unique(component, return_index=True)
         self._parents[nodes] = nodes[first[component]]
-
-
-def similar_hashes(
-    rows: np.ndarray, columns: np.ndarray, max_distance: int, group_of: Callable[[np.ndarray], np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields all pairs of hashes that differ in at most `max_distance` bits and in their group, in blocks, each once.
-
-    If 64 bits are split into max_distance + 1 parts, two similar hashes have at least one equal part. So only hashes
-    with an equal part are compared: a small fraction, unless most are the same.
-
-    Args:
-        rows: uint64 (n,).
-        columns: uint64 (m,).
-        max_distance: 0 to 63.
-        group_of: called with indices, before they are compared; returns an int for each, the same for those that need
-            not be compared with each other, int (len(indices),).
-
-    Yields:
-        indices of rows, indices of columns, and which of these pairs are similar and in different groups, bool (rows,
-        columns).
-
-    Algorithm: multi-index hashing (Norouzi, Punjani and Fleet 2012).
-    """
-    cuts = [64 * part // (max_distance + 1) for part in range(max_distance + 2)]
-    masks = np.array([(1 << high) - (1 << low) for low, high in pairwise(cuts)], np.uint64)
-    for part, mask in enumerate(masks):
-        for row, column in _equal_values(rows & mask, columns & mask):
-            step = max(1, _BLOCK // len(column))
-            for start in range(0, len(row), step):
-                block, others = row[start : start + step], column
-                row_groups, column_groups = group_of(block), group_of(others)
-                if (row_groups == row_groups[0]).all():  # as nearly all are, once a series has been joined
-                    others = others[column_groups != row_groups[0]]
-                    column_groups = group_of(others)
-                different = rows[block][:, None] ^ columns[others]
-                near = (row_groups[:, None] != column_groups) & (np.bitwise_count(different) <= max_distance)
-                for earlier in masks[:part] if near.any() else ():
-                    near &= different & earlier != 0  # else the pair was found before
-                if near.any():
-                    used, beside = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
-                    yield block[used], others[beside], near[np.ix_(used, beside)]
-
-
-def _equal_values(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the indices of rows and of columns with the same value, for each value that both have."""
-    row_order, column_order = (np.argsort(values, kind="stable") for values in (rows, columns))
-    values = np.intersect1d(rows, columns)
-    bounds = [
-        (np.searchsorted(part[order], values, side="left"), np.searchsorted(part[order], values, side="right"))
-        for part, order in ((rows, row_order), (columns, column_order))
-    ]
-    for row_start, row_end, column_start, column_end in np.stack([*bounds[0], *bounds[1]], axis=1).tolist():
-        yield row_order[row_start:row_end], column_order[column_start:column_end]
 
 
 # ---- what the user is told ----

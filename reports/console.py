@@ -13,9 +13,11 @@ from reports.report_files import HTML_REPORT
 from system.progress import format_seconds, live_bar
 from system.terminal import can_redraw, plural, print_entry, print_marked, printable, wrapped
 from training.checkpoints import CheckpointManager
+from training.distribution import Distribution
 from training.history import History, best_epoch, epochs_without_progress, falling_epochs
 from training.schedule import epochs_at_end, falling, reached_limits
 
+_WORTHWHILE = 64  # pictures of a step for each device, from which on several of them are faster than one
 _HEAD = (
     f"{'epoch':>6}{'training':>12}{'validation':>18}",
     f"{'':>6}{'cost':>7}{'accuracy':>9}{'cost':>8}{'accuracy':>9}{'img/s':>8}{'time':>8}",
@@ -36,6 +38,22 @@ def describe_run(config: TrainConfig) -> str:
     """Returns one line about where a run is saved, and when it ends."""
     limits = f"up to {plural(config.epochs, 'epoch')}, {config.patience:,} without a lower cost"
     return f"{printable(config.model_save_name)}/: {limits}; Ctrl-C saves"
+
+
+def describe_replicas(config: TrainConfig, distribution: Distribution) -> list[str]:
+    """Returns lines about the devices and workers that train together, and whether their parts of a batch are small."""
+    workers, replicas = distribution.workers, distribution.replicas
+    if replicas == 1:
+        return []
+    lines = [f"{plural(replicas, 'device')} share each batch of {plural(config.batch_size, 'picture')}"]
+    if workers.count > 1:
+        role = "the chief" if workers.is_chief else f"worker {workers.index}; the chief shows the progress"
+        lines = [f"{plural(workers.count, 'worker')}, {lines[0]}; this is {role}"]
+    if config.batch_size < _WORTHWHILE * replicas:
+        part = plural(config.batch_size // replicas, "picture")
+        lines.append(f"with {part} per device, exchanging the gradients takes longer than")
+        lines.append(f"computing them: use --batch_size {_WORTHWHILE * replicas} or more, or a single device")
+    return lines
 
 
 def format_end(history: History, config: TrainConfig, *, trained: int, seconds: float) -> str:

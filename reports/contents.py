@@ -12,8 +12,9 @@ from config import TrainConfig
 from pictures.duplicates import mixed_groups, same_photos
 from pictures.manifest import EXCLUDED, KEPT, SKIPPED, Picture
 from pictures.summary import count_classes, notes, unused_files
-from reports.run_info import command_of, versions
+from reports.run_info import command_of
 from system.validation import Validated
+from system.versions import versions
 from training.history import History, best_epoch
 
 if TYPE_CHECKING:  # loading it would load TensorFlow, which the page about a folder does not need

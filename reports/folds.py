@@ -29,6 +29,7 @@ from reports.text import MAX_CLASSES_SHOWN, MAX_MISTAKES_SHOWN, format_folds_rep
 from system.files import write_atomically
 from system.progress import status
 from training.batches import load
+from training.distribution import Distribution
 from training.history import History
 
 
@@ -57,8 +58,7 @@ def run_of_folds(
     manifest: Sequence[Picture],
     config: TrainConfig,
     model_config: ModelConfig,
-    *,
-    device: str,
+    distribution: Distribution,
 ) -> Run:
     """Returns the run of all folds together, which validates with every picture that one of them judges.
 
@@ -70,7 +70,7 @@ def run_of_folds(
     return Run(
         config=config,
         model_config=model_config,
-        device=device,
+        distribution=distribution,
         pictures=manifest,
         training=others,
         validating=judged,
@@ -142,8 +142,7 @@ def report_folds(
     manifest: Sequence[Picture],
     config: TrainConfig,
     model_config: ModelConfig,
-    *,
-    device: str,
+    distribution: Distribution,
 ) -> None:
     """Combines the networks of all folds in one file, prints how accurate they are, and writes the reports.
 
@@ -153,12 +152,12 @@ def report_folds(
         manifest: every picture, with its fold.
         config: of the run.
         model_config: of the ensemble.
-        device: and precision, of the training.
+        distribution: of the training.
 
     Raises:
         UserError: LiteRT cannot compute the ensemble, or gives other answers than Keras.
     """
-    run = run_of_folds(folds, manifest, config, model_config, device=device)
+    run = run_of_folds(folds, manifest, config, model_config, distribution)
     with status("evaluating ..."):
         evaluation, calibration = judge(folder, folds, run)
         rows = fold_contents(folds, evaluation)

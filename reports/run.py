@@ -18,6 +18,7 @@ from pictures.split import fingerprint
 from system.errors import UserError
 from system.terminal import print_entry, printable
 from training.batches import Samples, epoch_steps, fits_in_memory, load, require_batch_size
+from training.distribution import Distribution
 
 _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
 
@@ -28,13 +29,18 @@ class Run:
 
     config: TrainConfig
     model_config: ModelConfig
-    device: str  # and precision
+    distribution: Distribution
     pictures: Sequence[Picture]  # every row of the manifest, used or not
     training: Sequence[Picture]  # those of the samples
     validating: Sequence[Picture]
     train: Samples
     validation: Samples
     given: TrainConfig | None = None  # of the command, if that trains several networks
+
+    @property
+    def device(self) -> str:
+        """What it computes on, and in which precision."""
+        return self.distribution.device
 
     def evaluation(self, predictions: Predictions) -> Evaluation:
         """Returns the predictions for the validation pictures together with the true classes."""
@@ -77,19 +83,26 @@ class Run:
         return np.array([index for index, picture in enumerate(self.training) if picture.path in shown])
 
 
-def model_config_of(manifest: Sequence[Picture], config: TrainConfig) -> ModelConfig:
+def model_config_of(manifest: Sequence[Picture], config: TrainConfig, distribution: Distribution) -> ModelConfig:
     """Returns the model config of a run with these pictures."""
     pictures = kept(manifest)
-    return ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
+    return ModelConfig.of_run(
+        config,
+        class_names=class_names(pictures),
+        pictures=fingerprint(pictures),
+        replicas=distribution.replicas,
+    )
 
 
-def load_run(manifest: Sequence[Picture], config: TrainConfig, *, device: str, saved: ModelConfig | None = None) -> Run:
+def load_run(
+    manifest: Sequence[Picture], config: TrainConfig, distribution: Distribution, *, saved: ModelConfig | None = None
+) -> Run:
     """Returns the run, with the images to train on and to validate with.
 
     Args:
         manifest: every picture, with what became of it.
         config: of the run.
-        device: and precision.
+        distribution: of the run.
         saved: the model config of the checkpoint from which it will continue.
 
     Raises:
@@ -98,7 +111,7 @@ def load_run(manifest: Sequence[Picture], config: TrainConfig, *, device: str, s
     pictures = kept(manifest)
     training, validating = ([picture for picture in pictures if picture.split == part] for part in (TRAIN, VALIDATION))
     require_batch_size(config.batch_size, count=len(training))
-    model_config = model_config_of(manifest, config)
+    model_config = model_config_of(manifest, config, distribution)
     if saved:
         require_same(Path(config.model_save_name), saved, model_config)
     in_memory = fits_in_memory(len(pictures), config)
@@ -111,7 +124,7 @@ def load_run(manifest: Sequence[Picture], config: TrainConfig, *, device: str, s
     return Run(
         config=config,
         model_config=model_config,
-        device=device,
+        distribution=distribution,
         pictures=manifest,
         training=training,
         validating=validating,

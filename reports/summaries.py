@@ -13,8 +13,9 @@ from network.backend import own_settings, tf
 from pictures.manifest import EXCLUDED, SKIPPED, TRAIN, VALIDATION, Picture
 from pictures.summary import count_classes, notes, unused_files
 from reports.run import Run
-from reports.run_info import changed_settings, command_of, versions
+from reports.run_info import changed_settings, command_of
 from system.terminal import printable
+from system.versions import versions
 from training.callbacks import SPEED
 from training.history import History, best_epoch
 

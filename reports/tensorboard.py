@@ -43,7 +43,7 @@ class TensorBoard(keras.callbacks.Callback):
         self._averaging = averaging
         self._folder = Path(run.config.model_save_name)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
-        self._active = run.config.tensorboard
+        self._active = run.config.tensorboard and run.distribution.is_chief
         self._network: TrainedNetwork | None = None  # of the model that is trained
         self._start_time = time.perf_counter()
         self._snapshot_seconds = 0.0

@@ -5,6 +5,7 @@ import errno
 EXIT_SUCCESS = 0
 EXIT_PARTIAL_FAILURE = 1  # some pictures could not be read
 EXIT_USER_ERROR = 2  # a setting, a file or a folder has to be fixed first
+EXIT_WORKER_LOST = 3  # another worker of the same training has ended, or cannot be reached any more
 # A signal: 128 + its number, as in shells; so 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 EXIT_OUTPUT_CLOSED = 141  # nobody reads the output any more, as after `| head`; 13 is SIGPIPE, which Windows lacks
 
@@ -25,6 +26,8 @@ _REMEDIES = {
 
 class UserError(Exception):
     """A problem that the user can fix. Its message is one line: what, where, how to fix it. Shown without traceback."""
+
+    exit_code = EXIT_USER_ERROR
 
 
 def describe_os_error(error: OSError) -> str:

@@ -58,7 +58,7 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about oddities of files that can be read all the same
             code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
         except UserError as error:
-            problem = f"{script}: {error}"
+            code, problem = error.exit_code, f"{script}: {error}"
         except OSError as error:
             problem = f"{script}: {describe_os_error(error)}"
         except ModuleNotFoundError as error:

@@ -24,7 +24,8 @@ CONFIGS = {
     "predict": config.PredictConfig,
 }
 PACKAGES = ("pictures", "network", "training", "answers", "reports", "system")
-OPTIONS_OF_OTHERS = {"help", "logdir", "cov", "max"}  # of every script, TensorBoard, pytest and mutmut (--max-children)
+# Of every script, TensorBoard, pytest, mutmut (--max-children) and Slurm.
+OPTIONS_OF_OTHERS = {"help", "logdir", "cov", "max", "nodes", "ntasks", "cpus", "gpus"}
 MESSAGES_OF_OTHERS = (
     "No space left on device",
     "No matching distribution found for tensorflow",
@@ -41,11 +42,14 @@ def blocks(path: Path, language: str) -> list[list[str]]:
 
 
 def commands(path: Path) -> list[tuple[str, list[str]]]:
-    """Returns the commands that run a script, in blocks of code and in sentences: (script, arguments)."""
+    """Returns the commands that run a script, in blocks of code and in sentences: (script, arguments).
+
+    Variables of a shell have the value 0.
+    """
     scripts = "|".join(CONFIGS)
     text = path.read_text(encoding="utf-8")
     found = re.findall(rf"python(?:3|\.exe)? ({scripts})\.py\b([^`#&;|}}\n]*)", text)
-    return [(script, shlex.split(arguments)) for script, arguments in found]
+    return [(script, shlex.split(re.sub(r"\$\w+", "0", arguments))) for script, arguments in found]
 
 
 def links(path: Path) -> list[str]:

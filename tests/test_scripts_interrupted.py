@@ -3,11 +3,10 @@
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.helpers.pictures import write_picture
+from tests.helpers.pictures import write_classes
 from tests.helpers.processes import wait_until
 from tests.helpers.signals import handles, has_loaded, interrupt, start
 
@@ -48,11 +47,6 @@ def test_script_interrupted_during_its_imports_says_one_line(script, library, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def write_pictures(folder: Path, count: int) -> None:
-    for number in range(count):
-        write_picture(folder / ("ant", "bee")[number % 2] / f"{number}.png", label=number % 2, seed=number)
-
-
 @not_on_windows
 @pytest.mark.parametrize(
     ("script", "made"),
@@ -65,7 +59,7 @@ def write_pictures(folder: Path, count: int) -> None:
     ],
 )
 def test_script_interrupted_during_its_work_says_one_line(script, made, tmp_path):
-    write_pictures(tmp_path / "rawdata", 300)
+    write_classes(tmp_path / "rawdata", 150, 150)
     process = start(script, *SMALL, cwd=tmp_path)
     wait_until(lambda: any(tmp_path.glob(made)), process)
     assert_says_one_line(interrupt(process), script)
@@ -75,7 +69,7 @@ def test_script_interrupted_during_its_work_says_one_line(script, made, tmp_path
 @not_on_windows
 @pytest.mark.parametrize("line", ["data/ ", "device ", "network "])
 def test_trainer_interrupted_before_its_first_step_says_one_line(line, tmp_path):
-    write_pictures(tmp_path / "rawdata", 12)
+    write_classes(tmp_path / "rawdata", 6, 6)
     process = start("trainer.py", *SMALL, cwd=tmp_path)
     while not (shown := process.stdout.readline()).startswith(line):
         assert shown, process.communicate()

@@ -24,23 +24,23 @@ from network.backend import keras, tf
 from network.model_config import read_model_config
 from pictures.manifest import TRAIN, VALIDATION
 from preprocessing import training_pictures
+from reports import finished as finished_runs
 from system.errors import UserError
 from tests.helpers.checkpoints import write_first_version
 from tests.helpers.pages import Page
-from tests.helpers.pictures import write_picture
+from tests.helpers.pictures import write_classes, write_picture
 from tests.helpers.predictions import picture, pixels_of
 from tests.helpers.runs import BY_STEPS, FROZEN, STEPS, files, history, run_here, stop_at, tensors
 from training.batches import Samples, load, validation_batches
 from training.checkpoints import latest_checkpoint
+from training.compiling import compile_model, sigmoid_cross_entropy
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[TrainConfig, str]:
     """Returns the config of a run of 2 epochs with 16 training and 4 validation pictures, and what it printed."""
     folder = tmp_path_factory.mktemp("two_epochs")
-    for label, name, count in ((0, "ant", 12), (1, "bee", 8)):
-        for number in range(count):
-            write_picture(folder / "rawdata" / name / f"{number:02d}.png", label=label, seed=number)
+    write_classes(folder / "rawdata", 12, 8)
     config = TrainConfig(
         raw_data=str(folder / "rawdata"),
         augmented=str(folder / "augmented"),
@@ -92,12 +92,14 @@ def test_summary_shows_every_layer(rawdata, settings_for, capsys):
     assert "(None, 8, 8, 16)" in out
 
 
-@pytest.mark.parametrize("phase", ["generate_model", "fit", "calibrate"])
-def test_memory_that_runs_out_is_a_memory_error_in_every_phase(rawdata, settings_for, monkeypatch, phase):
+@pytest.mark.parametrize(
+    ("owner", "phase"), [(trainer, "generate_model"), (keras.Model, "fit"), (finished_runs, "calibrate")]
+)
+def test_memory_that_runs_out_is_a_memory_error_in_every_phase(rawdata, settings_for, monkeypatch, owner, phase):
     def fail(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(keras.Model if phase == "fit" else trainer, phase, fail)
+    monkeypatch.setattr(owner, phase, fail)
     with pytest.raises(MemoryError):
         trainer.main(settings_for(TrainConfig, epochs=1))
 
@@ -230,9 +232,7 @@ def losses(samples: Samples, config: TrainConfig) -> list[np.ndarray]:
 def test_loss_is_the_balanced_mean_over_the_pictures(settings_for, balance, loss):
     """Nothing is learned and all pictures are in one batch, so the final weights give the losses of the epoch."""
     config = settings_for(TrainConfig, epochs=1, batch_size=15, balance_classes=balance, loss=loss, **FROZEN)
-    for name, label, count in (("ant", 0, 15), ("bee", 1, 4)):  # train 12 and 3, validate 3 and 1
-        for number in range(count):
-            write_picture(Path(config.raw_data, name, f"{number}.png"), label=label, seed=number)
+    write_classes(Path(config.raw_data), 15, 4)  # train 12 and 3, validate 3 and 1
     trainer.main(config)
     pictures = training_pictures(config)
     (metrics_of_epoch,) = history(config.model_save_name)
@@ -248,7 +248,7 @@ def test_validation_accuracy_is_equal_to_the_bit_for_equal_counts():
     """84 of 100 and 31 of 37 pictures are right, but not the same ones. In 32 bits this gives several accuracies."""
     images = keras.Input((2,))
     network = keras.Model(images, keras.layers.Activation("linear")(images))
-    trainer.compile_model(network, TrainConfig(), count=100)
+    compile_model(network, TrainConfig(), count=100)
     labels = np.repeat([0, 1], [100, 37]).astype(np.int32)
     rng = np.random.default_rng(0)
     found = set()
@@ -267,7 +267,7 @@ def test_validation_accuracy_is_equal_to_the_bit_for_equal_counts():
 
 def test_sigmoid_cross_entropy_is_summed_over_the_classes():
     logits = tf.constant([[0.0, 0.0, 0.0], [2.0, -1.0, 100.0]])
-    found = trainer.sigmoid_cross_entropy(tf.constant([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), logits)
+    found = sigmoid_cross_entropy(tf.constant([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), logits)
     expected = [3 * math.log(2), math.log(1 + math.exp(2)) + math.log(1 + math.exp(-1))]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

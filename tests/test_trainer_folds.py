@@ -24,7 +24,7 @@ from pictures.split import pictures_of_fold
 from system.errors import UserError
 from tests.helpers.files import contents
 from tests.helpers.pages import Page
-from tests.helpers.pictures import write_picture
+from tests.helpers.pictures import write_classes
 from tests.helpers.runs import stop_at, tensors
 from training.batches import load
 
@@ -33,9 +33,7 @@ from training.batches import load
 def finished(tmp_path_factory) -> tuple[TrainConfig, str]:
     """Returns the config of a run of 2 folds and 2 epochs with 20 pictures, and what it printed."""
     folder = tmp_path_factory.mktemp("folds")
-    for label, name, count in ((0, "ant", 12), (1, "bee", 8)):
-        for number in range(count):
-            write_picture(folder / "rawdata" / name / f"{number:02d}.png", label=label, seed=number)
+    write_classes(folder / "rawdata", 12, 8)
     config = TrainConfig(
         raw_data=str(folder / "rawdata"),
         augmented=str(folder / "augmented"),

@@ -14,8 +14,8 @@ import pytest
 import trainer
 from answers.trained_network import TrainedNetwork, load_trained_network
 from config import TrainConfig
-from reports import report_files
-from tests.helpers.pictures import write_picture
+from reports import finished, report_files
+from tests.helpers.pictures import write_classes
 from tests.helpers.processes import wait_until
 from tests.helpers.runs import BY_STEPS, STEPS, history, latest_step, run_here, stop_at
 from tests.helpers.signals import finish, interrupt, start
@@ -76,8 +76,7 @@ def config(rawdata, settings_for) -> TrainConfig:
 def trained_once(tmp_path_factory) -> TrainConfig:
     """Returns the config of a run that has ended; its command trains no more, but calibrates and reports again."""
     folder = tmp_path_factory.mktemp("trained_once")
-    for number in range(20):
-        write_picture(folder / "raw" / ("ant", "bee")[number % 2] / f"{number}.png", label=number % 2, seed=number)
+    write_classes(folder / "raw", 10, 10)
     names = ("augmented", "data_path", "model_save_name")
     folders = {name: str(folder / name) for name in names}
     config = TrainConfig(raw_data=str(folder / "raw"), height=16, width=16, epochs=2, **folders, **BY_STEPS)
@@ -141,12 +140,12 @@ def test_ctrl_c_after_the_last_step_saves(config, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (trainer, "calibrate"),
+        (finished, "calibrate"),
         (TrainedNetwork, "calibrate"),
         (TrainedNetwork, "save"),
-        (trainer, "report"),
-        (trainer, "evaluate"),
-        (trainer, "write_run_report"),
+        (trainer, "report_run"),
+        (finished, "evaluate"),
+        (finished, "write_run_report"),
     ],
 )
 def test_ctrl_c_after_the_training_loses_nothing(owner, name, at_its_end, monkeypatch, capsys):
@@ -246,7 +245,7 @@ def test_full_disk_at_the_report_does_not_take_the_figures(full, at_its_end, mon
         if full == "ckpt":
             patch.setattr(TrainedNetwork, "save", no_room)
         else:
-            patch.setattr(trainer if full == "report.txt" else report_files, "write_atomically", no_room)
+            patch.setattr(finished if full == "report.txt" else report_files, "write_atomically", no_room)
         options = {
             "data_path": at_its_end.data_path,
             "model_save_name": at_its_end.model_save_name,

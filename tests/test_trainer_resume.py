@@ -16,7 +16,7 @@ import pytest
 import trainer
 from answers.trained_network import load_trained_network
 from config import TrainConfig
-from network.checkpoint_file import Checkpoint
+from network.checkpoint_file import Checkpoint, write_checkpoint
 from network.model_config import read_model_config
 from pictures.manifest import TRAIN
 from preprocessing import training_pictures
@@ -422,6 +422,25 @@ def test_settings_that_affect_only_the_future_may_change(whole_run, tmp_path, ca
     assert rates[:4] == [metrics["learning_rate"] for metrics in history(whole_run.model_save_name)]
     assert len(rates) == 5
     assert rates[4] < rates[0]
+
+
+def test_another_number_of_replicas_is_said_with_its_consequences(whole_run, tmp_path, capsys):
+    """The checkpoint of a run of two replicas, in the middle of its epoch: one continues with the sums of both."""
+    folder = tmp_path / "copy"
+    config = run_in(folder, whole_run, epochs=2, save_seconds=0)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, STEPS + 9, lambda: signal.raise_signal(signal.SIGTERM))
+        assert trainer.main(config) == 143
+    latest = latest_checkpoint(folder)
+    (sums,) = latest.tensors["metric_sums"]
+    latest.tensors["metric_sums"] = np.stack([0.25 * sums, 0.75 * sums])
+    write_checkpoint(latest.path, latest.tensors, dataclasses.replace(latest.model_config, replicas=2))
+    capsys.readouterr()
+    assert trainer.main(config) == 0
+    out = capsys.readouterr().out
+    assert "\n           with other settings than before: replicas 1 (was 2)\n           so sums are rounded " in out
+    assert history(str(folder))[1]["loss"] == pytest.approx(history(whole_run.model_save_name)[1]["loss"], rel=1e-5)
+    assert latest_checkpoint(folder).model_config.replicas == 1
 
 
 def test_settings_changed_after_the_end_of_a_run_are_remembered(whole_run, tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from config import PictureConfig, TrainConfig
 from network.backend import tf
+from network.layers import part_of_batch
 from pictures.data_folder import read_stored
 from pictures.decoding import UnreadableImage
 from pictures.manifest import Picture, class_names
 from system.errors import UserError
 from system.progress import progress
 from system.terminal import printable
-from training.transforms import mix_pairs, transform_batch
+from training.distribution import Distribution
+from training.transforms import mix, transform_batch
 
 _MAX_STEPS_PER_EXECUTION = 16  # steps between two returns to Python
 _VALIDATION_BATCH = 64  # does not change any result
@@ -174,15 +176,22 @@ def batch_indices(step: int, *, count: int, batch_size: int, seed: int) -> np.nd
 
 
 def training_batches(
-    samples: Samples, config: TrainConfig, *, first_step: int, strength: Callable[[int], float] = lambda _: 1.0
+    samples: Samples,
+    config: TrainConfig,
+    distribution: Distribution | None = None,
+    *,
+    first_step: int,
+    strength: Callable[[int], float] = lambda _: 1.0,
 ) -> tf.data.Dataset:
     """Returns an endless data set of full batches, randomly transformed, starting at a step of the run.
 
     Each batch follows from the number of its step alone, so a run can continue at any step as if never interrupted.
+    Of several replicas, each has its part of the batch.
 
     Args:
         samples: the images to train on.
         config: of the run.
+        distribution: of the run.
         first_step: of the first batch.
         strength: returns that of the random transforms and of mixup in an epoch counted from 0, as 0..1.
 
@@ -190,32 +199,61 @@ def training_batches(
         uint8 (batch_size, height, width, color_channels), float32 (batch_size, classes): which share each class has of
         an image, and float32 (batch_size,): the weight of each image.
     """
-    count = len(samples.labels)
-    steps_per_epoch, _ = epoch_steps(count, config.batch_size)
+    distribution = distribution or Distribution()
+    steps_per_epoch, _ = epoch_steps(len(samples.labels), config.batch_size)
     weights = class_weights(samples.labels, balance=config.balance_classes)
 
-    def batch(step: int) -> tuple[np.ndarray, ...]:
+    def batch(step: int, replica: int) -> tuple[np.ndarray, ...]:
         current = strength(step // steps_per_epoch)
-        indices = batch_indices(step, count=count, batch_size=config.batch_size, seed=config.seed)
-        rng = rng_for(config.seed, _TRANSFORMS, step)
-        images = transformed(samples.images[indices], config, rng=rng, strength=current)
-        parts = images, *_targets(samples.labels[indices], weights)
+        rows = np.arange(*part_of_batch(config.batch_size, replica, distribution.replicas))
         chosen, u = rng_for(config.seed, _MIXUP, step).random(2)
         if chosen >= current * config.mixup:
-            return parts
+            return _rows_of_batch(samples, config, step, rows, strength=current, weights=weights)
+        # Each image is mixed with the one at the same position counted from the end.
+        others = config.batch_size - 1 - rows
+        needed, positions = np.unique(np.concatenate([rows, others]), return_inverse=True)
+        parts = _rows_of_batch(samples, config, step, needed, strength=current, weights=weights)
         share = np.sin(u * np.pi / 2) ** 2  # of the distribution Beta(1/2, 1/2): most are near 0 or 1
-        return tuple(mix_pairs(part, share) for part in parts)
+        first, second = np.split(positions, 2)
+        return tuple(mix(part[first], part[second], share) for part in parts)
 
-    return _prefetched(batch, range(first_step, 2**62), samples, config.batch_size)
+    return _prefetched(batch, range(first_step, 2**48), samples, distribution, config.batch_size)
+
+
+def _rows_of_batch(
+    samples: Samples, config: TrainConfig, step: int, rows: np.ndarray, *, strength: float, weights: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Returns some of the images of a training step, transformed, with their targets and weights.
+
+    Args:
+        samples: the images to train on.
+        config: of the run.
+        step: counted from the beginning of the run.
+        rows: int (count,), the positions of the images in the batch.
+        strength: of the random transforms.
+        weights: of the classes.
+    """
+    batch_size, seed = config.batch_size, config.seed
+    indices = batch_indices(step, count=len(samples.labels), batch_size=batch_size, seed=seed)[rows]
+    rng = rng_for(seed, _TRANSFORMS, step)
+    images = transformed(samples.images[indices], config, rng=rng, rows=rows, strength=strength)
+    return images, *_targets(samples.labels[indices], weights)
 
 
 def transformed(
-    images: np.ndarray, config: TrainConfig, *, rng: np.random.Generator, strength: float = 1.0
+    images: np.ndarray,
+    config: TrainConfig,
+    *,
+    rng: np.random.Generator,
+    strength: float = 1.0,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns the images with the random transforms of a run, in a strength of 0..1. See `transform_batch`."""
     return transform_batch(
         images,
         rng=rng,
+        rows=rows,
+        batch_size=config.batch_size,
         mirror=config.random_mirror,
         shift=strength * config.random_shift,
         rotation=strength * config.random_rotation,
@@ -224,42 +262,64 @@ def transformed(
     )
 
 
-def validation_batches(samples: Samples, *, balance: bool) -> tf.data.Dataset:
+def validation_batches(samples: Samples, distribution: Distribution | None = None, *, balance: bool) -> tf.data.Dataset:
     """Returns a data set of all images once, in order; the last batch may be smaller. `balance`: see `class_weights`.
+
+    Of several replicas, each has its part of every batch.
 
     Yields:
         the same as `training_batches`, but each image is of one class.
     """
+    distribution = distribution or Distribution()
     weights = class_weights(samples.labels, balance=balance)
+    count, steps = len(samples.labels), validation_steps(samples, distribution)
 
-    def batch(index: int) -> tuple[np.ndarray, ...]:
-        part = slice(index * _VALIDATION_BATCH, (index + 1) * _VALIDATION_BATCH)
+    def batch(step: int, replica: int) -> tuple[np.ndarray, ...]:
+        if distribution.replicas == 1:
+            part = slice(step * _VALIDATION_BATCH, (step + 1) * _VALIDATION_BATCH)
+        else:  # all parts have nearly the same size, and none is empty
+            part = slice(*part_of_batch(count, step * distribution.replicas + replica, steps * distribution.replicas))
         return samples.images[part], *_targets(samples.labels[part], weights)
 
-    return _prefetched(batch, range(-(-len(samples.labels) // _VALIDATION_BATCH)), samples, None)
+    return _prefetched(batch, range(steps), samples, distribution, None)
+
+
+def validation_steps(samples: Samples, distribution: Distribution) -> int:
+    """Returns the number of batches that `validation_batches` has."""
+    return -(-len(samples.labels) // (_VALIDATION_BATCH * distribution.replicas))
 
 
 def _prefetched(
-    batch: Callable[[int], tuple[np.ndarray, ...]],
-    indices: range,
+    batch: Callable[[int, int], tuple[np.ndarray, ...]],
+    steps: range,
     samples: Samples,
+    distribution: Distribution,
     batch_size: int | None,
 ) -> tf.data.Dataset:
-    """Returns the batches of a range of indices, in order, made by threads while the network is busy."""
+    """Returns the batches of a range of steps, in order, made by threads while the network is busy."""
     shapes = samples.images[:1].shape[1:], (samples.labels.max() + 1,), ()
+    size = batch_size if distribution.replicas == 1 else None  # the parts of a batch may differ by one image
 
-    def make(index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def make(index: tf.Tensor, replicas: Sequence[int]) -> tuple[tf.Tensor, ...]:
         types = tf.uint8, tf.float32, tf.float32
-        parts = tf.numpy_function(lambda index: batch(int(index)), [index], types, stateful=False)
+
+        def parts_of(index: np.ndarray) -> tuple[np.ndarray, ...]:
+            step, local = divmod(int(index), len(replicas))
+            return batch(step, replicas[local])
+
+        parts = tf.numpy_function(parts_of, [index], types, stateful=False)
         for part, shape in zip(parts, shapes, strict=True):
-            part.set_shape((batch_size, *shape))
+            part.set_shape((size, *shape))
         return tuple(parts)
 
-    batches = tf.data.Dataset.range(indices.start, indices.stop)
-    batches = batches.map(make, num_parallel_calls=os.cpu_count(), deterministic=True).prefetch(2)
-    options = tf.data.Options()
-    options.autotune.enabled = False  # its thread makes an iterator wait up to a minute at its end
-    return batches.with_options(options)
+    def dataset(replicas: Sequence[int]) -> tf.data.Dataset:
+        indices = tf.data.Dataset.range(steps.start * len(replicas), steps.stop * len(replicas))
+        batches = indices.map(partial(make, replicas=replicas), num_parallel_calls=os.cpu_count(), deterministic=True)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # its thread makes an iterator wait up to a minute at its end
+        return batches.prefetch(2 * len(replicas)).with_options(options)
+
+    return distribution.dataset(dataset)
 
 
 def _targets(labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

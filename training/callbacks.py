@@ -17,9 +17,15 @@ from training.schedule import learning_rate, reached_limits, regularization
 
 SPEED = "images_per_second"  # in the logs of an epoch, not in the history: the same run takes another time elsewhere
 _SIGPIPE = EXIT_OUTPUT_CLOSED - 128
-# Compiled by XLA, arithmetic is one pass over the memory. TensorFlow for Windows may come without it.
-_JIT_COMPILE = sys.platform != "win32"
 _MAX_NAMES = 50  # pictures of a batch that an error names
+
+
+def _can_compile(model: keras.Model) -> bool:
+    """Returns whether XLA can compute with the weights, which makes arithmetic one pass over the memory.
+
+    TensorFlow for Windows may come without it, and it does not know variables with several replicas.
+    """
+    return sys.platform != "win32" and model.distribute_strategy.num_replicas_in_sync == 1
 
 
 class Throughput(keras.callbacks.Callback):
@@ -60,7 +66,7 @@ class Schedule(keras.callbacks.Callback):
                 layer.set_strength(strength)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
 
 
 class WeightDecay(keras.callbacks.Callback):
@@ -84,11 +90,11 @@ class WeightDecay(keras.callbacks.Callback):
             for kernel in kernels:
                 kernel.assign(factor * kernel)
 
-        self._shrink = tf.function(shrink, jit_compile=_JIT_COMPILE)
+        self._shrink = tf.function(shrink, jit_compile=_can_compile(model))
 
     def on_train_batch_end(self, batch, logs=None):
         if self._weight_decay:
-            of_step = 1 - float(self.model.optimizer.learning_rate) * self._weight_decay
+            of_step = 1 - float(self.model.optimizer.learning_rate.numpy()) * self._weight_decay
             self._shrink(tf.constant(max(0.0, of_step) ** self._steps_per_execution, tf.float32))
 
 
@@ -122,10 +128,10 @@ class WeightAveraging(keras.callbacks.Callback):
                 weight.assign(average)
                 average.assign(newest)
 
-        self._update, self._swap = tf.function(update, jit_compile=_JIT_COMPILE), tf.function(swap)
+        self._update, self._swap = tf.function(update, jit_compile=_can_compile(model)), tf.function(swap)
 
     def on_train_batch_end(self, batch, logs=None):
-        count = int(self.model.optimizer.iterations) / self._steps_per_execution
+        count = int(self.model.optimizer.iterations.numpy()) / self._steps_per_execution
         share = (self._eta + 1) / (self._eta + count) if self._eta < math.inf else 1.0
         self._update(tf.constant(share, tf.float32))
 
@@ -189,15 +195,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self._files_of_step = files_of_step
         self._save_seconds = save_seconds
         self._last_save = time.monotonic()
-        self.stop_signal = 0  # the number of the signal that asks for the end
+        self.stop_signal = 0  # the number of the signal that asks this worker for the end
+        self._agreed_signal = 0  # … that asked any of the workers
+        self._is_chief = checkpoints.distribution.is_chief
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self._must_stop():  # asked during the validation, or since
-            self._save()
-            self.stop_if_asked()
-        if sums := self._checkpoints.metric_sums:
-            for variable, value in zip(self.model.metrics_variables, sums, strict=True):
-                variable.assign(value)
+        self.stop_if_asked()  # during the validation, or since
+        self._checkpoints.restore_metric_sums()
 
     def on_train_batch_end(self, batch, logs=None):
         finite_steps = logs.pop("finite_steps")
@@ -205,9 +209,9 @@ class SaveCheckpoints(keras.callbacks.Callback):
         if batch + 1 < self.params["steps"] and self._is_due():
             if not self._checkpoints.is_finite():  # the last step may have broken them after its loss was computed
                 self._require_finite(math.nan, finite_steps - 1)
-            self._checkpoints.metric_sums = [variable.numpy() for variable in self.model.metrics_variables]
+            self._checkpoints.keep_metric_sums()
             self._save()
-            self.stop_if_asked()
+            self._raise_if_stopped()
 
     def on_epoch_end(self, epoch, logs=None):
         # Here too the last step may have broken the weights: the validation shows it.
@@ -228,16 +232,23 @@ class SaveCheckpoints(keras.callbacks.Callback):
         )
 
     def _is_due(self) -> bool:
-        return self._must_stop() or time.monotonic() - self._last_save >= self._save_seconds
-
-    def _must_stop(self) -> bool:
-        return bool(self.stop_signal) or output_closed()
+        """Returns whether to save now, on which all workers agree: the chief looks at the time, each at its signals."""
+        passed = time.monotonic() - self._last_save >= self._save_seconds
+        signal = self.stop_signal or (_SIGPIPE if self._is_chief and output_closed() else 0)
+        votes = self._checkpoints.distribution.workers.all_gather(bytes([passed and self._is_chief, signal]))
+        self._agreed_signal = self._agreed_signal or next((vote[1] for vote in votes if vote[1]), 0)
+        return bool(self._agreed_signal) or any(vote[0] for vote in votes)
 
     def _save(self) -> None:
         self._checkpoints.save()
         self._last_save = time.monotonic()
 
     def stop_if_asked(self) -> None:
-        """Raises TrainingStopped if a run, which must be saved, has to stop."""
-        if self._must_stop():
-            raise TrainingStopped(self.stop_signal or _SIGPIPE)
+        """Saves the run and raises TrainingStopped if it has to stop. All workers must call it."""
+        if self._is_due() and self._agreed_signal:
+            self._save()
+            self._raise_if_stopped()
+
+    def _raise_if_stopped(self) -> None:
+        if self._agreed_signal:
+            raise TrainingStopped(self._agreed_signal)

@@ -21,16 +21,19 @@ from network.checkpoint_file import (
     Checkpoint,
     checkpoint_path,
     checkpoint_paths,
+    parse_checkpoint,
     read_intact,
     step_of,
     write_checkpoint,
 )
 from network.model_config import MODEL_CONFIG, ModelConfig
 from network.state import by_path, load_state, state_of
+from system.cluster import Workers
 from system.errors import UserError
 from system.files import write_atomically
 from system.progress import status
 from system.terminal import printable
+from training.distribution import Distribution
 from training.history import METRICS, best_epoch, history_of
 
 
@@ -52,6 +55,20 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
     if traces := [name for name in (MODEL_CONFIG, BEST) if (folder / name).exists()]:
         raise UserError(f"{printable(folder)}: has {' and '.join(traces)}, but its checkpoints are gone; {remedy}")
     return None
+
+
+def latest_of_chief(folder: Path, workers: Workers) -> Checkpoint | None:
+    """Returns the newest intact checkpoint of the run in a folder of the chief, which sends it to all workers.
+
+    Raises:
+        UserError: see `latest_checkpoint`.
+    """
+    latest = latest_checkpoint(folder) if workers.is_chief else None
+    if workers.count == 1:
+        return latest
+    name = workers.broadcast(latest.path.name.encode() if latest else b"").decode()
+    content = workers.broadcast(latest.path.read_bytes() if latest else b"")
+    return latest if workers.is_chief or not name else parse_checkpoint(content, folder / name)
 
 
 def delete_all_but_newest(folder: Path) -> None:
@@ -79,12 +96,23 @@ class CheckpointManager:
     continues from the older checkpoint and reaches the same best epoch again.
     """
 
-    def __init__(self, folder: Path, model: keras.Model, model_config: ModelConfig, *, max_to_keep: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: keras.Model,
+        model_config: ModelConfig,
+        *,
+        max_to_keep: int,
+        distribution: Distribution | None = None,
+    ) -> None:
         self.folder = folder
+        self.distribution = distribution or Distribution()
         self.history: list[dict[str, float]] = []
-        self.metric_sums: list[np.ndarray] = []  # Keras's running sums in the middle of an epoch, else empty
+        # Keras's running sums in the middle of an epoch, a row for each replica; else there are no rows.
+        self._metric_sums = np.zeros((0, 0))
         # The average of the weights over the last epochs, used for validation and prediction.
-        self.average = [tf.Variable(weight.value) for weight in model.weights]
+        with self.distribution.scope():
+            self.average = [tf.Variable(weight.value) for weight in model.weights]
         self.model = model
         self._model_config = model_config
         self._max_to_keep = max_to_keep
@@ -111,10 +139,15 @@ class CheckpointManager:
             for part, variables in self._parts.items():
                 load_state(part, variables, checkpoint)
             self.history = history_of(checkpoint)
-            self.metric_sums = self._metric_sums_of(checkpoint)
+            self._metric_sums = self._metric_sums_of(checkpoint)
         except ValueError as error:
             remedy = "train to a new folder with --model_save_name"
             raise UserError(f"{printable(checkpoint.path)}: cannot continue from it: {error}; {remedy}") from None
+        if self.distribution.is_chief:
+            self._restore_folder(checkpoint)
+
+    def _restore_folder(self, checkpoint: Checkpoint) -> None:
+        """Lets the folder be as it was when a checkpoint was saved."""
         # An epoch after this step, of a run that was killed or damaged, may not be the best this time.
         best_paths = checkpoint_paths(self.folder / BEST)
         for path in best_paths:
@@ -131,17 +164,21 @@ class CheckpointManager:
         self.saved_step = -1 if changed else checkpoint.step
         self._write_model_config(checkpoint.model_config)
 
-    def _metric_sums_of(self, checkpoint: Checkpoint) -> list[np.ndarray]:
-        """Returns the sums, which a checkpoint holds in one row."""
-        sums = checkpoint.tensors.get("metric_sums", np.zeros((0, 0)))
-        shapes = [tuple(variable.shape) for variable in self.model.metrics_variables]
-        sizes = [math.prod(shape) for shape in shapes]
-        if sums.ndim != 1 or len(sums) not in (0, sum(sizes)) or not np.isfinite(sums).all():
+    def _metric_sums_of(self, checkpoint: Checkpoint) -> np.ndarray:
+        sums = checkpoint.tensors.get("metric_sums", np.zeros(0))
+        size = sum(math.prod(variable.shape) for variable in self.model.metrics_variables)
+        if sums.ndim != 2 or (len(sums) and sums.shape[1] != size) or not np.isfinite(sums).all():
             raise ValueError("it has no valid metrics")
-        if not len(sums):
-            return []
-        parts = np.split(sums, np.cumsum(sizes)[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        return sums
+
+    def keep_metric_sums(self) -> None:
+        """Keeps the sums of the metrics, to save them in the middle of an epoch. All workers must call it."""
+        self._metric_sums = self.distribution.read_replicas(self.model.metrics_variables)
+
+    def restore_metric_sums(self) -> None:
+        """Continues with the sums of the epoch in whose middle the checkpoint was saved, if it was."""
+        if len(self._metric_sums):
+            self.distribution.write_replicas(self.model.metrics_variables, self._metric_sums)
 
     def is_finite(self) -> bool:
         """Returns whether the weights and their average are all finite, so that a run can continue from them."""
@@ -150,9 +187,10 @@ class CheckpointManager:
 
     def save(self) -> None:
         """Writes the best weights, if they are new, and the run; then deletes what is no longer needed."""
-        if self.saved_step != self.step:
+        if self.saved_step != self.step and self.distribution.is_chief:
             with status("saving ..."):
                 self._save()
+        self.saved_step = self.step
 
     def _save(self) -> None:
         if self._new_best:
@@ -162,9 +200,8 @@ class CheckpointManager:
         tensors = {name: value for part in self._parts for name, value in state_of(part, self._parts[part]).items()}
         history = [[metrics[name] for name in METRICS] for metrics in self.history]
         tensors["history"] = np.array(history).reshape(-1, len(METRICS))
-        tensors["metric_sums"] = np.concatenate([np.zeros(0), *map(np.ravel, self.metric_sums)])
+        tensors["metric_sums"] = self._metric_sums
         write_checkpoint(checkpoint_path(self.folder, self.step), tensors, self._model_config)
-        self.saved_step = self.step
         self._write_model_config(self._model_config)
         _delete_old(self.folder, last_step=self.step, max_to_keep=self._max_to_keep)
 
@@ -176,9 +213,13 @@ class CheckpointManager:
             write_atomically(path, text)
 
     def add_epoch(self, metrics: dict[str, float]) -> None:
-        """Records the metrics of a finished epoch, and its weights if it is the best so far."""
-        self.history.append(metrics)
-        self.metric_sums = []
-        if best_epoch(self.history) == len(self.history) - 1:
+        """Records the metrics of a finished epoch, and its weights if it is the best so far. All workers must call it.
+
+        The metrics are those of the chief, so that all workers decide alike, however their processors round.
+        """
+        values = self.distribution.workers.broadcast(np.float64([metrics[name] for name in METRICS]).tobytes())
+        self.history.append(dict(zip(METRICS, np.frombuffer(values).tolist(), strict=True)))
+        self._metric_sums = np.zeros((0, 0))
+        if self.distribution.is_chief and best_epoch(self.history) == len(self.history) - 1:
             weights = {name: value.copy() for name, value in state_of("average", self._parts["average"]).items()}
             self._new_best = self.step, weights

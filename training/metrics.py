@@ -11,19 +11,21 @@ class FiniteStepCount(keras.metrics.Metric):
     The graph runs many steps before it returns to Python, which could not know otherwise which step failed.
     """
 
-    def __init__(self, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> None:
+    def __init__(self, loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], *, replicas: int = 1) -> None:
         super().__init__(name="finite_steps")
         self._loss = loss
+        self._share = 1.0 / replicas  # of a step, which each replica counts by itself; all values are added up
         self._steps = self.add_weight(name="steps", initializer="zeros")
         self._finite = self.add_weight(name="finite", initializer="zeros")
 
     def update_state(self, labels, logits, sample_weight=None):
         finite = tf.reduce_all(tf.math.is_finite(self._loss(labels, logits)))
-        self._finite.assign_add(tf.cast(finite & (self._steps == self._finite), tf.float32))
-        self._steps.assign_add(1.0)
+        self._finite.assign_add(self._share * tf.cast(finite & (self._steps == self._finite), tf.float32))
+        self._steps.assign_add(self._share)
 
     def result(self):
-        return tf.identity(self._finite)
+        # In the step after the first loss that is not finite, no other is finite either.
+        return tf.floor(tf.convert_to_tensor(self._finite) + self._share / 2)
 
 
 class ClassRecall(keras.metrics.Metric):

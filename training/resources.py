@@ -12,6 +12,7 @@ from network.backend import keras, tf
 from network.checkpoint_file import BEST, checkpoint_paths, member_folders
 from network.model_config import ModelConfig
 from pictures.folders import find_classes, picture_files
+from system.cluster import Workers
 from system.errors import UserError
 from system.resources import format_bytes, require_disk, require_memory, used_memory
 from training.batches import epoch_steps, fits_in_memory
@@ -35,23 +36,23 @@ class Need(NamedTuple):
     disk: int
 
 
-def need_of_run(model: keras.Model, config: TrainConfig, *, count: int) -> Need:
+def need_of_run(model: keras.Model, config: TrainConfig, *, count: int, workers: int = 1) -> Need:
     """Returns what a run needs that has not yet loaded its pictures.
 
     Args:
         model: the network; built in a `tf.Graph` it takes no memory itself.
         config: of the run.
         count: number of training and validation pictures.
+        workers: number of machines, of which each has its part of a batch.
     """
+    batch_size = -(-config.batch_size // workers)
     weights = sum(int(np.prod(weight.shape)) for weight in model.weights)
     outputs = [layer.output for layer in model.layers]
     activations = sum(int(np.prod(output.shape[1:])) * tf.as_dtype(output.dtype).size for output in outputs)
     image = int(np.prod(config.shape))
     in_memory = count * image if fits_in_memory(count, config) else 0
-    batches = (os.cpu_count() or 1) * config.batch_size * image  # made at the same time
-    memory = (
-        _COMPILED + weights * _BYTES_PER_WEIGHT + config.batch_size * activations * _ACTIVATIONS + in_memory + batches
-    )
+    batches = (os.cpu_count() or 1) * batch_size * image  # made at the same time
+    memory = _COMPILED + weights * _BYTES_PER_WEIGHT + batch_size * activations * _ACTIVATIONS + in_memory + batches
     steps, steps_per_execution = epoch_steps(count, config.batch_size)
     saves = 2 + config.epochs * steps // steps_per_execution  # before the first step, and at most between executions
     kept = min(config.max_to_keep + 1, saves)  # a new file is complete before the oldest one is deleted
@@ -67,13 +68,14 @@ def need_of_run(model: keras.Model, config: TrainConfig, *, count: int) -> Need:
     return Need(int(memory), disk)
 
 
-def require_resources(model: keras.Model, config: TrainConfig, *, count: int) -> str:
-    """Returns one line about what a run needs. The arguments are those of `need_of_run`.
+def require_resources(model: keras.Model, config: TrainConfig, *, count: int, workers: Workers | None = None) -> str:
+    """Returns one line about what a run needs on this worker. The other arguments are those of `need_of_run`.
 
     Raises:
         UserError: it is more than this machine has, or than a model file can hold.
     """
-    need = need_of_run(model, config, count=count)
+    workers = workers or Workers()
+    need = need_of_run(model, config, count=count, workers=workers.count)
     memory, disk = format_bytes(need.memory + used_memory()), format_bytes(need.disk)
     smaller = "use a smaller --height and --width"
     require_memory(need.memory, f"{smaller}, --batch_size or --memory_gib")
@@ -86,6 +88,8 @@ def require_resources(model: keras.Model, config: TrainConfig, *, count: int) ->
             f"{settings}: {network} would have {format_bytes(size)} of weights, and {format_bytes(_MAX_WEIGHTS)} fit "
             f"into the file that predict.py reads; {smaller}"
         )
+    if not workers.is_chief:  # the others save nothing
+        return f"needs about {memory} of memory"
     folder = Path(config.model_save_name)
     folders = [folder, *member_folders(folder)]
     parts = [part for outer in folders for part in (outer, outer / BEST)]
@@ -94,7 +98,7 @@ def require_resources(model: keras.Model, config: TrainConfig, *, count: int) ->
     return f"needs about {memory} of memory, up to {disk} of disk for checkpoints"
 
 
-def require_resources_for(config: TrainConfig) -> str:
+def require_resources_for(config: TrainConfig, workers: Workers) -> str:
     """Returns a line about the memory and disk that the run needs; checked before `data/` is made, which may take long.
 
     Raises:
@@ -109,4 +113,4 @@ def require_resources_for(config: TrainConfig) -> str:
         return ""  # the pictures will be refused
     model_config = ModelConfig.of_run(config, class_names=names, pictures="")
     with tf.Graph().as_default():  # where a network takes no memory
-        return require_resources(generate_model(model_config), config, count=count)
+        return require_resources(generate_model(model_config), config, count=count, workers=workers)

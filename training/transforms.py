@@ -13,6 +13,8 @@ def transform_batch(
     images: np.ndarray,
     *,
     rng: np.random.Generator,
+    rows: np.ndarray | None = None,
+    batch_size: int | None = None,
     mirror: bool,
     shift: float,
     rotation: float,
@@ -22,8 +24,11 @@ def transform_batch(
     """Returns the images of a batch, each with a different random position, shape and brightness.
 
     Args:
-        images: uint8 (batch, height, width, color_channels).
+        images: uint8 (count, height, width, color_channels).
         rng: the source of all random numbers.
+        rows: int (count,), the position of each image in the batch, on which its random numbers depend; by default
+            they are the whole batch.
+        batch_size: number of images in the batch, if these are a part of it.
         mirror: whether each image is mirrored left-right with a probability of 0.5.
         shift: largest shift, as a fraction of the width and of the height, to either side.
         rotation: largest rotation, in degrees to either side.
@@ -34,8 +39,9 @@ def transform_batch(
     Returns:
         an array like `images`. The area beyond an edge is filled with the reflected image.
     """
-    batch, height, width, channels = images.shape
-    turn, x_zoom, flip, y_zoom, x_shift, y_shift = rng.uniform(-1, 1, (6, batch))
+    count, height, width, channels = images.shape
+    size, rows = (count, np.arange(count)) if rows is None else (batch_size, rows)
+    turn, x_zoom, flip, y_zoom, x_shift, y_shift = rng.uniform(-1, 1, (6, size))[:, rows]
     matrices = _affine_matrices(
         angle=np.radians(rotation * turn),
         x_scale=(1 + zoom) ** x_zoom * (np.where(flip < 0, -1, 1) if mirror else 1),
@@ -45,7 +51,7 @@ def transform_batch(
         width=width,
     )
     # Each color separately, so that the network does not rely on a hue.
-    gain, brightness = 1 + contrast * rng.uniform(-1, 1, (2, batch, channels))
+    gain, brightness = 1 + contrast * rng.uniform(-1, 1, (2, size, channels))[:, rows]
     transformed = np.empty_like(images)
     for index, image in enumerate(images):
         moved = cv2.warpAffine(
@@ -62,18 +68,19 @@ def transform_batch(
     return transformed
 
 
-def mix_pairs(values: np.ndarray, share: float) -> np.ndarray:
-    """Returns a batch of values, each mixed with its partner: the one at the same position counted from the end.
+def mix(values: np.ndarray, others: np.ndarray, share: float) -> np.ndarray:
+    """Returns values mixed with others.
 
-    Called with the images, their classes and their weights, it trains the network to answer in between for what is in
+    Called with images, their classes and their weights, it trains the network to answer in between for what is in
     between. Algorithm: mixup (Zhang et al. 2018, https://arxiv.org/abs/1710.09412).
 
     Args:
-        values: (batch, ...), uint8 or float32; the result is like it, and rounded if it is uint8.
-        share: of each value itself, 0..1; the rest is that of its partner.
+        values: (count, ...), uint8 or float32; the result is like it, and rounded if it is uint8.
+        others: of the same shape.
+        share: of the values, 0..1; the rest is that of the others.
     """
-    rows = values.reshape(len(values), -1)
-    return cv2.addWeighted(rows, share, rows[::-1].copy(), 1 - share, 0).reshape(values.shape)
+    rows, other_rows = (part.reshape(len(part), -1) for part in (values, others))
+    return cv2.addWeighted(rows, share, other_rows, 1 - share, 0).reshape(values.shape)
 
 
 def _affine_matrices(*, angle, x_scale, y_scale, shifts, height: int, width: int) -> np.ndarray:

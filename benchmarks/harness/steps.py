@@ -12,13 +12,13 @@ from benchmarks.harness.timing import Measurement
 from config import TrainConfig
 from model import generate_model
 from network.backend import keras, tf
-from network.device import configure_device
-from network.model_config import ModelConfig
-from pictures.manifest import TRAIN, class_names
-from pictures.split import fingerprint
-from preprocessing import training_pictures
+from pictures.manifest import TRAIN, kept
+from reports.run import model_config_of
+from system.cluster import Workers
 from training.batches import epoch_steps, load, training_batches
 from training.callbacks import WeightAveraging
+from training.compiling import compile_model
+from training.distribution import Distribution, distribute
 
 
 class StepTimer(keras.callbacks.Callback):
@@ -33,7 +33,7 @@ class StepTimer(keras.callbacks.Callback):
         self._marks: list[tuple[int, float]] = []  # the number of steps so far, and the time
 
     def on_train_batch_end(self, batch, logs=None):
-        done = int(self.model.optimizer.iterations)
+        done = int(self.model.optimizer.iterations.numpy())
         if done >= (self._marks[0][0] + self._steps if self._marks else self._steps // 3):
             self._marks.append((done, time.perf_counter()))
         self.model.stop_training = len(self._marks) == 2
@@ -63,27 +63,24 @@ def time_steps(step: Callable[[np.ndarray], None], count: int, batch_size: int, 
     return time.perf_counter() - start
 
 
-def time_ours(config: TrainConfig, steps: int) -> Measurement:
-    """Makes the same calls as trainer.py."""
+def time_ours(config: TrainConfig, steps: int, distribution: Distribution | None = None) -> Measurement:
+    """Makes the same calls as trainer.py, by default for one replica."""
     with contextlib.redirect_stdout(io.StringIO()):
-        configure_device(config.precision)
-        pictures = training_pictures(config)
+        distribution = distribution or distribute(config, Workers())
+        pictures = kept(trainer.prepare_in_turn(config, distribution.workers))
     train = load([picture for picture in pictures if picture.split == TRAIN], config)
     count = len(train.labels)
     keras.utils.set_random_seed(config.seed)
-    model = generate_model(
-        ModelConfig.of_run(config, class_names=class_names(pictures), pictures=fingerprint(pictures))
-    )
-    trainer.compile_model(model, config, count=count)
+    with distribution.scope():
+        model = generate_model(model_config_of(pictures, config, distribution))
+    model = compile_model(model, config, distribution, count=count)
     steps_per_epoch, steps_per_execution = epoch_steps(count, config.batch_size)
-    averaging = WeightAveraging(
-        [tf.Variable(weight.value) for weight in model.weights],
-        steps_per_execution=steps_per_execution,
-        enabled=config.average_weights,
-    )
+    with distribution.scope():
+        average = [tf.Variable(weight.value) for weight in model.weights]
+    averaging = WeightAveraging(average, steps_per_execution=steps_per_execution, enabled=config.average_weights)
     timer = StepTimer(steps)
     model.fit(
-        training_batches(train, config, first_step=0),
+        training_batches(train, config, distribution, first_step=0),
         steps_per_epoch=steps_per_epoch,
         epochs=10**6,
         callbacks=[averaging, timer],

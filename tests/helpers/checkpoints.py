@@ -45,6 +45,7 @@ FIELDS = {
     "average_weights": True,
     "precision": "auto",
     "unknown_rate": 0.05,
+    "replicas": 1,
 }
 MODEL_CONFIG = ModelConfig(**FIELDS)
 

@@ -29,6 +29,13 @@ def write_picture(path: Path, *, label: int, seed: int, size: tuple[int, int] = 
     return path
 
 
+def write_classes(folder: Path, ants: int, bees: int) -> None:
+    """Writes the classes ant and bee, which are easy to tell apart, with some PNGs each."""
+    for label, name, count in ((0, "ant", ants), (1, "bee", bees)):
+        for number in range(count):
+            write_picture(folder / name / f"{number:02d}.png", label=label, seed=number)
+
+
 PUZZLING_CLASSES = ("ant", "b|`<img src=x onerror=alert(1)>")  # the second one is not what a page expects
 PUZZLING_COUNT = 48  # pictures that are used
 

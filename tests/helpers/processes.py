@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,13 @@ def environment(**changes: str) -> dict[str, str]:
 def with_modules() -> dict[str, str]:
     """Returns an environment in which Python finds the modules of this project, from any folder."""
     return environment(PYTHONPATH=str(ROOT))
+
+
+def free_addresses(count: int) -> tuple[str, ...]:
+    """Returns addresses of this machine whose ports are free, host:port."""
+    with contextlib.ExitStack() as sockets:
+        found = [sockets.enter_context(socket.create_server(("localhost", 0))) for _ in range(count)]
+        return tuple(f"localhost:{one.getsockname()[1]}" for one in found)
 
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:

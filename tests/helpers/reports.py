@@ -16,6 +16,7 @@ from reports.run import Run
 from system.errors import UserError
 from tests.helpers.checkpoints import metrics, model_config
 from training.batches import Samples
+from training.distribution import Distribution
 
 SIDE = 16  # pixels
 
@@ -55,7 +56,7 @@ def run_in(
     return Run(
         config=config,
         model_config=model_config(class_names=list(class_names), color_channels=color_channels),
-        device="CPU",
+        distribution=Distribution(device="CPU"),
         pictures=[*training, *validating, *extra],
         training=training,
         validating=validating,
@@ -106,7 +107,7 @@ def contents_of(evaluation: Evaluation, *, epochs: int = 3, extra: Sequence[Pict
     run = Run(
         config=TrainConfig(**settings),
         model_config=model_config(class_names=list(evaluation.class_names)),
-        device="CPU with 2 cores; float32",
+        distribution=Distribution(device="CPU with 2 cores; float32"),
         pictures=[*extra, *validating],
         training=[],
         validating=validating,

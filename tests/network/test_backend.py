@@ -20,7 +20,8 @@ from config import TrainConfig
 from network.backend import keras
 from network.device import configure_device
 from tests.helpers.checkpoints import MODEL_CONFIG
-from trainer import compile_model, generate_model
+from model import generate_model
+from training.compiling import compile_model
 
 configure_device("float32")
 keras.utils.set_random_seed(1)

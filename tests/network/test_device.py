@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from model import generate_model
 from network import device
 from network.backend import keras, tf
-from network.device import configure_device, has_bfloat16, raises_memory_error
+from network.device import configure_device, has_bfloat16, raises_memory_error, trainable_devices
+from system.errors import UserError
 from tests.helpers.checkpoints import MODEL_CONFIG
 
 no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="TensorFlow can use a GPU here")
@@ -31,6 +33,47 @@ def test_configure_device_says_how_to_enable_an_unused_nvidia_gpu(tmp_path, monk
 def test_configure_device_mentions_no_gpu_if_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert configure_device("float32") == f"CPU, {os.cpu_count()} cores, float32"
+
+
+class ThreeGpus:
+    """Replaces TensorFlow's settings of devices by those of a machine with three GPUs."""
+
+    def __init__(self) -> None:
+        self.visible = ["gpu a", "gpu b", "gpu c"]
+        self.growing: list[str] = []
+        self.experimental = self
+
+    def list_physical_devices(self, kind: str) -> list[str]:
+        return ["gpu a", "gpu b", "gpu c"] if kind == "GPU" else []
+
+    def set_visible_devices(self, devices: list[str], kind: str) -> None:
+        self.visible = devices
+
+    def get_visible_devices(self, kind: str) -> list[str]:
+        return self.visible
+
+    def set_memory_growth(self, gpu: str, grows: bool) -> None:
+        self.growing.append(gpu)
+
+    def get_device_details(self, gpu: str) -> dict:
+        return {"device_name": gpu.upper(), "compute_capability": (9, 0)}
+
+
+@pytest.mark.parametrize(("devices", "used"), [(0, "abc"), (1, "a"), (2, "ab"), (3, "abc")])
+def test_devices_limits_the_gpus_that_are_used(devices, used, monkeypatch):
+    gpus = ThreeGpus()
+    monkeypatch.setattr(device, "tf", SimpleNamespace(config=gpus))
+    assert configure_device("float32", devices) == f"{', '.join(f'GPU {name.upper()}' for name in used)}, float32"
+    assert gpus.visible == gpus.growing == [f"gpu {name}" for name in used]
+    assert trainable_devices() == [f"GPU:{index}" for index in range(len(used))]
+
+
+def test_more_devices_than_there_are_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(device, "tf", SimpleNamespace(config=ThreeGpus()))
+    with pytest.raises(UserError) as refused:
+        configure_device("float32", 4)
+    problem = "--devices 4: TensorFlow finds 3 GPUs on this machine"
+    assert str(refused.value) == f"{problem}; use fewer, or 0 for all"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_of_run_takes_shared_settings_from_the_config_of_the_run():
 
 
 def test_of_run_remembers_or_leaves_out_each_setting_of_a_run():
-    remembered = {field.name for field in dataclasses.fields(ModelConfig)} - {"class_names", "pictures"}
+    remembered = {field.name for field in dataclasses.fields(ModelConfig)} - {"class_names", "pictures", "replicas"}
     left_out = {"raw_data", "augmented", "data_path", "model_save_name"}
     left_out |= {
         "max_megapixels",
@@ -34,6 +34,9 @@ def test_of_run_remembers_or_leaves_out_each_setting_of_a_run():
         "summary",
         "tensorboard",
         "learning_curve",
+        "devices",
+        "workers",
+        "worker",
     }
     assert remembered | left_out == {field.name for field in dataclasses.fields(TrainConfig)}
     assert not remembered & left_out
@@ -291,6 +294,7 @@ CHANGES = {
     "average_weights": False,
     "precision": "float32",
     "unknown_rate": 0.1,
+    "replicas": 2,
 }
 
 

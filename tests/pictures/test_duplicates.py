@@ -14,7 +14,6 @@ from pictures.duplicates import (
     mislabeled_lines,
     mixed_groups,
     perceptual_hash,
-    similar_hashes,
     some_of,
 )
 from pictures.manifest import KEPT, SKIPPED, Picture
@@ -130,60 +129,6 @@ def test_assign_groups_compares_hashes_up_to_the_maximum_distance(bits, groups):
     found = assign_groups(rows, pixels_of=lambda picture: pixels)
     assert len({picture.group for picture in found}) == groups
     assert [picture.grouped for picture in found] == [1, 1]
-
-
-def similar_pairs(hashes: np.ndarray, max_distance: int) -> list[tuple[int, int]]:
-    """Returns all pairs, sorted; a pair that is found twice is in it twice."""
-    blocks = similar_hashes(hashes, hashes, max_distance, lambda indices: indices)
-    pairs = [(int(rows[r]), int(columns[c])) for rows, columns, near in blocks for r, c in np.argwhere(near)]
-    assert sorted((column, row) for row, column in pairs) == sorted(pairs)  # it finds them in both orders
-    return sorted((row, column) for row, column in pairs if row < column)
-
-
-@pytest.mark.parametrize(
-    ("max_distance", "pairs"),
-    [
-        (0, [(0, 3)]),
-        (1, [(0, 1), (0, 2), (0, 3), (1, 3), (2, 3)]),
-        (2, [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]),
-    ],
-)
-def test_similar_hashes_differ_at_most_by_the_limit(max_distance, pairs):
-    hashes = np.array([0b1000, 0b1001, 0b1010, 0b1000], np.uint64)
-    assert similar_pairs(hashes, max_distance) == pairs
-
-
-@pytest.mark.parametrize("max_distance", [0, 1, 3, 8, 16])
-@pytest.mark.parametrize("kind", ["any", "crowded"])
-def test_similar_hashes_finds_every_pair_once(kind, max_distance):
-    rng = np.random.default_rng(max_distance)
-    hashes = rng.integers(0, 2**64, 400, dtype=np.uint64)
-    if kind == "crowded":  # around a few centers, up to 20 bits away
-        hashes = hashes[rng.integers(0, 5, 400)]
-        for _ in range(20):
-            hashes ^= np.uint64(1) << rng.integers(0, 64, 400, dtype=np.uint64)
-    expected = [
-        (a, b)
-        for a in range(400)
-        for b in range(a + 1, 400)
-        if (int(hashes[a]) ^ int(hashes[b])).bit_count() <= max_distance
-    ]
-    assert similar_pairs(hashes, max_distance) == expected
-
-
-@pytest.mark.parametrize("groups", [1, 2, 3])
-def test_similar_hashes_leaves_out_pairs_of_one_group(groups):
-    hashes = np.zeros(12, np.uint64)
-    blocks = similar_hashes(hashes, hashes, 0, lambda indices: indices % groups)
-    pairs = {(int(rows[r]), int(columns[c])) for rows, columns, near in blocks for r, c in np.argwhere(near)}
-    assert pairs == {(a, b) for a in range(12) for b in range(12) if a % groups != b % groups}
-
-
-def test_similar_hashes_finds_pairs_across_blocks_in_all_64_bits():
-    hashes = np.arange(1000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    hashes[900] = hashes[5] ^ np.uint64(1 << 63)
-    assert (5, 900) in similar_pairs(hashes, 1)
-    assert (5, 900) not in similar_pairs(hashes, 0)
 
 
 def test_assign_groups_leaves_skipped_pictures_without_a_group():

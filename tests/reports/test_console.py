@@ -1,6 +1,7 @@
 """What the terminal shows of a training run."""
 
 import contextlib
+import dataclasses
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,14 @@ from network.backend import keras
 from reports.console import (
     EpochTable,
     describe_network,
+    describe_replicas,
     describe_run,
     format_end,
     format_row,
     how_to_train_longer,
     print_next_commands,
 )
+from system.cluster import Cluster, Workers
 from tests.helpers.checkpoints import MODEL_CONFIG, metrics
 from tests.helpers.screens import rendered, show_terminal
 
@@ -28,6 +31,33 @@ def test_describe_network_counts_layers_and_weights():
     images = keras.Input((1000,))
     one = keras.Model(images, keras.layers.Dense(1100)(images))
     assert describe_network(one) == "0 convolutions, 1 fully connected layer, 1.1 million weights"
+
+
+def replicas(count: int, workers: Workers | None = None) -> SimpleNamespace:
+    """Returns what is asked of a distribution."""
+    return SimpleNamespace(replicas=count, workers=workers or Workers())
+
+
+def test_describe_replicas_says_nothing_about_one_device():
+    assert describe_replicas(TrainConfig(), replicas(1)) == []
+
+
+def test_describe_replicas_says_who_shares_a_batch():
+    large = TrainConfig(batch_size=256)
+    assert describe_replicas(large, replicas(4)) == ["4 devices share each batch of 256 pictures"]
+    cluster = Cluster(["a:1", "b:1"])
+    chief, other = (Workers(dataclasses.replace(cluster, index=index)) for index in range(2))
+    shared = "2 workers, 4 devices share each batch of 256 pictures; this is"
+    assert describe_replicas(large, replicas(4, chief)) == [f"{shared} the chief"]
+    assert describe_replicas(large, replicas(4, other)) == [f"{shared} worker 1; the chief shows the progress"]
+
+
+def test_describe_replicas_says_that_small_parts_do_not_pay():
+    assert len(describe_replicas(TrainConfig(batch_size=128), replicas(2))) == 1
+    assert describe_replicas(TrainConfig(batch_size=127), replicas(2))[1:] == [
+        "with 63 pictures per device, exchanging the gradients takes longer than",
+        "computing them: use --batch_size 128 or more, or a single device",
+    ]
 
 
 def test_describe_run_says_when_it_ends():

@@ -1,14 +1,11 @@
-"""How a run can be repeated: its command, its settings and the versions of the libraries."""
+"""How a run can be repeated: its command and its settings."""
 
-import importlib
 import shlex
-import sys
 
-import numpy as np
 import pytest
 
 from config import PredictConfig, TrainConfig
-from reports.run_info import changed_settings, command_of, versions
+from reports.run_info import changed_settings, command_of
 from system.command_line import read_command_line
 
 
@@ -37,11 +34,3 @@ def test_command_gives_the_same_settings(settings):
     python, script, *arguments = shlex.split(command_of(config))
     assert (python, script) == ("python", "trainer.py")
     assert read_command_line(TrainConfig, "", arguments) == config
-
-
-def test_versions_are_those_of_the_loaded_libraries():
-    importlib.import_module("ai_edge_litert")
-    found = versions()
-    assert list(found) == ["python", "tensorflow", "keras", "litert", "numpy", "pillow", "opencv"]
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["numpy"] == np.__version__

@@ -93,7 +93,7 @@ def test_restore_writes_a_lost_or_damaged_model_config_again(tmp_path, damage):
         ("metric_sums", None, "it has no valid metrics"),
         ("metric_sums", np.zeros(99), "it has no valid metrics"),
         ("metric_sums", np.zeros((1, 1)), "it has no valid metrics"),
-        ("metric_sums", np.full(2, math.inf), "it has no valid metrics"),
+        ("metric_sums", np.full((1, 2), math.inf), "it has no valid metrics"),
     ],
 )
 def test_restore_refuses_what_does_not_fit_in_one_line(tmp_path, name, value, reason):

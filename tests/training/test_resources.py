@@ -25,8 +25,8 @@ def sketch(**changes):
         return generate_model(model_config(**changes))
 
 
-def need(config: TrainConfig, *, count: int = 20, **changes):
-    return need_of_run(sketch(**changes), config, count=count)
+def need(config: TrainConfig, *, count: int = 20, workers: int = 1, **changes):
+    return need_of_run(sketch(**changes), config, count=count, workers=workers)
 
 
 def test_need_of_disk_is_that_of_all_checkpoints_and_a_new_one(settings_for):
@@ -54,6 +54,11 @@ def test_need_of_memory_grows_with_the_batch(settings_for):
     values += 256 + 3 * 1024 + 2 + 2
     image = 16 * 16 * 3
     assert large - small == pytest.approx(1000 * (1.25 * (4 * values + 2 * image) + os.cpu_count() * image), rel=0.02)
+
+
+def test_need_of_memory_is_that_of_a_part_of_the_batch_if_there_are_several_workers(settings_for):
+    batch_of = {size: settings_for(TrainConfig, batch_size=size, memory_gib=0) for size in (100, 34, 33)}
+    assert need(batch_of[100], workers=3).memory == need(batch_of[34]).memory > need(batch_of[33]).memory
 
 
 def test_need_of_memory_includes_pictures_only_if_they_stay_in_memory(settings_for):

@@ -7,7 +7,7 @@ the first, from top to bottom in the second. In a transformed map they show wher
 import numpy as np
 import pytest
 
-from training.transforms import mix_pairs, transform_batch
+from training.transforms import mix, transform_batch
 
 OFF = {"mirror": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}
 ALL = {"mirror": True, "shift": 0.1, "rotation": 10.0, "zoom": 0.15, "contrast": 0.2}
@@ -163,15 +163,20 @@ def test_results_follow_from_the_random_generator():
     assert not np.array_equal(changed, transform(images, seed=3, step=8, **ALL))
 
 
-def test_mix_pairs_mixes_each_value_with_the_one_counted_from_the_end():
-    np.testing.assert_allclose(
-        mix_pairs(np.float32([[1, 0], [0, 4], [2, 2]]), 0.75), [[1.25, 0.5], [0, 4], [1.75, 1.5]]
-    )
-    assert mix_pairs(np.float32([1, 3]), 0.25).tolist() == [2.5, 1.5]
+def test_mix_gives_each_value_its_share():
+    values, others = np.float32([[1, 0], [0, 4], [2, 2]]), np.float32([[2, 2], [0, 4], [1, 0]])
+    np.testing.assert_allclose(mix(values, others, 0.75), [[1.25, 0.5], [0, 4], [1.75, 1.5]])
+    assert mix(np.float32([1, 3]), np.float32([3, 1]), 0.25).tolist() == [2.5, 1.5]
 
 
-def test_mix_pairs_rounds_images_and_keeps_their_shape():
+def test_mix_rounds_images_and_keeps_their_shape():
     images = np.repeat(np.uint8([10, 13]), 12).reshape(2, 2, 2, 3)
-    mixed = mix_pairs(images, 0.75)  # 10.75 and 12.25
+    mixed = mix(images, images[::-1], 0.75)  # 10.75 and 12.25
     assert (mixed.dtype, mixed.shape) == (np.uint8, (2, 2, 2, 3))
     assert [np.unique(image).tolist() for image in mixed] == [[11], [12]]
+
+
+def test_part_of_a_batch_is_transformed_as_in_the_whole():
+    images = noise(5)
+    whole, rows = transform(images, **ALL), np.array([3, 1])
+    np.testing.assert_array_equal(transform(images[rows], **ALL, rows=rows, batch_size=5), whole[rows])
