@@ -285,9 +285,9 @@ def build_network(run: Run) -> keras.Model:
 
 
 def restore_or_save(checkpoints: CheckpointManager, latest: Checkpoint | None, run: Run) -> None:
-    """Restores the newest checkpoint of a run, or saves the first one, so that a full disk is noticed at once."""
+    """Restores the newest checkpoint of a run, or saves the first one, so that a full disk is noticed soon."""
     if latest is None:
-        checkpoints.save()
+        checkpoints.start_saving()
         return
     checkpoints.restore(latest)
     print_entry("", f"continuing after epoch {len(checkpoints.history)}, step {checkpoints.step}")
@@ -342,6 +342,7 @@ def fit(model: keras.Model, run: Run, checkpoints: CheckpointManager) -> TensorB
         raise read_error(run.train, run.validation) or error from None
     finally:
         table.close()
+        checkpoints.wait()
     checkpoints.save()
     saving.stop_if_asked()  # in the last epoch
     return tensorboard

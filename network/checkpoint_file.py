@@ -112,12 +112,12 @@ def write_checkpoint(path: Path, tensors: dict[str, np.ndarray], model_config: M
     }
     tensors = {**tensors, **metadata}
     tensors["checksum"] = _checksum(tensors)
-    write_atomically(path, _serialize(tensors))
+    write_atomically(path, *_serialize(tensors))
     return tensors["checksum"].tobytes().hex()
 
 
-def _serialize(tensors: dict[str, np.ndarray]) -> bytes:
-    """Returns the content of a safetensors file (its format is described at the address above).
+def _serialize(tensors: dict[str, np.ndarray]) -> list[bytes | memoryview]:
+    """Returns the content of a safetensors file (its format is described at the address above), in parts.
 
     safetensors' `save` takes twice the memory, and ends the process if there is not enough. Its `save_file` has a
     temporary file of its own, which a kill would leave behind.
@@ -130,7 +130,7 @@ def _serialize(tensors: dict[str, np.ndarray]) -> bytes:
         values.append(value.astype(value.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    return b"".join([len(text).to_bytes(8, "little"), text, *values])
+    return [len(text).to_bytes(8, "little"), text, *values]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -14,7 +14,7 @@ def by_path(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
 
 
 def state_of(part: str, variables: dict[str, tf.Variable]) -> dict[str, np.ndarray]:
-    """Returns the values of variables by <part>/<name>."""
+    """Returns copies of the values of variables by <part>/<name>."""
     return {f"{part}/{name}": np.asarray(variable) for name, variable in variables.items()}
 
 

@@ -24,8 +24,10 @@ _unfinished: set[Path] = set()  # files and folders that are not yet complete, t
 _has_temporary_folder = False
 
 
-def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
+def write_atomically(path: Path, *data: bytes | memoryview, fsync: bool = True) -> None:
     """Creates missing folders, writes a file under a temporary name, and renames it once it is complete.
+
+    Its content is all of `data`, one after the other.
 
     A reader, or a run after a crash, sees either the complete new file or the complete old one. With `fsync` this also
     holds after a power cut. Without it, call `fsync_all` once for many files before relying on them.
@@ -60,9 +62,9 @@ def write_atomically(path: Path, data: bytes, *, fsync: bool = True) -> None:
         _fsync(path.parent)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: Iterable[bytes | memoryview]) -> None:
     with path.open("xb") as file:
-        file.write(data)
+        file.writelines(data)
 
 
 def create_atomically(path: Path, chunks: Iterable[bytes], *, like: Path | None = None) -> None:

@@ -233,6 +233,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     def _is_due(self) -> bool:
         """Returns whether to save now, on which all workers agree: the chief looks at the time, each at its signals."""
+        self._checkpoints.raise_if_failed()
         passed = time.monotonic() - self._last_save >= self._save_seconds
         signal = self.stop_signal or (_SIGPIPE if self._is_chief and output_closed() else 0)
         votes = self._checkpoints.distribution.workers.all_gather(bytes([passed and self._is_chief, signal]))
@@ -240,7 +241,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         return bool(self._agreed_signal) or any(vote[0] for vote in votes)
 
     def _save(self) -> None:
-        self._checkpoints.save()
+        if self._agreed_signal:
+            self._checkpoints.save()
+        else:
+            self._checkpoints.start_saving()
         self._last_save = time.monotonic()
 
     def stop_if_asked(self) -> None:

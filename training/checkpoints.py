@@ -11,7 +11,9 @@ checkpoints/report.txt, .html, .json the accuracy of the best epoch on the valid
 import contextlib
 import math
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,11 +91,20 @@ def _delete_old(folder: Path, *, last_step: int, max_to_keep: int) -> None:
         path.unlink()
 
 
+class _Best(NamedTuple):
+    """The best epoch so far."""
+
+    step: int
+    weights: dict[str, np.ndarray]
+
+
 class CheckpointManager:
     """The checkpoints of one run: the newest `max_to_keep`, and the weights of the best epoch before each of them.
 
     The best weights wait in memory and are written with the next checkpoint. If the run is killed in between, it
     continues from the older checkpoint and reaches the same best epoch again.
+
+    Files are written by a thread, from copies of the values, so that training can go on meanwhile.
     """
 
     def __init__(
@@ -121,8 +132,11 @@ class CheckpointManager:
             "average": {weight.path: average for weight, average in zip(model.weights, self.average, strict=True)},
             "optimizer": by_path(model.optimizer.variables),
         }
-        self._new_best: tuple[int, dict[str, np.ndarray]] | None = None  # step and weights that are not yet written
-        self.saved_step = -1  # the step of the newest checkpoint
+        self._new_best: _Best | None = None  # that is not yet written
+        self.saved_step = -1  # the step of the newest checkpoint, which may not be complete
+        self._copies: dict[str, np.ndarray] = {}
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: tuple[Future[None], _Best | None] | None = None  # what the thread does, and for which best
 
     @property
     def step(self) -> int:
@@ -186,24 +200,62 @@ class CheckpointManager:
         return all(np.isfinite(np.asarray(variable)).all() for part in parts for variable in part.values())
 
     def save(self) -> None:
-        """Writes the best weights, if they are new, and the run; then deletes what is no longer needed."""
+        """Saves the run, and returns once that is done. See `start_saving`."""
+        self.start_saving()
+        self.wait()
+
+    def start_saving(self) -> None:
+        """Starts to write the best weights, if they are new, and the run; then to delete what is no longer needed.
+
+        Raises:
+            OSError: what was started before has failed.
+        """
         if self.saved_step != self.step and self.distribution.is_chief:
-            with status("saving ..."):
-                self._save()
+            self.wait()
+            tensors = self._copied_state()
+            history = [[metrics[name] for name in METRICS] for metrics in self.history]
+            tensors["history"] = np.array(history).reshape(-1, len(METRICS))
+            tensors["metric_sums"] = self._metric_sums
+            best, self._new_best = self._new_best, None
+            self._writing = self._thread.submit(self._write, self.step, tensors, best), best
         self.saved_step = self.step
 
-    def _save(self) -> None:
-        if self._new_best:
-            step, weights = self._new_best
-            write_checkpoint(checkpoint_path(self.folder / BEST, step), weights, self._model_config)
-            self._new_best = None
-        tensors = {name: value for part in self._parts for name, value in state_of(part, self._parts[part]).items()}
-        history = [[metrics[name] for name in METRICS] for metrics in self.history]
-        tensors["history"] = np.array(history).reshape(-1, len(METRICS))
-        tensors["metric_sums"] = self._metric_sums
-        write_checkpoint(checkpoint_path(self.folder, self.step), tensors, self._model_config)
+    def _copied_state(self) -> dict[str, np.ndarray]:
+        """Returns copies of the values of all variables, in arrays that are used again: new memory takes far longer."""
+        for part, variables in self._parts.items():
+            for name, variable in variables.items():
+                value = np.asarray(variable.read_value())
+                if (key := f"{part}/{name}") not in self._copies:
+                    self._copies[key] = np.empty_like(value)
+                np.copyto(self._copies[key], value)
+        return dict(self._copies)
+
+    def wait(self) -> None:
+        """Returns once everything is written that was started to be saved.
+
+        Raises:
+            OSError: that has failed.
+        """
+        if self._writing:
+            (writing, best), self._writing = self._writing, None
+            try:
+                with status("saving ..."):
+                    writing.result()
+            except BaseException:  # the next save writes all of it
+                self._new_best, self.saved_step = self._new_best or best, -1
+                raise
+
+    def raise_if_failed(self) -> None:
+        """Raises OSError if saving has failed meanwhile. Does not wait for it."""
+        if self._writing and self._writing[0].done():
+            self.wait()
+
+    def _write(self, step: int, tensors: dict[str, np.ndarray], best: _Best | None) -> None:
+        if best:
+            write_checkpoint(checkpoint_path(self.folder / BEST, best.step), best.weights, self._model_config)
+        write_checkpoint(checkpoint_path(self.folder, step), tensors, self._model_config)
         self._write_model_config(self._model_config)
-        _delete_old(self.folder, last_step=self.step, max_to_keep=self._max_to_keep)
+        _delete_old(self.folder, last_step=step, max_to_keep=self._max_to_keep)
 
     def _write_model_config(self, model_config: ModelConfig) -> None:
         """Writes model.json. It comes after the first checkpoint, so where it exists there is a run to continue."""
@@ -221,5 +273,4 @@ class CheckpointManager:
         self.history.append(dict(zip(METRICS, np.frombuffer(values).tolist(), strict=True)))
         self._metric_sums = np.zeros((0, 0))
         if self.distribution.is_chief and best_epoch(self.history) == len(self.history) - 1:
-            weights = {name: value.copy() for name, value in state_of("average", self._parts["average"]).items()}
-            self._new_best = self.step, weights
+            self._new_best = _Best(self.step, state_of("average", self._parts["average"]))

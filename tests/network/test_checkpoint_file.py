@@ -85,12 +85,12 @@ def test_write_checkpoint_writes_what_safetensors_reads(tmp_path):
         assert entry["data_offsets"][0] % found[name].itemsize == 0, name
 
 
-def test_write_checkpoint_takes_the_memory_of_one_copy(tmp_path):
+def test_write_checkpoint_copies_no_tensor(tmp_path):
     weights = np.ones(2_000_000, np.float32)  # 8 MB
     tracemalloc.start()
     try:
         write_checkpoint(checkpoint_path(tmp_path, 3), {"weights": weights}, MODEL_CONFIG)
-        assert 8e6 < tracemalloc.get_traced_memory()[1] < 9e6
+        assert tracemalloc.get_traced_memory()[1] < 1e6
     finally:
         tracemalloc.stop()
 
