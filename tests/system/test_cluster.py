@@ -306,6 +306,7 @@ def test_a_machine_that_disappears_is_noticed_within_half_a_minute():
         names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
         (connection,) = workers._connections
         found = [connection.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
+        workers.all_gather(b"")  # else one could end before the other notices that it has come
         return [connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), *found]
 
     assert run_workers(free_addresses(2), limits) == [[1, 10, 5, 4, 30_000]] * 2
