@@ -166,7 +166,7 @@ class TrainConfig(PictureConfig, CheckpointConfig, DeviceConfig):
     devices: Devices = 0  # GPUs to train on; 0: all that this machine has.
     workers: str = ""  # Several machines that train together: host:port of each, with commas. The first one saves.
     worker: WorkerIndex = 0  # Which of the workers this machine is, counted from 0.
-    memory_gib: Gibibytes = 2.0  # GiB of decoded images kept in memory; if not all fit, each is decoded when used.
+    memory_gib: Gibibytes = 0  # GiB of images kept in memory; more are decoded when used. 0: a quarter of the memory.
 
     # Additions to the original (False or 0 switches one off)
     dropout: DropoutRate = 0.5  # Fraction of the values dropped in training before each fully connected layer.

@@ -16,8 +16,9 @@ from network.model_config import ModelConfig, require_same
 from pictures.manifest import TRAIN, VALIDATION, Picture, class_names, kept, stand_ins
 from pictures.split import fingerprint
 from system.errors import UserError
+from system.resources import format_bytes
 from system.terminal import print_entry, printable
-from training.batches import Samples, epoch_steps, fits_in_memory, load, require_batch_size
+from training.batches import Samples, epoch_steps, fits_in_memory, load, memory_for_images, require_batch_size
 from training.distribution import Distribution
 
 _MAX_CALIBRATION_IMAGES = 1000  # training images with which pictures are compared to call them unknown
@@ -117,10 +118,8 @@ def load_run(
     in_memory = fits_in_memory(len(pictures), config)
     train, validation = (load(part, config, in_memory=in_memory) for part in (training, validating))
     if not in_memory:
-        data = printable(config.data_path)
-        print_entry(
-            "", f"the pictures need more than {config.memory_gib:g} GiB, so each is read from {data}/ when used"
-        )
+        data, memory = printable(config.data_path), format_bytes(memory_for_images(config))
+        print_entry("", f"the pictures need more than {memory}, so each is read from {data}/ when used (memory_gib)")
     return Run(
         config=config,
         model_config=model_config,

@@ -225,7 +225,7 @@ def test_images_are_flushed_before_the_manifest_calls_them_kept(config, bitmaps,
 
 
 def test_load_refuses_images_that_another_run_has_changed(bitmaps, settings_for):
-    mine = settings_for(TrainConfig, memory_gib=0)
+    mine = settings_for(TrainConfig, memory_gib=1e-6)
     pictures = training_pictures(mine)
     samples = load(pictures, mine, in_memory=False)
     assert samples.images[:].shape == (12, 16, 16, 3)

@@ -80,7 +80,7 @@ def whole_run(tmp_path_factory) -> TrainConfig:
 
 
 def test_streamed_pictures_give_the_same_run_to_the_bit(whole_run, tmp_path, capsys):
-    config = run_in(tmp_path, whole_run, memory_gib=0)
+    config = run_in(tmp_path, whole_run, memory_gib=1e-6)
     assert trainer.main(config) == 0
     assert "more than 0 GiB, so each is read from" in capsys.readouterr().out
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
@@ -90,7 +90,7 @@ def test_streamed_pictures_give_the_same_run_to_the_bit(whole_run, tmp_path, cap
 def test_damaged_picture_ends_a_streamed_run_in_one_line(whole_run, tmp_path, monkeypatch):
     data = tmp_path / "data"
     shutil.copytree(whole_run.data_path, data)
-    config = run_in(tmp_path / "checkpoints", whole_run, memory_gib=0, data_path=str(data))
+    config = run_in(tmp_path / "checkpoints", whole_run, memory_gib=1e-6, data_path=str(data))
     damaged = next(data.glob("ant/*.png"))
     fit = trainer.fit
 

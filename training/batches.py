@@ -16,6 +16,7 @@ from pictures.decoding import UnreadableImage
 from pictures.manifest import Picture, class_names
 from system.errors import UserError
 from system.progress import progress
+from system.resources import memory_left
 from system.terminal import printable
 from training.distribution import Distribution
 from training.transforms import mix, transform_batch
@@ -64,9 +65,14 @@ class Samples(NamedTuple):
     paths: Sequence[Path] = ()  # the files they were read from
 
 
+def memory_for_images(config: TrainConfig) -> int:
+    """Returns how many bytes of decoded images may be kept in memory: `memory_gib`, or a quarter of what there is."""
+    return int(config.memory_gib * 2**30) if config.memory_gib else memory_left()[0] // 4
+
+
 def fits_in_memory(count: int, config: TrainConfig) -> bool:
     """Returns whether this many decoded images may be kept in memory."""
-    return count * int(np.prod(config.shape)) <= config.memory_gib * 2**30
+    return count * int(np.prod(config.shape)) <= memory_for_images(config)
 
 
 def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool = True) -> Samples:

@@ -29,18 +29,25 @@ def _can_compile(model: keras.Model) -> bool:
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds the images per second to the logs, for the callbacks after it."""
+    """Adds the images per second to the logs, for the callbacks after it.
+
+    The first steps of a run are left out once there are others, since TensorFlow prepares them while they run.
+    """
 
     def __init__(self, batch_size: int) -> None:
         super().__init__()
         self._batch_size = batch_size
+        self._is_first = True  # no step has been run yet
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._start = time.perf_counter()
+        self._start, self._skipped = time.perf_counter(), 0
         self._rate = 0.0
 
     def on_train_batch_end(self, batch, logs=None):
-        self._rate = (batch + 1) * self._batch_size / (time.perf_counter() - self._start)
+        now = time.perf_counter()
+        self._rate = (batch + 1 - self._skipped) * self._batch_size / (now - self._start)
+        if self._is_first:
+            self._is_first, self._start, self._skipped = False, now, batch + 1
         logs[SPEED] = round(self._rate)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -346,7 +346,14 @@ def test_fits_in_memory_up_to_the_setting():
     size = {"height": 64, "width": 64, "color_channels": 1}  # 4 KiB per image
     assert fits_in_memory(2**18, TrainConfig(memory_gib=1, **size))
     assert not fits_in_memory(2**18 + 1, TrainConfig(memory_gib=1, **size))
-    assert not fits_in_memory(1, TrainConfig(memory_gib=0, **size))
+    assert not fits_in_memory(1, TrainConfig(memory_gib=1e-6, **size))
+
+
+def test_fits_in_memory_up_to_a_quarter_of_what_there_is(monkeypatch):
+    monkeypatch.setattr("training.batches.memory_left", lambda: (4 * 4096 * 10, 0))
+    size = {"height": 64, "width": 64, "color_channels": 1}  # 4 KiB per image
+    assert fits_in_memory(10, TrainConfig(**size))
+    assert not fits_in_memory(11, TrainConfig(**size))
 
 
 def test_read_error_names_a_damaged_streamed_picture(rawdata, settings_for):

@@ -1,6 +1,7 @@
 """Averaging the weights, with a network of one weight whose values are known beforehand; stopping early."""
 
 from collections.abc import Iterable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -309,6 +310,20 @@ def test_throughput_adds_images_per_second_to_the_logs():
     before = dict(logs)
     callback.on_epoch_end(0, logs)
     assert logs == before
+
+
+def test_throughput_leaves_out_the_first_steps_of_a_run(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: now))
+    callback, rates = Throughput(batch_size=10), []
+    callback.set_model(one_weight())
+    for epoch, seconds in enumerate(((40, 2), (2, 2))):  # of two times four steps, the first of which are prepared
+        callback.on_epoch_begin(epoch)
+        for batch, passed in zip((3, 7), seconds, strict=True):
+            now += passed
+            callback.on_train_batch_end(batch, logs := {})
+            rates.append(logs["images_per_second"])
+    assert rates == [1, 20, 20, 20]
 
 
 def test_schedule_sets_the_learning_rate_of_each_epoch():

@@ -41,14 +41,14 @@ def test_need_of_disk_counts_no_checkpoint_that_is_never_written(settings_for):
 
 
 def test_need_of_memory_grows_with_the_weights(settings_for):
-    config = settings_for(TrainConfig, batch_size=1, memory_gib=0)
+    config = settings_for(TrainConfig, batch_size=1, memory_gib=1e-6)
     # With twice the height, fully_connected_1 has 256 more inputs.
     growth = need(config, height=32).memory - need(config).memory
     assert growth == pytest.approx(256 * 1024 * 60, rel=0.05)
 
 
 def test_need_of_memory_grows_with_the_batch(settings_for):
-    small, large = (need(settings_for(TrainConfig, batch_size=size, memory_gib=0)).memory for size in (10, 1010))
+    small, large = (need(settings_for(TrainConfig, batch_size=size, memory_gib=1e-6)).memory for size in (10, 1010))
     # The outputs of all layers in float32, and the images in bytes (two times: MirrorViews passes them on).
     values = 16 * 16 * 3 + 16 * 16 * 16 + 3 * 8 * 8 * 16 + 8 * 8 * 32 + 3 * 4 * 4 * 32 + 4 * 4 * 64 + 4 * 2 * 2 * 64
     values += 256 + 3 * 1024 + 2 + 2
@@ -57,7 +57,7 @@ def test_need_of_memory_grows_with_the_batch(settings_for):
 
 
 def test_need_of_memory_is_that_of_a_part_of_the_batch_if_there_are_several_workers(settings_for):
-    batch_of = {size: settings_for(TrainConfig, batch_size=size, memory_gib=0) for size in (100, 34, 33)}
+    batch_of = {size: settings_for(TrainConfig, batch_size=size, memory_gib=1e-6) for size in (100, 34, 33)}
     assert need(batch_of[100], workers=3).memory == need(batch_of[34]).memory > need(batch_of[33]).memory
 
 
@@ -66,7 +66,7 @@ def test_need_of_memory_includes_pictures_only_if_they_stay_in_memory(settings_f
         return need(settings_for(TrainConfig, memory_gib=memory_gib), count=count).memory
 
     assert memory(1000, 2) - memory(10, 2) == 990 * 16 * 16 * 3
-    assert memory(1000, 0) == memory(10, 0)
+    assert memory(1000, 1e-6) == memory(10, 1e-6)
 
 
 def test_network_of_a_graph_takes_no_memory():
