@@ -14,6 +14,7 @@ STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 SIMPLE_TERMINALS = ("dumb", "unknown")  # values of TERM: what was written there cannot be erased
 INSTALL = "activate the environment, or run pip install -r requirements.txt"  # if a library is missing
 
+_LOADING = b"loading ..."
 _stderr = 2  # a copy of its descriptor, since stderr is redirected while TensorFlow is imported
 _owns_process = False
 
@@ -21,8 +22,9 @@ _owns_process = False
 def start_script() -> None:
     """Prepares the process of a script, which calls this before its imports.
 
-    From here on, Ctrl-C ends it with one line. Closed standard streams are opened on devnull, so that no other file
-    gets their numbers. If the locale cannot encode all file names, the script is started again in UTF-8 mode.
+    From here on, Ctrl-C ends it with one line, and a terminal shows that it is loading. Closed standard streams are
+    opened on devnull, so that no other file gets their numbers. If the locale cannot encode all file names, the script
+    is started again in UTF-8 mode.
 
     In a process that is not the script's own, such as a notebook with `%run` or a debugger, nothing is changed.
     """
@@ -36,6 +38,8 @@ def start_script() -> None:
     _open_closed_streams()
     _use_utf8_for_file_names()
     _stderr = os.dup(2)
+    if _is_on_terminal():
+        os.write(_stderr, _LOADING + b"\r")
 
 
 def owns_process() -> bool:
@@ -77,9 +81,16 @@ def _describe_failed_import(kind, error, traceback) -> None:
 
 
 def end_of_imports() -> None:
-    """Ends the special treatment of errors while libraries are imported."""
+    """Ends the special treatment of errors while libraries are imported, and erases what the terminal shows."""
     if _owns_process:
         sys.excepthook = sys.__excepthook__
+        if _is_on_terminal():
+            os.write(_stderr, b" " * len(_LOADING) + b"\r")
+
+
+def _is_on_terminal() -> bool:
+    """Returns whether lines that are written to stderr can be overwritten, and nobody else writes there."""
+    return os.isatty(1) and os.isatty(2) and os.environ.get("TERM") not in SIMPLE_TERMINALS
 
 
 def describe_stop(number: int, *, is_terminal: bool) -> str:

@@ -88,6 +88,7 @@ def test_run_on_a_terminal_fits_80_columns_and_leaves_only_its_rows(rawdata, tmp
     rows = [line for line in lines if re.match(r" +\d+  \d", line)]
     assert [row.split()[0] for row in rows] == ["1", "2"]
     assert not [line for line in lines if "━" in line or "..." in line]
+    assert run.output.startswith("loading ...\r")  # before anything else is imported
     done = ("loading TensorFlow", "building the network", "preparing TensorBoard", "starting", "validating")
     for shown in (*done, "drawing for TensorBoard", "saving", "evaluating", "writing the report"):
         assert f"{shown} ..." in run.output
