@@ -10,7 +10,8 @@ workers than cores, they share them.
               workers, and how much that is of as many times one worker; how long a step takes; how long it takes to
               add up as many values of all workers as the gradients have, and how many bytes all of them send for it
     same      a run of several epochs with the scripts, without batch normalization, in float32: the largest difference
-              of a metric and of a weight from those of a run without workers
+              of a metric and of a weight from those of a run without workers; and, to compare with, that of a run
+              without workers that rounds differently
     accuracy  runs with the default settings: the accuracy after the last epoch, for several seeds
 """
 
@@ -185,15 +186,22 @@ def print_same(config: WorkersConfig, base: TrainConfig) -> None:
     base = replace(base, batch_normalization=False, precision="float32", epochs=epochs, patience=epochs)
     print(f"\n{format_header('workers', 'epochs', 'largest difference of a metric', 'of a weight')}", flush=True)
     alone = trained(base, 1)
-    for count in range(2, config.workers + 1):
-        other = trained(base, count)
+
+    def print_difference(name: str, other: Trained) -> None:
         weights = max(
-            np.abs(value - other.weights[name]).max()
-            for name, value in alone.weights.items()
+            np.abs(value - other.weights[path]).max()
+            for path, value in alone.weights.items()
             if value.dtype == np.float32
         )
         metrics = np.abs(alone.history - other.history).max()
-        print(format_row(count, epochs, f"{metrics:.1e}", f"{weights:.1e}"), flush=True)
+        print(format_row(name, epochs, f"{metrics:.1e}", f"{weights:.1e}"), flush=True)
+
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    without_onednn = trained(base, 1)
+    del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+    print_difference("1, without oneDNN", without_onednn)
+    for count in range(2, config.workers + 1):
+        print_difference(str(count), trained(base, count))
 
 
 def print_accuracy(config: WorkersConfig, base: TrainConfig) -> None:
