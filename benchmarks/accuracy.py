@@ -216,6 +216,7 @@ def main(config: AccuracyConfig) -> int:
         for index, (text, other) in enumerate(changed.items()):
             rows[f"ours, {text}"] = judge_ours(replace(other, model_save_name=f"{work}/checkpoints-{index}"), **how)
         if config.textbook:
+            _print_table(config, rows)  # which is complete some hours later
             by_epochs, by_time = judge_textbook(base, ours=ours, **how)
             rows["textbook Keras convnet, as many epochs"] = by_epochs
             rows["textbook Keras convnet, as much time"] = by_time
