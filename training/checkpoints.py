@@ -133,7 +133,8 @@ class CheckpointManager:
             "optimizer": by_path(model.optimizer.variables),
         }
         self._new_best: _Best | None = None  # that is not yet written
-        self.saved_step = -1  # the step of the newest checkpoint, which may not be complete
+        self.saved_step = -1  # the step of the newest checkpoint
+        self._started_step = -1  # that of the newest one that was started, which may not be complete
         self._copies: dict[str, np.ndarray] = {}
         self._thread = ThreadPoolExecutor(1)
         self._writing: tuple[Future[None], _Best | None] | None = None  # what the thread does, and for which best
@@ -175,7 +176,7 @@ class CheckpointManager:
             )
         # With other settings it is saved again, even if no step follows, so that they are remembered.
         changed = self._model_config.to_json() != checkpoint.model_config.to_json()
-        self.saved_step = -1 if changed else checkpoint.step
+        self.saved_step = self._started_step = -1 if changed else checkpoint.step
         self._write_model_config(checkpoint.model_config)
 
     def _metric_sums_of(self, checkpoint: Checkpoint) -> np.ndarray:
@@ -210,7 +211,7 @@ class CheckpointManager:
         Raises:
             OSError: what was started before has failed.
         """
-        if self.saved_step != self.step and self.distribution.is_chief:
+        if self._started_step != self.step and self.distribution.is_chief:
             self.wait()
             tensors = self._copied_state()
             history = [[metrics[name] for name in METRICS] for metrics in self.history]
@@ -218,7 +219,7 @@ class CheckpointManager:
             tensors["metric_sums"] = self._metric_sums
             best, self._new_best = self._new_best, None
             self._writing = self._thread.submit(self._write, self.step, tensors, best), best
-        self.saved_step = self.step
+        self._started_step = self.step
 
     def _copied_state(self) -> dict[str, np.ndarray]:
         """Returns copies of the values of all variables, in arrays that are used again: new memory takes far longer."""
@@ -242,7 +243,7 @@ class CheckpointManager:
                 with status("saving ..."):
                     writing.result()
             except BaseException:  # the next save writes all of it
-                self._new_best, self.saved_step = self._new_best or best, -1
+                self._new_best, self._started_step = self._new_best or best, -1
                 raise
 
     def raise_if_failed(self) -> None:
@@ -255,6 +256,7 @@ class CheckpointManager:
             write_checkpoint(checkpoint_path(self.folder / BEST, best.step), best.weights, self._model_config)
         write_checkpoint(checkpoint_path(self.folder, step), tensors, self._model_config)
         self._write_model_config(self._model_config)
+        self.saved_step = step
         _delete_old(self.folder, last_step=step, max_to_keep=self._max_to_keep)
 
     def _write_model_config(self, model_config: ModelConfig) -> None:

@@ -1,4 +1,4 @@
-"""A program: trainer.py, which also logs when steps are done and when they are saved.
+"""A program: trainer.py, which also logs when steps are done, when saving one begins, and when it is saved.
 
 `python -m benchmarks.faults.logged_trainer LOG [--setting value ...]`
 """
@@ -13,36 +13,40 @@ from system.script import run_script
 from training.callbacks import SaveCheckpoints
 from training.checkpoints import CheckpointManager
 
-DONE, SAVED = "done", "saved"  # the events in the log
+DONE, SAVING, SAVED = "done", "saving", "saved"  # the events in the log
+
+_log = -1  # a file descriptor
+
+
+def _append(event: str, step: int) -> None:
+    """Appends a line to the log: event, step, seconds of the monotonic clock."""
+    os.write(_log, f"{event} {step} {time.monotonic()}\n".encode())
 
 
 class _LoggedSaveCheckpoints(SaveCheckpoints):
-    """Appends lines to the log: event, step, seconds of the monotonic clock."""
-
-    log = -1  # a file descriptor
-
-    def __init__(self, checkpoints: CheckpointManager, **options) -> None:
-        super().__init__(checkpoints, **options)
-        self._write(SAVED)
-
     def on_train_batch_end(self, batch, logs=None):
         if batch + 1 < self.params["steps"]:
-            self._write(DONE)
+            _append(DONE, self._checkpoints.step)
         super().on_train_batch_end(batch, logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._write(DONE)
+        _append(DONE, self._checkpoints.step)
         super().on_epoch_end(epoch, logs)
 
-    def _save(self) -> None:
-        super()._save()
-        self._write(SAVED)
 
-    def _write(self, event: str) -> None:
-        os.write(self.log, f"{event} {self._checkpoints.step} {time.monotonic()}\n".encode())
+class _LoggedCheckpointManager(CheckpointManager):
+    def restore(self, checkpoint):
+        super().restore(checkpoint)
+        _append(SAVING, self.step)
+        _append(SAVED, self.step)
+
+    def _write(self, step, tensors, best):
+        _append(SAVING, step)
+        super()._write(step, tensors, best)
+        _append(SAVED, step)
 
 
 if __name__ == "__main__":
-    _LoggedSaveCheckpoints.log = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    trainer.SaveCheckpoints = _LoggedSaveCheckpoints
+    _log = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    trainer.SaveCheckpoints, trainer.CheckpointManager = _LoggedSaveCheckpoints, _LoggedCheckpointManager
     run_script(trainer.main, TrainConfig, __doc__)

@@ -12,7 +12,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from benchmarks.faults import logged_trainer
 from benchmarks.faults.campaign import Failure, expect
 from benchmarks.faults.folders import RAW_DATA, expect_no_partial_files, expect_same_files
-from benchmarks.faults.logged_trainer import DONE, SAVED
+from benchmarks.faults.logged_trainer import DONE, SAVED, SAVING
 from benchmarks.faults.processes import ScriptProcess
 from benchmarks.harness.processes import folder_arguments
 from network.checkpoint_file import BEST, checkpoint_paths, read_checkpoint
@@ -104,16 +104,22 @@ class TrainingRun:
             expect(not found or int(found[1]) == self.step, f"{found and found[0]}, not step {self.step}")
 
     def _check_lost_time(self) -> None:
-        """What was trained after the last save must have taken at most --save_seconds and one return to Python."""
+        """What was trained after the last save must have taken at most --save_seconds and one return to Python.
+
+        If the next save had begun, its time comes in addition.
+        """
         log = self.log()
-        saved = [entry for entry in log if entry.event == SAVED]
+        done, saving, saved = ([entry for entry in log if entry.event == event] for event in (DONE, SAVING, SAVED))
         if not saved:
             return
-        expect(self.step >= saved[-1].step, f"step {saved[-1].step} was saved, but step {self.step} is the newest")
-        if log[-1].event == DONE and log[-1].step > self.step:
-            lost, last = log[-1].time - saved[-1].time, log[-1].time - log[-2].time
+        newest = saved[-1].step
+        expect(self.step >= newest, f"step {newest} was saved, but step {self.step} is the newest")
+        if done and done[-1].step > self.step:
+            end, before = done[-1].time, done[-2].time if len(done) > 1 else log[0].time
+            start = next(entry.time for entry in saving if entry.step == newest)
+            lost, unfinished = end - start, max(0.0, end - saving[-1].time) if saving[-1].step > newest else 0.0
             self.max_lost = max(self.max_lost, lost)
-            allowed = self.save_seconds + last + _SLACK
+            allowed = self.save_seconds + unfinished + (end - before) + _SLACK
             expect(lost <= allowed, f"lost {lost:.2f} s of training, more than {allowed:.2f} s")
 
     def finish(self) -> ScriptProcess:
