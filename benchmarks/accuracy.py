@@ -59,7 +59,7 @@ class AccuracyConfig(Validated):
     batch_size: BatchSize = TrainConfig.batch_size  # Pictures per training step of ours; the textbook network has 32.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures, with our settings.
     settings: tuple[str, ...] = ()  # Other settings to compare with the defaults: name=value,name=value …
-    at_a_time: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
+    n_jobs: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
     textbook: Flag = True  # Whether the textbook network is trained too.
 
 
@@ -104,9 +104,9 @@ def train_fold(config: TrainConfig, fold: int, fraction: float) -> tuple[np.ndar
     return correct, len(history_of(checkpoint)), seconds
 
 
-def judge_ours(config: TrainConfig, fraction: float, at_a_time: int) -> Judged:
+def judge_ours(config: TrainConfig, fraction: float, n_jobs: int) -> Judged:
     calls = [(config, 1 + index, fraction) for index in range(config.folds)]
-    found = in_new_processes(train_fold, calls, at_a_time=at_a_time)
+    found = in_new_processes(train_fold, calls, n_jobs=n_jobs)
     correct, epochs, seconds = zip(*found, strict=True)
     return Judged(np.concatenate(correct), list(epochs), list(seconds))
 
@@ -174,10 +174,10 @@ def train_textbook(
     return correct(snapshots.after_epochs), correct(snapshots.in_time), snapshots.epochs_in_time
 
 
-def judge_textbook(config: TrainConfig, fraction: float, ours: Judged, at_a_time: int) -> tuple[Judged, Judged]:
+def judge_textbook(config: TrainConfig, fraction: float, ours: Judged, n_jobs: int) -> tuple[Judged, Judged]:
     """Returns the judgements of the textbook network after as many epochs as ours, and after as much time."""
     calls = [(config, 1 + index, fraction, ours.epochs[index], ours.seconds[index]) for index in range(config.folds)]
-    found = in_new_processes(train_textbook, calls, at_a_time=at_a_time)
+    found = in_new_processes(train_textbook, calls, n_jobs=n_jobs)
     by_epochs, by_time, epochs = zip(*found, strict=True)
     return (
         Judged(np.concatenate(by_epochs), ours.epochs, []),
@@ -211,13 +211,13 @@ def main(config: AccuracyConfig) -> int:
         base = config_in(Path(work), config.raw_data, **sizes)
         changed = {text: with_settings(base, text) for text in config.settings}
         training_pictures(base)
-        how = {"fraction": config.training_fraction, "at_a_time": config.at_a_time}
-        ours = rows["ours, defaults"] = judge_ours(base, **how)
+        options = {"fraction": config.training_fraction, "n_jobs": config.n_jobs}
+        ours = rows["ours, defaults"] = judge_ours(base, **options)
         for index, (text, other) in enumerate(changed.items()):
-            rows[f"ours, {text}"] = judge_ours(replace(other, model_save_name=f"{work}/checkpoints-{index}"), **how)
+            rows[f"ours, {text}"] = judge_ours(replace(other, model_save_name=f"{work}/checkpoints-{index}"), **options)
         if config.textbook:
             _print_table(config, rows)  # which is complete some hours later
-            by_epochs, by_time = judge_textbook(base, ours=ours, **how)
+            by_epochs, by_time = judge_textbook(base, ours=ours, **options)
             rows["textbook Keras convnet, as many epochs"] = by_epochs
             rows["textbook Keras convnet, as much time"] = by_time
     _print_table(config, rows)

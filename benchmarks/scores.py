@@ -44,7 +44,7 @@ class ScoresConfig(Validated):
     unrelated: str = ""  # Folder of pictures that show none of its classes, in sub-folders.
     seeds: Count = 3  # Number of parts to hold out, and of networks to train with each loss.
     first_seed: Count = 1  # The others follow it.
-    at_a_time: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
+    n_jobs: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures.
 
 
@@ -125,7 +125,7 @@ def table(results: dict[str, list[Result]]) -> str:
 def main(config: ScoresConfig) -> int:
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     calls = [(config, loss, seed) for loss in _LOSSES for seed in seeds]
-    found = in_new_processes(measure, calls, at_a_time=config.at_a_time)
+    found = in_new_processes(measure, calls, n_jobs=config.n_jobs)
     results = {loss: found[index * len(seeds) :][: len(seeds)] for index, loss in enumerate(_LOSSES)}
     print(f"\n{config.raw_data}, seeds {seeds[0]} to {seeds[-1]}, mean ± standard deviation")
     print(f"unrelated: {config.unrelated or 'none'}\n")

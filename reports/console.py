@@ -17,7 +17,7 @@ from training.distribution import Distribution
 from training.history import History, best_epoch, epochs_without_progress, falling_epochs
 from training.schedule import epochs_at_end, falling, reached_limits
 
-_WORTHWHILE = 64  # pictures of a step for each device, from which on several of them are faster than one
+_WORTHWHILE = 64  # pictures of a step for each device; with fewer, exchanging gradients can take longer than computing
 _HEAD = (
     f"{'epoch':>6}{'training':>12}{'validation':>18}",
     f"{'':>6}{'cost':>7}{'accuracy':>9}{'cost':>8}{'accuracy':>9}{'img/s':>8}{'time':>8}",

@@ -28,9 +28,9 @@ def in_new_process(function: Callable, *arguments: Any) -> Any:
     return in_new_processes(function, [arguments])[0]
 
 
-def in_new_processes(function: Callable, calls: Iterable[Sequence], *, at_a_time: int = 1) -> list:
+def in_new_processes(function: Callable, calls: Iterable[Sequence], *, n_jobs: int = 1) -> list:
     """Returns the result of each call of a function in a new process, given the arguments of each call."""
-    with ProcessPoolExecutor(at_a_time, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(n_jobs, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         return [future.result() for future in [pool.submit(function, *arguments) for arguments in calls]]
 
 
