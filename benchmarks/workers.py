@@ -26,6 +26,7 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -196,9 +197,8 @@ def print_same(config: WorkersConfig, base: TrainConfig) -> None:
         metrics = np.abs(alone.history - other.history).max()
         print(format_row(name, epochs, f"{metrics:.1e}", f"{weights:.1e}"), flush=True)
 
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
-    without_onednn = trained(base, 1)
-    del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+    with mock.patch.dict(os.environ, TF_ENABLE_ONEDNN_OPTS="0"):
+        without_onednn = trained(base, 1)
     print_difference("1, without oneDNN", without_onednn)
     for count in range(2, config.workers + 1):
         print_difference(str(count), trained(base, count))

@@ -51,7 +51,7 @@ def describe_replicas(config: TrainConfig, distribution: Distribution) -> list[s
         lines = [f"{plural(workers.count, 'worker')}, {lines[0]}; this is {role}"]
     if config.batch_size < _WORTHWHILE * replicas:
         part = plural(config.batch_size // replicas, "picture")
-        lines.append(f"with {part} per device, exchanging the gradients takes longer than")
+        lines.append(f"with {part} per device, exchanging the gradients may take longer than")
         lines.append(f"computing them: use --batch_size {_WORTHWHILE * replicas} or more, or a single device")
     return lines
 

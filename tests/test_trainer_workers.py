@@ -35,11 +35,11 @@ OPTIONS = {
 LOST = "has ended or cannot be reached; its own output says why; run the same commands again to continue"
 
 
-def start_workers(folder: Path, **changes) -> list:
-    """Returns two processes that train together in a folder."""
-    settings = {**OPTIONS, **changes, "workers": ",".join(free_addresses(2))}
+def start_workers(folder: Path, count: int = 2, **changes) -> list:
+    """Returns processes that train together in a folder."""
+    settings = {**OPTIONS, **changes, "workers": ",".join(free_addresses(count))}
     options = [f"--{name}={value}" for name, value in settings.items()]
-    return [start("trainer.py", *options, f"--worker={index}", cwd=folder) for index in range(2)]
+    return [start("trainer.py", *options, f"--worker={index}", cwd=folder) for index in range(count)]
 
 
 def ends(processes: list) -> list[tuple[int, str, str]]:
@@ -81,11 +81,11 @@ def test_workers_say_who_they_are_and_the_chief_reports(uninterrupted):
     assert {path.name for path in folder.iterdir()} == {"rawdata", "data", "checkpoints"}
 
 
-def test_workers_learn_what_a_single_process_learns(tmp_path):
+def test_three_workers_learn_what_a_single_process_learns(tmp_path):
     """But for rounding, since there is no batch normalization; in each of two folds."""
     write_classes(tmp_path / "rawdata", 20, 20)
-    changes = {"batch_normalization": False, "folds": 2, "epochs": 2}
-    assert [code for code, _, _ in ends(start_workers(tmp_path, **changes))] == [0, 0]
+    changes = {"batch_normalization": False, "folds": 2, "epochs": 2, "batch_size": 3}
+    assert [code for code, _, _ in ends(start_workers(tmp_path, 3, **changes))] == [0, 0, 0]
     (tmp_path / "checkpoints").rename(tmp_path / "together")
     options = [f"--{name}={value}" for name, value in {**OPTIONS, **changes}.items()]
     code, _, _ = finish(start("trainer.py", *options, cwd=tmp_path))
@@ -99,16 +99,18 @@ def test_workers_learn_what_a_single_process_learns(tmp_path):
 
 
 def test_stopped_and_killed_workers_continue_to_the_same_result(uninterrupted, tmp_path):
-    """One worker is asked to end, and both save and end; then the chief is killed. Both in the middle of an epoch."""
+    """Each is asked to end, and both save and end; then the chief is killed. All in the middle of an epoch."""
     write_classes(tmp_path / "rawdata", 20, 20)
-    with training_from(tmp_path, 0) as processes:
-        processes[1].send_signal(signal.SIGTERM)
-        (code, chief, _), (other_code, other, _) = ends(processes)
-    assert (code, other_code) == (143, 143)
-    step = latest_step(tmp_path / "checkpoints")
-    assert step < 3 * STEPS
-    for output in (chief, other):
-        assert f"stopped and saved after step {step}; run the same command to continue\n" in output
+    step = 0
+    for index, number in ((1, signal.SIGTERM), (0, signal.SIGINT)):
+        with training_from(tmp_path, step) as processes:
+            processes[index].send_signal(number)
+            (code, chief, _), (other_code, other, _) = ends(processes)
+        assert (code, other_code) == (128 + number, 128 + number)
+        step = latest_step(tmp_path / "checkpoints")
+        assert step < 3 * STEPS
+        for output in (chief, other):
+            assert f"stopped and saved after step {step}; run the same command to continue\n" in output
     with training_from(tmp_path, step) as processes:
         processes[0].kill()
         start_time = time.monotonic()
