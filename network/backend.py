@@ -7,6 +7,7 @@ network is; the toolkit has its own in `config.py`.
 
 import contextlib
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,10 @@ def reason_of(error: Exception) -> str:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # after the import too: only what ends the process
+# TensorFlow uses oneDNN by default if the processor has AVX512 instructions for neural networks. On one that has AVX2
+# and not these, most desktop computers, it trains twice as fast with oneDNN too.
+if platform.machine() in ("x86_64", "AMD64"):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 try:
     with status("loading TensorFlow ..."), quiet_stderr(_LAST_WORDS), own_settings():
         import keras

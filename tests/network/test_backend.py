@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,14 @@ def test_backend_sets_what_an_earlier_import_of_keras_has_changed(tmp_path):
 
 def test_keras_runs_on_tensorflow_here():
     assert (keras.config.backend(), keras.config.image_data_format()) == ("tensorflow", "channels_last")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is for x86")
+@pytest.mark.parametrize(("value", "expected"), [(None, "1"), ("0", "0")])
+def test_backend_uses_onednn_unless_the_user_does_not_want_it(tmp_path, value, expected):
+    code = "import os; import network.backend; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = run(code, tmp_path, TF_ENABLE_ONEDNN_OPTS=value)
+    assert (done.stdout, done.stderr) == (f"{expected}\n", "")
 
 
 def test_own_settings_leave_the_environment_as_it_was(monkeypatch):
