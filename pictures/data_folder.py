@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from config import PictureConfig
-from pictures.decoding import UnreadableImage, load_image
+from pictures.decoding import UnreadableImage, decode_png, load_image
 from pictures.duplicates import grouping
 from pictures.folders import find_classes, picture_entries, picture_files, read_image, read_regular_file
 from pictures.manifest import (
@@ -203,17 +203,19 @@ def sha256_of(path: Path) -> str:
         return ""
 
 
-def read_stored(path: Path, *, sha256: str, config: PictureConfig) -> np.ndarray:
-    """Returns the pixels of an image of `data/` whose content is known, unless `sha256` is "".
+def read_stored(picture: Picture, config: PictureConfig) -> np.ndarray:
+    """Returns the pixels of the image of a picture in `data/`.
 
     Raises:
         UnreadableImage: it is missing, damaged, or has other content than when this run began.
         OSError: the disk fails.
     """
-    content = read_regular_file(path)
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+    content = read_regular_file(Path(config.data_path, picture.stored))
+    if picture.stored_sha256 and hashlib.sha256(content).hexdigest() != picture.stored_sha256:
         raise UnreadableImage("has changed since this run began")
-    return load_image(content, config, max_pixels=config.max_pixels)
+    if picture.stored_sha256 in ("", picture.sha256):  # a file of the user, in a ready-made data/
+        return load_image(content, config, max_pixels=config.max_pixels)
+    return decode_png(content)
 
 
 def read_pixels(picture: Picture, config: PictureConfig) -> np.ndarray:

@@ -50,7 +50,7 @@ class StreamedImages:
         images = np.empty((len(indices), *self._config.shape), np.uint8)
         for image, number in zip(images, indices, strict=True):
             try:
-                image[:] = _read(self._pictures[number], self._config)
+                image[:] = read_stored(self._pictures[number], self._config)
             except (UnreadableImage, OSError) as error:
                 self.error = _unreadable([_describe(self._pictures[number], error)], self._config)
                 raise self.error from None
@@ -88,10 +88,6 @@ def load(pictures: Sequence[Picture], config: PictureConfig, *, in_memory: bool 
     return Samples(images, labels, paths)
 
 
-def _read(picture: Picture, config: PictureConfig) -> np.ndarray:
-    return read_stored(Path(config.data_path, picture.stored), sha256=picture.stored_sha256, config=config)
-
-
 def _decode_all(pictures: Sequence[Picture], config: PictureConfig) -> np.ndarray:
     images = np.empty((len(pictures), *config.shape), np.uint8)
     failures = []
@@ -99,7 +95,7 @@ def _decode_all(pictures: Sequence[Picture], config: PictureConfig) -> np.ndarra
     with progress(len(pictures), "reading") as advance:
         for image, picture in zip(images, pictures, strict=True):
             try:
-                image[:] = _read(picture, config)
+                image[:] = read_stored(picture, config)
             except (UnreadableImage, OSError) as error:
                 failures.append(_describe(picture, error))
             advance(1)

@@ -1,5 +1,6 @@
 """`data/`: whether this toolkit made it, and reading its images. Updates: test_preprocessing.py."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from config import PictureConfig
 from pictures.data_folder import has_foreign_data, read_pixels, read_stored, sha256_of
-from pictures.decoding import UnreadableImage
+from pictures.decoding import UnreadableImage, encode_png
 from pictures.folders import read_image
 from pictures.manifest import KEPT, Picture
 from system.errors import UserError
@@ -52,13 +53,19 @@ def test_sha256_of_a_file_that_cannot_be_read_is_empty(tmp_path):
     assert (sha256_of(tmp_path / "missing"), sha256_of(tmp_path)) == ("", "")
 
 
-def test_read_stored_refuses_an_image_that_has_changed(settings_for, tmp_path):
+def test_read_stored_refuses_an_image_that_has_changed(settings_for):
+    """Whether the toolkit has made it, and its hash is that of another file, or the user has."""
     config = settings_for(PictureConfig)
-    path = write_picture(tmp_path / "a.png", label=0, seed=1)
-    sha256 = sha256_of(path)
+    path = write_picture(Path(config.data_path, "ant", "a.png"), label=0, seed=1)
     image = read_image(path, config, max_pixels=config.max_pixels)
-    assert np.array_equal(read_stored(path, sha256=sha256, config=config), image)
-    other = write_picture(path, label=1, seed=1)
-    with pytest.raises(UnreadableImage, match="^has changed since this run began$"):
-        read_stored(other, sha256=sha256, config=config)
-    assert read_stored(other, sha256="", config=config).shape == config.shape
+    path.write_bytes(encode_png(image))
+    sha256 = sha256_of(path)
+    picture = Picture(stored="ant/a.png", class_name="ant", source="ant/a.png", path="a.png", stored_sha256=sha256)
+    pictures = [replace(picture, sha256=sha256_of_file) for sha256_of_file in ("0" * 64, sha256)]
+    for picture in pictures:
+        assert np.array_equal(read_stored(picture, config), image)
+    write_picture(path, label=1, seed=1)
+    for picture in pictures:
+        with pytest.raises(UnreadableImage, match="^has changed since this run began$"):
+            read_stored(picture, config)
+    assert read_stored(replace(picture, stored_sha256=""), config).shape == config.shape

@@ -10,7 +10,7 @@ from PIL import Image
 
 from config import ImageConfig
 from pictures import decoding
-from pictures.decoding import UnreadableImage, decode_image, encode_png, load_image, load_picture
+from pictures.decoding import UnreadableImage, decode_image, decode_png, encode_png, load_image, load_picture
 from tests.helpers.mutations import chunk, file_of, png, tiff
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -123,6 +123,7 @@ def test_encode_png_keeps_pixels_in_color_and_in_gray():
         data = encode_png(pixels)
         assert data.startswith(b"\x89PNG")
         assert np.array_equal(loaded(data, 20, 30, channels), pixels)
+        assert np.array_equal(decode_png(data), pixels)
         # Pillow reads the same colors.
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))).reshape(pixels.shape), pixels)
 
