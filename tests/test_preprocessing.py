@@ -355,7 +355,7 @@ def test_preprocess_tells_its_progress_in_a_log(config, rawdata, capsys, monkeyp
     preprocess(config)
     assert "\npreprocessing: 20 of 20, " in capsys.readouterr().err
     preprocess(config)
-    assert "\ncomparing: 20 of 20, " in capsys.readouterr().err  # with those of the run before
+    assert "comparing: 20 of 20, " in capsys.readouterr().err  # with those of the run before
 
 
 def test_preprocess_refuses_to_begin_what_does_not_fit_on_the_disk(settings_for, rawdata, monkeypatch):
