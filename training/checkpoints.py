@@ -197,8 +197,8 @@ class CheckpointManager:
 
     def is_finite(self) -> bool:
         """Returns whether the weights and their average are all finite, so that a run can continue from them."""
-        parts = (self._parts["weights"], self._parts["average"])
-        return all(np.isfinite(np.asarray(variable)).all() for part in parts for variable in part.values())
+        variables = [*self._parts["weights"].values(), *self._parts["average"].values()]
+        return all(np.isfinite(_values(variable)).all() for variable in variables)
 
     def save(self) -> None:
         """Saves the run, and returns once that is done. See `start_saving`."""
@@ -225,7 +225,7 @@ class CheckpointManager:
         """Returns copies of the values of all variables, in arrays that are used again: new memory takes far longer."""
         for part, variables in self._parts.items():
             for name, variable in variables.items():
-                value = np.asarray(variable.read_value())
+                value = _values(variable)
                 if (key := f"{part}/{name}") not in self._copies:
                     self._copies[key] = np.empty_like(value)
                 np.copyto(self._copies[key], value)
@@ -276,3 +276,8 @@ class CheckpointManager:
         self._metric_sums = np.zeros((0, 0))
         if self.distribution.is_chief and best_epoch(self.history) == len(self.history) - 1:
             self._new_best = _Best(self.step, state_of("average", self._parts["average"]))
+
+
+def _values(variable: tf.Variable) -> np.ndarray:
+    """Returns the values of a variable, to be used before it changes: `numpy()` would copy them to new memory."""
+    return np.asarray(variable.read_value())
