@@ -122,8 +122,9 @@ class DataFolder:
         found = {}
         with ThreadPoolExecutor(_THREADS) as threads, progress(len(candidates), "comparing") as advance:
             for chunk, unchanged in zip(chunks, threads.map(self._are_unchanged, chunks), strict=True):
-                rows = (rows for rows, is_unchanged in zip(chunk, unchanged, strict=True) if is_unchanged)
-                found.update((picture.path, carry_over(old, picture)) for picture, old in rows)
+                for (picture, old), same in zip(chunk, unchanged, strict=True):
+                    if same:
+                        found[picture.path] = carry_over(old, picture)
                 advance(len(chunk))
         return found
 

@@ -393,4 +393,5 @@ def encode_png(pixels: np.ndarray) -> bytes:
 def decode_png(data: bytes) -> np.ndarray:
     """Returns the array that `encode_png` was given: the same as `load_image`, without the checks of a user's file."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., np.newaxis]
