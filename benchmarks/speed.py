@@ -18,7 +18,7 @@ or other way.
     predict-folder              `predict.py` with many pictures, less the time for one; limit: as for preprocess-small
     predict-python              `Classifier` in a Python program: a list of pictures, and one call for each
     export                      building `model.tflite`, and the whole process of `predict.py --export`
-    growth                      each script with more and more small pictures, less the time for 40, and its peak memory
+    growth                      each script with more and more small pictures, less the time for 400, and its memory
     reports                     fraction of a default run that TensorBoard and report.html take, and their sizes
     gpu                         `trainer.py` on the original's whole job: 7,620 pictures, 300 epochs, batches of 10
 """
@@ -63,7 +63,7 @@ from benchmarks.harness.training import config_in
 from benchmarks.harness.workspace import CLASSES, SMALL, Workspace
 from config import Count, PictureConfig, TrainConfig
 from pictures.folders import picture_files
-from pictures.manifest import TRAIN, VALIDATION
+from pictures.manifest import MANIFEST, TRAIN, VALIDATION
 from preprocessing import preprocess
 from reports import finished
 from reports.report_files import HTML_REPORT
@@ -74,7 +74,7 @@ from system.script import run_script
 from system.validation import Validated
 
 _LARGE = (3000, 4000)
-_FEW = 40  # pictures: with so few, a script shows what it takes to start
+_FEW = 400  # pictures: with so few, a script shows what it takes to start; enough for a batch of 256
 _MAX_DIFFERENCE = 16  # of 255, the mean difference of pixels. Plain resizing skips pixels, so there is some.
 
 
@@ -253,10 +253,12 @@ def growth(workspace: Workspace) -> Iterator[Row]:
         one_epoch = ["--model_save_name", network, "--epochs", "1", "--batch_size", "256"]
         measurements = {
             "preprocessing.py": time_script("preprocessing.py", *smallest),
+            "preprocessing.py, again": time_script("preprocessing.py", *smallest),
             "trainer.py, one epoch": time_script("trainer.py", *smallest, *one_epoch),
             "predict.py": time_prediction(network, raw, count=count),
         }
-        print(f"  {count} pictures: {measurements}", file=sys.stderr, flush=True)
+        manifest = format_bytes(Path(work, "data", MANIFEST).stat().st_size)
+        print(f"  {count} pictures: {MANIFEST} {manifest}; {measurements}", file=sys.stderr, flush=True)
         return measurements
 
     counts = [_FEW, *(_FEW + workspace.scaled(count) for count in (1000, 10_000, 100_000))]
