@@ -148,22 +148,26 @@ class _Snapshots(keras.callbacks.Callback):
         self.model.stop_training = epoch + 1 >= self._epochs and not is_in_time
 
 
+def prepare_textbook(rows: list[Picture], config: TrainConfig) -> tuple[keras.Model, tf.data.Dataset, Samples]:
+    """Returns the textbook network, its training batches, and the pictures to judge: shuffled, 32 at a time."""
+    train, test = load_part(rows, TRAIN, config), load_part(rows, VALIDATION, config)
+    keras.utils.set_random_seed(config.seed)
+    model = textbook_convnet(len(class_names(rows)), config.shape)
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    batches = tf.data.Dataset.from_tensor_slices((train.images, train.labels))
+    return model, batches.shuffle(len(train.labels)).batch(32).prefetch(2), test
+
+
 def train_textbook(
     config: TrainConfig, fold: int, fraction: float, epochs: int, seconds: float
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Trains the usual way: shuffled `tf.data` in batches of 32, and `fit`.
+    """Trains the usual way, with `fit`.
 
     Returns:
         for each picture of the fold whether it is predicted correctly after some epochs, and after some seconds; and
         the number of epochs in that time.
     """
-    rows = rows_of_fold(config, fold, fraction)
-    train, test = load_part(rows, TRAIN, config), load_part(rows, VALIDATION, config)
-    keras.utils.set_random_seed(config.seed)
-    model = textbook_convnet(len(class_names(rows)), config.shape)
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-    batches = tf.data.Dataset.from_tensor_slices((train.images, train.labels))
-    batches = batches.shuffle(len(train.labels)).batch(32).prefetch(2)
+    model, batches, test = prepare_textbook(rows_of_fold(config, fold, fraction), config)
     snapshots = _Snapshots(epochs=epochs, seconds=seconds)
     model.fit(batches, epochs=10**6, callbacks=[snapshots], shuffle=False, verbose=0)
 
