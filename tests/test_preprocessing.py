@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import itertools
 import os
 import shutil
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 from config import PictureConfig
 from pictures import data_folder
 from pictures.decoding import load_image
-from pictures.manifest import KEPT, PENDING, SKIPPED, TRAIN, VALIDATION, read_manifest
+from pictures.manifest import KEPT, SKIPPED, TRAIN, VALIDATION, read_manifest
 from preprocessing import preprocess, training_pictures
 from system.errors import UserError
 from tests.helpers import jobs
@@ -191,6 +190,13 @@ def test_preprocess_accepts_any_file_name(name, config, rawdata, capsys):
     assert "(unchanged)" in capsys.readouterr().out
 
 
+def test_preprocess_counts_files_outside_the_class_folders(rawdata, settings_for, capsys):
+    (rawdata / "notes.txt").write_text("not a class")
+    (rawdata / ".hidden").write_text("not counted")
+    preprocess(settings_for(PictureConfig))
+    assert "rawdata: ignoring 1 file that is not in a class folder" in capsys.readouterr().out
+
+
 # ---- running it again ----
 
 
@@ -321,33 +327,7 @@ def test_preprocess_never_changes_rawdata(config, rawdata):
     assert (contents(rawdata), {path: path.stat().st_mtime_ns for path in rawdata.rglob("*")}) == before
 
 
-# ---- an interrupted run ----
-
-
-@pytest.mark.parametrize("count", [0, 1, 7, 19])
-def test_preprocess_completes_data_as_if_it_was_never_interrupted(count, config, rawdata, monkeypatch):
-    preprocess(config)
-    clean = contents(config.data_path)
-    shutil.rmtree(config.data_path)
-    interrupt(config, monkeypatch, after=count)
-    assert any(picture.status == PENDING for picture in rows(config).values())
-    training_pictures(config)
-    assert contents(config.data_path) == clean
-
-
-def test_preprocess_completes_an_interrupted_update(config, rawdata, monkeypatch):
-    write_picture(rawdata / "ant" / "old.jpg", label=0, seed=50)
-    preprocess(config)
-    (rawdata / "ant" / "old.jpg").unlink()
-    for number in range(5):
-        write_picture(rawdata / "ant" / f"ant{number:02d}.jpg", label=0, seed=60 + number)
-        later(rawdata / "ant" / f"ant{number:02d}.jpg")
-    interrupt(config, monkeypatch, after=2)
-    preprocess(config)
-    finished = contents(config.data_path)
-    shutil.rmtree(config.data_path)
-    preprocess(config)
-    assert finished == contents(config.data_path)
+# ---- progress, disk space, pictures that are tried again ----
 
 
 def test_preprocess_tells_its_progress_in_a_log(config, rawdata, capsys, monkeypatch):
@@ -373,28 +353,6 @@ def test_preprocess_refuses_to_begin_what_does_not_fit_on_the_disk(settings_for,
         preprocess(settings_for(PictureConfig, height=20))
     allow(20 * 20 * 16 * 3 - replaced)
     assert len(preprocess(settings_for(PictureConfig, height=20))) == 20
-
-
-def test_training_pictures_refuses_incomplete_data_without_rawdata(config, rawdata, monkeypatch):
-    interrupt(config, monkeypatch, after=3)
-    rawdata.rename(rawdata.with_name("elsewhere"))
-    with pytest.raises(UserError, match=r"data_path: is incomplete; bring back .*rawdata/ and run this again$"):
-        training_pictures(config)
-
-
-def interrupt(config: PictureConfig, monkeypatch, *, after: int) -> None:
-    """Interrupts a run after it has stored some images."""
-    stored, write = itertools.count(), data_folder.write_atomically
-
-    def write_some(path, data, **options):
-        if next(stored) >= after:
-            raise KeyboardInterrupt
-        write(path, data, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(data_folder, "write_atomically", write_some)
-        with pytest.raises(KeyboardInterrupt):
-            preprocess(config)
 
 
 @not_on_windows
@@ -423,13 +381,6 @@ def test_preprocess_skips_a_picture_that_crashes_and_tries_it_again(rawdata, con
         assert len(preprocess(config)) == 19
     assert rows(config)["ant/ant03.jpg"].reason == "crashed its process (signal 11)"
     assert len(preprocess(config)) == 20
-
-
-def test_preprocess_counts_files_outside_the_class_folders(rawdata, settings_for, capsys):
-    (rawdata / "notes.txt").write_text("not a class")
-    (rawdata / ".hidden").write_text("not counted")
-    preprocess(settings_for(PictureConfig))
-    assert "rawdata: ignoring 1 file that is not in a class folder" in capsys.readouterr().out
 
 
 # ---- what is refused ----

@@ -1,5 +1,6 @@
 """Preprocessing interrupted at any change of a file: run again, it makes what an uninterrupted run makes."""
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -7,14 +8,21 @@ from pathlib import Path
 import pytest
 
 from config import PictureConfig
+from pictures import data_folder
 from pictures.copy_names import copy_name
-from pictures.manifest import EXCLUDED, SKIPPED, TRAIN, VALIDATION, Picture, read_manifest
-from preprocessing import preprocess
+from pictures.manifest import EXCLUDED, PENDING, SKIPPED, TRAIN, VALIDATION, Picture, read_manifest
+from preprocessing import preprocess, training_pictures
+from system.errors import UserError
 from tests.helpers.kill import contents, killed, restore
 from tests.helpers.pictures import write_picture
 from tests.helpers.processes import kill_script
 
 not_on_windows = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+@pytest.fixture
+def config(settings_for) -> PictureConfig:
+    return settings_for(PictureConfig)
 
 
 def table(config: PictureConfig) -> list[Picture]:
@@ -114,3 +122,53 @@ def test_preprocessing_killed_several_times_is_completed(tmp_path, script):
     for data in ("data", "clean"):
         assert script("preprocessing.py", "--data_path", data).returncode == 0
     assert contents(tmp_path / "data") == contents(tmp_path / "clean")
+
+
+# ---- by Ctrl-C ----
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 19])
+def test_preprocess_completes_data_as_if_it_was_never_interrupted(count, config, rawdata, monkeypatch):
+    preprocess(config)
+    clean = contents(config.data_path)
+    shutil.rmtree(config.data_path)
+    interrupt(config, monkeypatch, after=count)
+    assert any(picture.status == PENDING for picture in table(config))
+    training_pictures(config)
+    assert contents(config.data_path) == clean
+
+
+def test_preprocess_completes_an_interrupted_update(config, rawdata, monkeypatch):
+    write_picture(rawdata / "ant" / "old.jpg", label=0, seed=50)
+    preprocess(config)
+    (rawdata / "ant" / "old.jpg").unlink()
+    for number in range(5):
+        write_picture(rawdata / "ant" / f"ant{number:02d}.jpg", label=0, seed=60 + number)
+    interrupt(config, monkeypatch, after=2)
+    preprocess(config)
+    finished = contents(config.data_path)
+    shutil.rmtree(config.data_path)
+    preprocess(config)
+    assert finished == contents(config.data_path)
+
+
+def test_training_pictures_refuses_incomplete_data_without_rawdata(config, rawdata, monkeypatch):
+    interrupt(config, monkeypatch, after=3)
+    rawdata.rename(rawdata.with_name("elsewhere"))
+    with pytest.raises(UserError, match=r"data_path: is incomplete; bring back .*rawdata/ and run this again$"):
+        training_pictures(config)
+
+
+def interrupt(config: PictureConfig, monkeypatch, *, after: int) -> None:
+    """Interrupts a run after it has stored some images."""
+    stored, write = itertools.count(), data_folder.write_atomically
+
+    def write_some(path, data, **options):
+        if next(stored) >= after:
+            raise KeyboardInterrupt
+        write(path, data, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data_folder, "write_atomically", write_some)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(config)
