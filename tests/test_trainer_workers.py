@@ -1,4 +1,4 @@
-"""Two workers on this machine that train together: what they learn, how they end, and who writes what."""
+"""Two or three workers on this machine that train together: what they learn, how they end, and who writes what."""
 
 import contextlib
 import os
