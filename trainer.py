@@ -11,6 +11,10 @@ if __name__ == "__main__":  # before the imports, which take a moment
     from system.startup import start_script
 
     start_script()
+    from config import TrainConfig
+    from system.script import check_command_line
+
+    check_command_line(TrainConfig, __doc__)  # before TensorFlow is loaded
 
 import contextlib
 import sys

@@ -28,7 +28,9 @@ from system.startup import (
     end_at_once,
     end_of_imports,
     handle_signal,
+    hide_loading,
     owns_process,
+    show_loading,
 )
 from system.terminal import is_terminal, keep_running_without_output, output_closed, output_error, wrapped
 
@@ -56,7 +58,7 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
             keep_running_without_output()
             _check_current_folder()
             warnings.filterwarnings("ignore", module=r"PIL\.")  # about oddities of files that can be read all the same
-            code = main(read_command_line(config_class, (description or "").strip().partition("\n")[0]))
+            code = main(_read_command_line(config_class, description))
         except UserError as error:
             code, problem = error.exit_code, f"{script}: {error}"
         except OSError as error:
@@ -84,6 +86,26 @@ def run_script(main: Callable[[ConfigT], int], config_class: type[ConfigT], desc
         remove_unfinished_files()
         os._exit(code)  # libraries may have threads that are still busy, and would be waited for
     sys.exit(code)
+
+
+def check_command_line(config_class: type[ConfigT], description: str | None) -> None:
+    """Ends the script if its command line has a mistake or asks for help, before imports that take seconds.
+
+    What follows is left to `run_script`, which reads the command line again.
+    """
+    if not owns_process():
+        return
+    hide_loading()
+    keep_running_without_output()
+    try:
+        _read_command_line(config_class, description)
+    except UserError:
+        run_script(lambda _: EXIT_SUCCESS, config_class, description)  # which shows the mistake
+    show_loading()
+
+
+def _read_command_line(config_class: type[ConfigT], description: str | None) -> ConfigT:
+    return read_command_line(config_class, (description or "").strip().partition("\n")[0])
 
 
 def _check_current_folder() -> None:

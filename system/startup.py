@@ -38,8 +38,7 @@ def start_script() -> None:
     _open_closed_streams()
     _use_utf8_for_file_names()
     _stderr = os.dup(2)
-    if _is_on_terminal():
-        os.write(_stderr, _LOADING + b"\r")
+    show_loading()
 
 
 def owns_process() -> bool:
@@ -84,8 +83,19 @@ def end_of_imports() -> None:
     """Ends the special treatment of errors while libraries are imported, and erases what the terminal shows."""
     if _owns_process:
         sys.excepthook = sys.__excepthook__
-        if _is_on_terminal():
-            os.write(_stderr, b" " * len(_LOADING) + b"\r")
+        hide_loading()
+
+
+def show_loading() -> None:
+    """Shows on a terminal that libraries are being imported."""
+    if _is_on_terminal():
+        os.write(_stderr, _LOADING + b"\r")
+
+
+def hide_loading() -> None:
+    """Erases what `show_loading` has shown."""
+    if _is_on_terminal():
+        os.write(_stderr, b" " * len(_LOADING) + b"\r")
 
 
 def _is_on_terminal() -> bool:

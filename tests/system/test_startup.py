@@ -204,6 +204,29 @@ def test_scripts_find_their_modules_with_a_safe_path(how, name, tmp_path):
     assert (done.returncode, done.stderr) == (2, f"{name}: --heigth 5: no such setting; did you mean --height?\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["--help"], 0, "  --color_channels 1|3  3 for color (RGB), 1 for gray. (default 3)"),
+        (["--epcohs", "3"], 2, "trainer.py: --epcohs 3: no such setting; did you mean --epochs?"),
+        (["--batch_size", "0"], 2, "trainer.py: --batch_size 0: must be from 1 to 65536"),
+        ([], 3, "TensorFlow is loaded"),
+    ],
+)
+def test_trainer_reads_its_command_line_before_it_loads_tensorflow(arguments, code, line, tmp_path):
+    slow = "import os; print('TensorFlow is loaded', flush=True); os._exit(3)"
+    (tmp_path / "tensorflow.py").write_text(slow, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, ROOT / "trainer.py", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+    )
+    lines = (done.stdout + done.stderr).splitlines()
+    assert (done.returncode, line in lines, "TensorFlow is loaded" in lines) == (code, True, not arguments)
+
+
 def test_scripts_begin_in_the_same_way():
     names = ("preprocessing.py", "augment.py", "trainer.py", "predict.py")
     texts = [(ROOT / name).read_text(encoding="utf-8").split('"""\n\n', 1)[1] for name in names]
