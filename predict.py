@@ -1,12 +1,11 @@
 """Predicts the class of pictures with a trained network: `python predict.py IMAGE [more images, folders or patterns]`.
 
 For each picture it prints one line: its path, its class and its score, from 0 to 1, which is about the probability that
-the class is right; and the next best classes. A picture unlike the training pictures, or of no likely class, is called
-unknown. Videos and cameras can be named too, and `--watch FOLDER` predicts every new picture in a folder.
-`--evaluate FOLDER` measures the accuracy on a folder with one sub-folder per class instead, and `--html FILE`
-writes a page about it. A picture that cannot be read is named on stderr, and the exit code is 1. Files are created
-before the work and written after it. Links inside a folder are followed only to files of that folder; a link given by
-name may lead anywhere.
+the class is right; and the next best classes. A picture unlike the training pictures is called unknown. Videos and
+cameras can be named too, and `--watch FOLDER` predicts every new picture in a folder. `--evaluate FOLDER` measures the
+accuracy on a folder with one sub-folder per class instead, and `--html FILE` writes a page about it. A picture that
+cannot be read is named on stderr, and the exit code is 1. Files are created before the work and written after it. Links
+inside a folder are followed only to files of that folder; a link given by name may lead anywhere.
 """
 
 if __name__ == "__main__":  # before the imports, which take a moment

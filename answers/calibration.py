@@ -9,7 +9,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from scipy.special import expit
 
-from answers.predictions import Limits
 from network.ensemble_folder import EnsembleCalibration
 
 _SHRINKAGE = 0.5  # of the covariance towards its diagonal, because there may be few pictures
@@ -29,11 +28,6 @@ class Calibration(NamedTuple):
     slope: float = 1.0  # of the log-odds
     intercept: float = 0.0  # added to them
     max_distance: float = math.inf  # pictures that are farther from the training pictures are unknown
-    min_score: float = 0.0  # pictures whose highest score is lower are unknown
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.max_distance, self.min_score)
 
 
 _AnyCalibration = TypeVar("_AnyCalibration", Calibration, EnsembleCalibration)
@@ -42,7 +36,7 @@ _AnyCalibration = TypeVar("_AnyCalibration", Calibration, EnsembleCalibration)
 def fit(
     *, training_features: np.ndarray, statistics: int, validation_odds: np.ndarray, validation_labels: np.ndarray
 ) -> Calibration:
-    """Returns the calibration of a network, without the scale of distances and without limits for unknown pictures.
+    """Returns the calibration of a network, without the scale of distances and without a limit for unknown pictures.
 
     Args:
         training_features: float32 (count, features).
@@ -78,19 +72,15 @@ def with_scale(calibration: Calibration, measures: np.ndarray) -> Calibration:
     return calibration._replace(centers=centers.astype(np.float32), spreads=spreads.astype(np.float32))
 
 
-def with_limits(
-    calibration: _AnyCalibration, *, distances: np.ndarray, scores: np.ndarray, unknown_rate: float
-) -> _AnyCalibration:
-    """Returns a calibration with limits for unknown pictures.
+def with_max_distance(calibration: _AnyCalibration, distances: np.ndarray, *, unknown_rate: float) -> _AnyCalibration:
+    """Returns a calibration with the distance beyond which pictures are called unknown.
 
     Args:
         calibration: as from `fit`, or that of an ensemble.
         distances: float (count,), of validation pictures.
-        scores: float (count, classes), of the same.
         unknown_rate: largest fraction of ordinary pictures that may be called unknown, 0..0.5.
     """
-    max_distance, max_doubt = rejection_thresholds(distances, -scores.max(axis=1), rate=unknown_rate)
-    return calibration._replace(max_distance=max_distance, min_score=max(0.0, -max_doubt))
+    return calibration._replace(max_distance=rejection_threshold(distances, rate=unknown_rate))
 
 
 def fit_platt_scaling(odds: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -116,28 +106,16 @@ def fit_platt_scaling(odds: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     return math.exp(best[0]), float(best[1])
 
 
-def rejection_thresholds(first: np.ndarray, second: np.ndarray, *, rate: float) -> tuple[float, float]:
-    """Returns thresholds for two measures of pictures; a picture beyond either of them is rejected.
+def rejection_threshold(values: np.ndarray, *, rate: float) -> float:
+    """Returns a threshold; a picture whose value is higher is rejected.
 
-    Both are equally strict, and as strict as possible with a probability of at most about `rate` that a new picture of
-    the same kind is rejected. As in split conformal prediction (Papadopoulos et al. 2002), the new picture could have
-    any rank among the given ones. If there are too few pictures for two thresholds, the second is infinite; with even
-    fewer, both are.
+    It is the lowest of the given values with which a new picture of the same kind is rejected with a probability of at
+    most `rate`. As in split conformal prediction (Papadopoulos et al. 2002), the new picture could have any rank among
+    the given ones. If there are too few of them, the threshold is infinite.
 
     Args:
-        first: float (count,), one measure of each picture.
-        second: float (count,), the other one.
+        values: float (count,), of the given pictures.
         rate: 0..0.5.
     """
-    count = len(first)
-    allowed = (count + 1) * rate
-    ordered = np.sort(first), np.sort(second)
-    if allowed < 2:
-        return float(ordered[0][-1]) if allowed >= 1 else math.inf, math.inf
-    for rank in range(count - math.floor(allowed), count):  # the strictest thresholds first
-        thresholds = float(ordered[0][rank]), float(ordered[1][rank])
-        beyond = ((first > thresholds[0]) | (second > thresholds[1])).sum()
-        at_or_beyond = ((first >= thresholds[0]) | (second >= thresholds[1])).sum()
-        if max(beyond + 1, at_or_beyond) <= allowed:
-            return thresholds
-    return math.inf, math.inf
+    allowed = math.floor((len(values) + 1) * rate)  # ranks, of which the new picture may have any
+    return float(np.sort(values)[-allowed]) if allowed else math.inf

@@ -30,7 +30,7 @@ class Prediction:
 
     predicted: str  # the class with the highest raw magnitude, also if the picture is unknown
     score: float  # of this class, 0..1
-    unknown: bool  # unlike the training pictures, or of no likely class
+    unknown: bool  # unlike the training pictures
     scores: dict[str, float] = field(repr=False)  # of each class, 0..1
     raw: dict[str, float] = field(repr=False)  # the raw magnitude of each class
     agreement: float = 1.0  # the part of the networks of an ensemble that predict this class; 1 for a single network

@@ -169,7 +169,7 @@ def pack(network: TrainedNetwork | Ensemble, flatbuffer: bytes, *, float16: bool
         source=network.source,
         calibrated=network.calibration is not None,
         float16=float16,
-        **network.limits._asdict(),
+        max_distance=network.max_distance,
     )
 
 
@@ -182,7 +182,7 @@ class ConvertedNetwork:
         self._flatbuffer = convert(network)
 
     def pack(self) -> ModelFile:
-        """Returns the model file, with the limits for unknown pictures that the network has now."""
+        """Returns the model file, with the limit for unknown pictures that the network has now."""
         return pack(self.network, self._flatbuffer)
 
     def check(self, images: np.ndarray, expected: Predictions, *, unknown_rate: float | None = None) -> Predictions:
@@ -191,8 +191,8 @@ class ConvertedNetwork:
         Args:
             images: uint8 (count, height, width, color_channels).
             expected: the predictions of Keras for them.
-            unknown_rate: fraction of such pictures that may be called unknown. If it is given, the limits for unknown
-                pictures are set from the outputs of LiteRT, whose last digits differ from those of Keras.
+            unknown_rate: fraction of such pictures that may be called unknown. If it is given, the limit for unknown
+                pictures is set from the outputs of LiteRT, whose last digits differ from those of Keras.
 
         Raises:
             UserError: the raw magnitudes differ by more than rounding (`predictions.are_equal`).
@@ -206,8 +206,8 @@ class ConvertedNetwork:
                 "if you have edited model.py, use other layers"
             )
         if unknown_rate is not None:
-            self.network.set_limits(outputs.distances, outputs.scores, unknown_rate=unknown_rate)
-        return predictions_of(outputs, self.network.limits)
+            self.network.set_max_distance(outputs.distances, unknown_rate=unknown_rate)
+        return predictions_of(outputs, max_distance=self.network.max_distance)
 
     def save(self, folder: Path) -> None:
         """Writes the checkpoint and the model file of the best network in a folder of checkpoints."""

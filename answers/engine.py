@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from answers.predictions import BATCH_SIZE, Limits, Outputs, Predictions, outputs_of, predictions_of
+from answers.predictions import BATCH_SIZE, Outputs, Predictions, outputs_of, predictions_of
 from network.model_file import ModelFile
 from network.model_structure import HEAT_MAP_INPUTS, HEAT_MAPS, SIGNATURE
 from system.errors import UserError
@@ -27,7 +27,7 @@ class Engine:
         self.model_config = model.model_config
         self.step = model.step  # training steps of its weights
         self.calibrated = model.calibrated
-        self.limits = Limits(model.max_distance, model.min_score)
+        self.max_distance = model.max_distance
         self._lock = threading.Lock()
         with _readable_errors(), quiet_stderr(_LAST_WORDS):  # LiteRT writes there which kernels it uses
             self._interpreter = Interpreter(model_content=model.content, num_threads=available_cores())
@@ -37,7 +37,7 @@ class Engine:
 
     def predict(self, images: np.ndarray) -> Predictions:
         """Returns predictions for uint8 images (count, height, width, color_channels)."""
-        return predictions_of(self.outputs(images), self.limits)
+        return predictions_of(self.outputs(images), max_distance=self.max_distance)
 
     def outputs(self, images: np.ndarray) -> Outputs:
         """Returns the outputs for uint8 images (count, height, width, color_channels)."""

@@ -1,12 +1,13 @@
 """The networks of several folds, which answer together. Needs TensorFlow."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from answers.calibration import fit_platt_scaling, with_limits
-from answers.predictions import Limits, Outputs, Predictions, outputs_of, predictions_of
+from answers.calibration import fit_platt_scaling, with_max_distance
+from answers.predictions import Outputs, Predictions, outputs_of, predictions_of
 from answers.scores import log_odds
 from answers.trained_network import TrainedNetwork, load_trained_network
 from network.backend import tf
@@ -32,8 +33,9 @@ class Ensemble:
         self.source = source_of([member.source for member in members])
 
     @property
-    def limits(self) -> Limits:
-        return Limits(self.calibration.max_distance, self.calibration.min_score) if self.calibration else Limits()
+    def max_distance(self) -> float:
+        """Pictures that are farther from the training pictures are unknown; infinite without a calibration."""
+        return self.calibration.max_distance if self.calibration else math.inf
 
     def predict(self, images: np.ndarray) -> Predictions:
         """Returns predictions for uint8 images (count, height, width, color_channels)."""
@@ -41,7 +43,7 @@ class Ensemble:
         def run(batch: np.ndarray) -> dict[str, np.ndarray]:
             return {name: value.numpy() for name, value in self.serve(tf.constant(batch)).items()}
 
-        return predictions_of(outputs_of(run, images), self.limits)
+        return predictions_of(outputs_of(run, images), max_distance=self.max_distance)
 
     def serve(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the outputs for uint8 images by name; also in a graph."""
@@ -105,13 +107,11 @@ def fit_calibration(outputs: Outputs, labels: np.ndarray, *, loss: str, unknown_
     """
     odds = np.asarray(log_odds(outputs.logits, loss=loss), np.float64)
     calibration = EnsembleCalibration(*fit_platt_scaling(odds, labels))
-    scores = calibrated_predictions(outputs, calibration, loss=loss).scores
-    return with_limits(calibration, distances=outputs.distances, scores=scores, unknown_rate=unknown_rate)
+    return with_max_distance(calibration, outputs.distances, unknown_rate=unknown_rate)
 
 
 def calibrated_predictions(outputs: Outputs, calibration: EnsembleCalibration, *, loss: str) -> Predictions:
     """Returns the predictions of single members with the calibration of the ensemble."""
     odds = log_odds(outputs.logits, loss=loss)
     scores = tf.sigmoid(calibration.slope * odds + calibration.intercept).numpy()
-    limits = Limits(calibration.max_distance, calibration.min_score)
-    return predictions_of(outputs._replace(scores=scores), limits)
+    return predictions_of(outputs._replace(scores=scores), max_distance=calibration.max_distance)

@@ -88,8 +88,6 @@ def model_card(
         step=model.step,
         calibrated=model.calibrated,
         max_distance=None if math.isinf(model.max_distance) else model.max_distance,
-        min_score=model.min_score,
-        rule=_rule(model),
         formats=[(row, _FORMATS[row.name], _difference(row)) for row in formats],
         labels=LABELS,
         pictures=plural(count, "picture"),
@@ -103,16 +101,6 @@ def _title(names: Sequence[str]) -> str:
         return f"A network for {len(names):,} classes of pictures"
     *first, last = map(_escaped, names)
     return f"{', '.join(first)} or {last}?"
-
-
-def _rule(model: ModelFile) -> str:
-    """Returns in Python when a picture is unknown."""
-    conditions = []
-    if math.isfinite(model.max_distance):
-        conditions.append(f'outputs["distance"][0] > {model.max_distance!r}')
-    if model.min_score > 0:
-        conditions.append(f"scores.max() < {model.min_score!r}")
-    return " or ".join(conditions) or "False"
 
 
 def _difference(row: "Exported") -> str:

@@ -30,9 +30,8 @@ class Answer:
     predicted: int = 0  # index of the class
     logits: Sequence[float] = ()  # (classes,), the raw magnitudes
     scores: Sequence[float] = ()  # (classes,), 0..1
-    unknown: bool = False
+    unknown: bool = False  # unlike the training pictures
     agreement: float = 1.0  # the part of the networks of an ensemble that predict this class; 1 for a single network
-    remark: str = ""  # why it is unknown, in a few words
     note: str = ""  # what the image does not show of the picture, if anything
     error: str = ""  # why it could not be read
     image: np.ndarray | None = field(default=None, repr=False, compare=False)  # that the network was given

@@ -1,6 +1,5 @@
 """What a network says about images, and which of them are unknown."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -29,18 +28,15 @@ class Outputs(NamedTuple):
     agreement: np.ndarray | None = None  # (count,), 0..1; None for a single network
 
 
-class Limits(NamedTuple):
-    """Beyond which a picture is called unknown. Without a calibration, none is."""
+def predictions_of(outputs: Outputs, *, max_distance: float) -> Predictions:
+    """Returns the predictions that follow from the outputs of a network.
 
-    max_distance: float = math.inf  # from the training pictures
-    min_score: float = 0.0  # of the predicted class
-
-
-def predictions_of(outputs: Outputs, limits: Limits) -> Predictions:
-    """Returns the predictions that follow from the outputs of a network and its limits."""
+    Args:
+        outputs: for some images.
+        max_distance: pictures that are farther from the training pictures are unknown; infinite: none is.
+    """
     logits, scores, distances, agreement = outputs
-    unknown = (distances > limits.max_distance) | (scores.max(axis=1) < limits.min_score)
-    return Predictions(logits.argmax(axis=1), logits, scores, unknown, agreement)
+    return Predictions(logits.argmax(axis=1), logits, scores, distances > max_distance, agreement)
 
 
 def short_float(value: float) -> float:

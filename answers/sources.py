@@ -58,7 +58,6 @@ def predict_pictures(engine: Engine, pictures: Sequence[tuple[Path | str, Loaded
             logits=logits,
             scores=scores,
             unknown=bool(unknown),
-            remark=_remark(scores, engine.limits.min_score) if unknown else "",
             agreement=round(agreement, 3),
             note=picture.note,
             image=picture.image,
@@ -71,8 +70,3 @@ def _one_by_one(predictions: Predictions) -> Iterator[tuple]:
     """Yields what is said about each image: the class, logits, scores, whether it is unknown, and the agreement."""
     *parts, agreement = predictions
     return zip(*parts, itertools.repeat(1.0) if agreement is None else agreement.tolist(), strict=False)
-
-
-def _remark(scores: np.ndarray, min_score: float) -> str:
-    """Returns why a picture is unknown: no score is high enough, or else it is far from the training pictures."""
-    return "no likely class" if scores.max() < min_score else "like nothing seen"

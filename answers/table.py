@@ -13,6 +13,7 @@ from config import UNKNOWN
 from system.terminal import colored, columns, fitted, is_terminal, printable
 
 _NO_SCORE = "-"
+_UNLIKE = "like nothing seen"  # of an unknown picture
 _MIN_PATH = 20  # columns of a terminal for the path, of which it gets half if it needs them
 _MAX_PADDED = 60  # columns to which paths are filled with spaces; longer ones may stand out
 _MAX_NAME = 22  # columns of a terminal for the name of a class
@@ -73,7 +74,7 @@ class Table(Output):
             name, value, color, others = self._class_names[best[0]], f"{values[best[0]]:.3f}", "green", best[1:]
         start = f"{path}{' ' * (self._path_width - columns(path))}  "
         best_class = f"{fitted(name, self._name_width)}  {value:>{self._value_width}}"
-        remarks = ", ".join(filter(None, [answer.remark, self._disagreement(answer)]))
+        remarks = ", ".join(filter(None, [_UNLIKE if answer.unknown else "", self._disagreement(answer)]))
         remark = f"  {remarks}" if remarks else ""
         shown = [index for index in others if self._raw or values[index] >= _NEAR_ZERO]
         cells = [self._cell(index, values[index]) for index in shown]

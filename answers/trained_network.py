@@ -1,5 +1,6 @@
 """A trained network in Keras: while a run goes on, and to be converted for prediction (engine.py)."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from answers import calibration
 from answers.calibration import Calibration
 from answers.grad_cam import GradCam
-from answers.predictions import BATCH_SIZE, Limits, Outputs, Predictions, predictions_of
+from answers.predictions import BATCH_SIZE, Outputs, Predictions, predictions_of
 from answers.scores import log_odds, measures, outputs
 from model import count_statistics, generate_model, with_features
 from network.backend import keras, tf
@@ -81,16 +82,13 @@ class TrainedNetwork:
             validation_labels=labels,
         )
         self.calibration = calibration.with_scale(self.calibration, measures(features, self.calibration).numpy())
-        found = self.outputs(logits, features)
-        self.set_limits(found["distance"].numpy(), found["scores"].numpy(), unknown_rate=unknown_rate)
+        self.set_max_distance(self.outputs(logits, features)["distance"].numpy(), unknown_rate=unknown_rate)
         return self._predictions(logits, features)
 
-    def set_limits(self, distances: np.ndarray, scores: np.ndarray, *, unknown_rate: float) -> None:
-        """Sets the limits for unknown pictures from the outputs for validation images."""
+    def set_max_distance(self, distances: np.ndarray, *, unknown_rate: float) -> None:
+        """Sets the limit for unknown pictures from the distances of validation images."""
         assert self.calibration
-        self.calibration = calibration.with_limits(
-            self.calibration, distances=distances, scores=scores, unknown_rate=unknown_rate
-        )
+        self.calibration = calibration.with_max_distance(self.calibration, distances, unknown_rate=unknown_rate)
 
     @property
     def members(self) -> "list[TrainedNetwork]":
@@ -106,8 +104,9 @@ class TrainedNetwork:
         return self.combined([self.with_features(images, training=False)])
 
     @property
-    def limits(self) -> Limits:
-        return self.calibration.limits if self.calibration else Limits()
+    def max_distance(self) -> float:
+        """Pictures that are farther from the training pictures are unknown; infinite without a calibration."""
+        return self.calibration.max_distance if self.calibration else math.inf
 
     def save(self, folder: Path) -> None:
         """Writes weights and calibration as the best network in a folder of checkpoints."""
@@ -131,7 +130,8 @@ class TrainedNetwork:
 
     def _predictions(self, logits: np.ndarray, features: np.ndarray) -> Predictions:
         found = self.outputs(logits, features)
-        return predictions_of(Outputs(logits, found["scores"].numpy(), found["distance"].numpy()), self.limits)
+        outputs = Outputs(logits, found["scores"].numpy(), found["distance"].numpy())
+        return predictions_of(outputs, max_distance=self.max_distance)
 
 
 def load_trained_network(folder: Path) -> TrainedNetwork:

@@ -32,7 +32,6 @@ class EnsembleCalibration(NamedTuple):
     slope: float  # of the log-odds
     intercept: float  # added to them
     max_distance: float = math.inf  # pictures farther from the training pictures are unknown
-    min_score: float = 0.0  # pictures whose highest score is lower are unknown
 
 
 def paths_to_predict_with(folder: Path) -> list[Path]:
@@ -94,5 +93,5 @@ def read_calibration(folder: Path, *, source: str) -> EnsembleCalibration | None
         calibration = EnsembleCalibration(**{name: float(value) for name, value in values.items()})
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    is_valid = all(math.isfinite(value) for value in (calibration.slope, calibration.intercept, calibration.min_score))
+    is_valid = math.isfinite(calibration.slope) and math.isfinite(calibration.intercept)
     return calibration if is_valid and calibration.slope > 0 and calibration.max_distance >= 0 else None

@@ -32,7 +32,7 @@ from system.errors import UserError
 from system.terminal import printable
 
 MODEL_CONFIG = "model.json"
-VERSION = 8  # of the formats of model.json and of checkpoints
+VERSION = 9  # of the formats of model.json and of checkpoints
 _MAX_BYTES = 2**22  # of the file; the names of a thousand classes need a quarter of it
 _NEW_FOLDER = "train to a new folder with --model_save_name"
 

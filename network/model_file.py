@@ -4,7 +4,7 @@ Behind the network itself, a FlatBuffer, follows a ZIP archive, as in TensorFlow
 (https://ai.google.dev/edge/litert/conversion/tensorflow/metadata). `unzip -l model.tflite` lists it:
 
 labels.txt    the names of the classes, in the order of the outputs
-network.json  the model config, the limits for unknown pictures, and the checksum of the FlatBuffer
+network.json  the model config, the limit for unknown pictures, and the checksum of the FlatBuffer
 """
 
 import hashlib
@@ -43,7 +43,6 @@ class ModelFile(NamedTuple):
     source: str  # checksum of the checkpoint that it was made from
     calibrated: bool  # whether the scores are
     max_distance: float  # pictures farther from the training pictures are unknown
-    min_score: float  # pictures whose highest score is lower are unknown
     float16: bool  # whether its weights are rounded to float16
 
 
@@ -55,7 +54,6 @@ def pack_model_file(
     source: str,
     calibrated: bool,
     max_distance: float,
-    min_score: float,
     float16: bool = False,
 ) -> ModelFile:
     """Returns the model file of a network for LiteRT; the values are those of `ModelFile`."""
@@ -67,7 +65,6 @@ def pack_model_file(
         "source": source,
         "calibrated": calibrated,
         "max_distance": max_distance if math.isfinite(max_distance) else None,
-        "min_score": min_score,
         "float16": float16,
         "model_config": json.loads(model_config.to_json()),
     }
@@ -84,7 +81,6 @@ def pack_model_file(
         source=source,
         calibrated=calibrated,
         max_distance=max_distance,
-        min_score=min_score,
         float16=float16,
     )
 
@@ -147,7 +143,6 @@ def _parse(content: bytes, path: Path) -> ModelFile:
         source=str(description["source"]),
         calibrated=bool(description["calibrated"]),
         max_distance=math.inf if max_distance is None else _number(max_distance),
-        min_score=_number(description["min_score"]),
         float16=bool(description["float16"]),
     )
 

@@ -80,8 +80,8 @@ def draw(answer: Answer, image: np.ndarray, maps: dict[int, np.ndarray], class_n
     """
     large = _magnified(image)
     name = "/".join(Path(answer.path).parts[-2:])  # two folders may have a picture of the same name
-    remark = [f"unknown: {answer.remark}" if answer.remark else "unknown"] if answer.unknown else []
-    tiles = [Tile(large, [drawable(name, "picture"), *remark], is_wrong=answer.unknown)]
+    lines = [drawable(name, "picture"), *(["unknown"] if answer.unknown else [])]
+    tiles = [Tile(large, lines, is_wrong=answer.unknown)]
     for label, heat_map in maps.items():
         caption = f"{drawable_class(label, class_names)} {answer.scores[label]:.3f}"
         tiles.append(Tile(overlay(large, heat_map), [caption]))

@@ -34,7 +34,7 @@ def report_run(run: Run, history: History, tensorboard: TensorBoard, *, end: str
     epoch = run.epochs_in(network.step)  # the best one, unless its weights were lost
     best = best_epoch(history) + 1
     lost = "" if epoch == best else f", since the weights of epoch {best} are lost"
-    never_unknown = run.config.unknown_rate > 0 and np.isinf(network.limits.max_distance)
+    never_unknown = run.config.unknown_rate > 0 and np.isinf(network.max_distance)
     text = partial(format_run_report, result, epoch=epoch, never_unknown=never_unknown)
     print(f"\n{wrapped(f'{end} Kept: epoch {epoch}{lost}.')}\n")
     print(text(max_classes=MAX_CLASSES_SHOWN, max_mistakes=MAX_MISTAKES_SHOWN))

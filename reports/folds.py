@@ -82,7 +82,7 @@ def run_of_folds(
 def judge(folder: Path, folds: Sequence[FoldRun], run: Run) -> tuple[Evaluation, EnsembleCalibration]:
     """Returns the predictions for all pictures, each by the network that was not trained on it, and their calibration.
 
-    They are computed by LiteRT, from the model file of each fold. The scores and the limits for unknown pictures are
+    They are computed by LiteRT, from the model file of each fold. The scores and the limit for unknown pictures are
     fitted to all of them together.
 
     Args:

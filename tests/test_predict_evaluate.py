@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import predict
 from answers.loading import load_engine
@@ -17,7 +18,7 @@ from reports import folder
 from reports.text import format_report
 from system.errors import UserError
 from tests.helpers.pages import Page
-from tests.helpers.predictions import picture, pixels_of, with_limits
+from tests.helpers.predictions import picture, pixels_of, with_max_distance
 from tests.helpers.processes import with_modules
 from tests.helpers.runs import run_here
 
@@ -77,8 +78,10 @@ def test_printed_report_is_the_one_in_the_json_file(ask, labeled):
 def test_unknown_pictures_are_counted_and_evaluated_like_the_others(trained, ask, labeled, tmp_path):
     _, known, _ = ask(evaluate="labeled")
     assert "called unknown       0.0 %  0 of 11 pictures" in known
-    _, out, _ = ask(evaluate="labeled", network=with_limits(trained, tmp_path / "strict", min_score=1))
-    assert "called unknown     100.0 %  11 of 11 pictures" in out
+    strict = with_max_distance(trained, tmp_path / "strict", 0)
+    count = sum(line.split()[1] == "unknown" for line in ask("labeled", network=strict)[1])
+    _, out, _ = ask(evaluate="labeled", network=strict)
+    assert count and f"called unknown {100 * count / 11:>9.1f} %  {count} of 11 pictures" in out
     assert [line for line in out if "unknown" not in line] == [line for line in known if "unknown" not in line]
 
 
@@ -293,9 +296,10 @@ def test_json_has_true_classes_when_evaluating(ask, labeled):
 
 
 def test_json_marks_unknown_pictures_beside_the_predicted_class(trained, ask, tmp_path):
-    name = picture("one.png")
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)  # so its distance is above 0
+    Image.fromarray(noise).save(name := "one.png")
     ask(name, json="known.json")
-    ask(name, json="unknown.json", network=with_limits(trained, tmp_path / "strict", min_score=1))
+    ask(name, json="unknown.json", network=with_max_distance(trained, tmp_path / "strict", 0))
     known, unknown = (json.loads(Path(f"{file}.json").read_text())["predictions"][0] for file in ("known", "unknown"))
     assert (known.pop("unknown"), unknown.pop("unknown")) == (False, True)
     assert known == unknown

@@ -321,7 +321,7 @@ def test_unknown_rate_can_be_changed_after_a_run(finished, tmp_path):
     for rate, finite in ((0.05, False), (0.5, True), (0, False)):
         assert trainer.main(dataclasses.replace(config, unknown_rate=rate)) == 0
         calibration = load_trained_network(Path(config.model_save_name)).calibration
-        assert [math.isfinite(calibration.max_distance), calibration.min_score > 0] == [finite] * 2
+        assert math.isfinite(calibration.max_distance) == finite
         assert calibration.slope != 1
     assert len(history(config.model_save_name)) == 2
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from answers.calibration import Calibration, fit, fit_platt_scaling, rejection_thresholds, with_limits, with_scale
-from answers.predictions import Limits
+from answers.calibration import Calibration, fit, fit_platt_scaling, rejection_threshold, with_max_distance, with_scale
 
 # ---- Platt scaling ----
 
@@ -116,7 +115,7 @@ def test_platt_scaling_of_wrong_predictions_gives_scores_near_a_half():
     assert np.abs(found - 0.5).mean() < 0.05
 
 
-# ---- thresholds ----
+# ---- the limit for unknown pictures ----
 
 
 def shuffled(count: int) -> np.ndarray:
@@ -140,70 +139,22 @@ def shuffled(count: int) -> np.ndarray:
         (1000, 0, math.inf),
     ],
 )
-def test_rejection_thresholds_are_as_strict_as_count_and_rate_allow(count, rate, threshold):
-    values = shuffled(count)
-    second = threshold if (count + 1) * rate >= 2 else math.inf  # two thresholds need two pictures beyond them
-    assert rejection_thresholds(values, values, rate=rate) == (threshold, second)
+def test_rejection_threshold_is_as_strict_as_count_and_rate_allow(count, rate, threshold):
+    assert rejection_threshold(shuffled(count), rate=rate) == threshold
 
 
-def test_rejection_thresholds_are_in_the_units_of_each_measure():
-    values = shuffled(39)
-    assert rejection_thresholds(10 * values, values - 100, rate=0.05) == (380, -62)
+def test_rejection_threshold_does_not_separate_equal_values():
+    assert rejection_threshold(np.full(39, 7.0), rate=0.05) == 7
 
 
-def test_rejection_thresholds_count_pictures_beyond_either_of_them():
-    distance = shuffled(39)
-    doubt = 40 - distance  # the farthest picture is the least doubtful one, and the other way round
-    assert rejection_thresholds(distance, doubt, rate=0.05) == (39, 39)  # 38 would reject two, and one is allowed
-    distance = shuffled(79)
-    assert rejection_thresholds(distance, 80 - distance, rate=0.05) == (
-        78,
-        78,
-    )  # 2; the next would be 4, and 3 are allowed
-
-
-def test_rejection_thresholds_do_not_separate_equal_values():
-    first, second = rejection_thresholds(np.full(39, 7.0), np.full(39, 7.0), rate=0.05)
-    assert first >= 7 and second >= 7
-
-
-def two_measures(kind: str, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    first = rng.normal(size=count)
-    other = rng.normal(size=count)
-    return first, {"same": first, "opposite": -first, "independent": other, "correlated": 0.8 * first + 0.6 * other}[
-        kind
-    ]
-
-
-MEASURES = ["same", "opposite", "independent", "correlated"]
-
-
-@pytest.mark.parametrize("kind", MEASURES)
-def test_rejection_thresholds_reject_no_more_of_the_given_than_allowed(kind):
-    rng = np.random.default_rng(1)
-    rejected_any = False
-    for count in (1, 2, 19, 20, 39, 40, 100, 333):
-        for rate in (0, 0.01, 0.05, 0.2, 0.5):
-            first, second = two_measures(kind, count, rng)
-            max_distance, max_doubt = rejection_thresholds(first, second, rate=rate)
-            rejected = ((first > max_distance) | (second > max_doubt)).sum()
-            assert rejected <= max((count + 1) * rate - 1, 0), (count, rate)
-            rejected_any |= rejected > 0
-    assert rejected_any
-
-
-@pytest.mark.parametrize("count", [19, 39, 99, 299])
-@pytest.mark.parametrize("kind", MEASURES)
-def test_rejection_thresholds_reject_new_pictures_at_most_at_the_rate(kind, count):
+@pytest.mark.parametrize("count", [19, 39, 299])
+def test_rejection_threshold_rejects_new_pictures_at_the_rate(count):
     rng = np.random.default_rng(count)
     rejected, new = 0, 50
-    for _ in range(1500):
-        first, second = two_measures(kind, count + new, rng)
-        max_distance, max_doubt = rejection_thresholds(first[:count], second[:count], rate=0.05)
-        rejected += ((first[count:] > max_distance) | (second[count:] > max_doubt)).sum()
-    assert rejected / (1500 * new) <= 0.055  # chance alone gives 0.05 ± 0.002
-    if count == 299:  # with so many pictures the rate is nearly reached
-        assert rejected / (1500 * new) >= 0.04
+    for _ in range(3000):
+        values = rng.normal(size=count + new)
+        rejected += (values[count:] > rejection_threshold(values[:count], rate=0.05)).sum()
+    assert rejected / (3000 * new) == pytest.approx(0.05, abs=0.004)  # these counts reach it exactly
 
 
 # ---- fit ----
@@ -274,22 +225,14 @@ def test_with_scale_of_equal_measures_has_no_spread_of_zero():
     assert calibration.spreads == pytest.approx(np.array([0.050001, 1e-6]))
 
 
-def test_fit_scales_the_scores_by_validation_pictures_and_sets_no_limits():
+def test_fit_scales_the_scores_by_validation_pictures_and_sets_no_limit():
     odds, labels = known(30, classes=2, spread=2)
     calibration = fit(training_features=np.ones((2, 3)), statistics=2, validation_odds=odds, validation_labels=labels)
     assert (calibration.slope, calibration.intercept) == fit_platt_scaling(odds, labels)
-    assert calibration.limits == Limits(max_distance=math.inf, min_score=0)
+    assert calibration.max_distance == math.inf
 
 
-@pytest.mark.parametrize(
-    ("count", "rate", "max_distance", "min_score"),
-    [(18, 0.05, math.inf, 0), (19, 0.05, 19, 0), (39, 0.05, 38, 0.62), (39, 0, math.inf, 0)],
-)
-def test_with_limits_rejects_the_farthest_and_the_least_certain(count, rate, max_distance, min_score):
-    """The pictures are at distances 1 to count, and their highest scores fall from 0.99 by 0.01."""
-    numbers = np.arange(1, count + 1)
-    best = 1 - numbers / 100
-    calibration = with_limits(
-        fitted([[1, 2], [3, 5]]), distances=numbers, scores=np.stack([best, best / 2], axis=1), unknown_rate=rate
-    )
-    assert calibration.limits == pytest.approx(Limits(max_distance, min_score))
+@pytest.mark.parametrize(("count", "rate", "max_distance"), [(18, 0.05, math.inf), (39, 0.05, 38), (39, 0, math.inf)])
+def test_with_max_distance_rejects_the_farthest(count, rate, max_distance):
+    calibration = with_max_distance(fitted([[1, 2], [3, 5]]), shuffled(count), unknown_rate=rate)
+    assert calibration.max_distance == max_distance

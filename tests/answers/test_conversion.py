@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from answers import conversion
-from answers.calibration import Calibration
 from answers.conversion import ConvertedNetwork, build_model_file, convert
 from answers.engine import Engine
-from answers.predictions import Limits, Predictions
+from answers.predictions import Predictions
 from answers.trained_network import TrainedNetwork, load_trained_network
 from model import generate_model
 from network.backend import keras, tf
@@ -80,23 +79,22 @@ def test_litert_equals_keras_on_real_pictures(changes):
     np.testing.assert_allclose(engine.heat_maps(images, classes), network.heat_maps(images, classes), atol=1e-3)
 
 
-def test_converted_network_sets_the_limits_by_what_litert_says():
+def test_converted_network_sets_the_limit_by_what_litert_says():
     network = new_network()
     images = drawings(network.model_config)
     calibrate(network, images)
     converted = ConvertedNetwork(network)
     predictions = converted.check(images, network.predict(images), unknown_rate=0.3)
-    _, scores, distances, _ = Engine(converted.pack()).outputs(images)
-    # 3 of 11 may be rejected by two limits, each at the value of a picture.
-    assert network.limits.max_distance in distances and network.limits.min_score in scores.max(axis=1)
-    assert predictions.unknown.sum() <= 2
+    distances = Engine(converted.pack()).outputs(images).distances
+    assert network.max_distance == np.sort(distances)[-3]  # 3 of 11 ranks: two of ten pictures, and a new one
+    assert predictions.unknown.sum() == 2
     np.testing.assert_array_equal(Engine(converted.pack()).predict(images).unknown, predictions.unknown)
 
 
 def test_converted_network_without_calibration_calls_nothing_unknown():
     network = new_network()
     model = ConvertedNetwork(network).pack()
-    assert (model.calibrated, model.max_distance, model.min_score) == (False, np.inf, 0)
+    assert (model.calibrated, model.max_distance) == (False, np.inf)
     assert Engine(model).outputs(drawings(network.model_config))[2].tolist() == [0] * 10
 
 
@@ -182,7 +180,7 @@ def test_build_model_file_is_of_the_best_weights(tmp_path):
     save_epochs(*new_run(tmp_path), 0.9, 0.5)
     calibrate_best(tmp_path)
     model = build_model_file(tmp_path)
-    assert (model.step, model.calibrated, model.max_distance, model.min_score) == (10, True, 5.5, 6.5)
+    assert (model.step, model.calibrated, model.max_distance) == (10, True, 5.5)
     assert model.source == stored_checksum(checkpoint_file(tmp_path / "best", 10)) != ""
     images = drawings(model.model_config)
     expected = load_trained_network(tmp_path).predict(images)
@@ -211,10 +209,8 @@ def test_networks_computed_in_bfloat16_are_converted_in_float32(tmp_path):
     assert np.isfinite(found).all()
 
 
-def test_limits_of_a_network_without_calibration_are_none():
-    assert new_network().limits == Limits()
-    arrays = np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros(2), np.ones(2)
-    assert Calibration(*arrays, max_distance=2, min_score=0.5).limits == Limits(2, 0.5)
+def test_network_without_calibration_has_no_limit():
+    assert new_network().max_distance == np.inf
 
 
 def test_require_convertible_tries_only_networks_with_other_layers(monkeypatch):

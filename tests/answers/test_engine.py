@@ -19,7 +19,7 @@ def images(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    values = {"step": 7, "source": "", "calibrated": True, "max_distance": 1.0, "min_score": 0.5}
+    values = {"step": 7, "source": "", "calibrated": True, "max_distance": 1.0}
     return Engine(pack_model_file(tiny_flatbuffer(MODEL_CONFIG), model_config=MODEL_CONFIG, **values))
 
 

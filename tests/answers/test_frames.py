@@ -11,7 +11,7 @@ import pytest
 from answers import frames, summary
 from answers.frames import SteadyAnswer, format_time, predict_frames
 from answers.output import Answer
-from answers.predictions import Limits, Predictions
+from answers.predictions import Predictions
 from pictures.arrays import picture_from_array
 from system import progress
 from tests.helpers.screens import rendered, show_terminal
@@ -25,7 +25,6 @@ class BrightnessEngine:
     """Answers by the mean of an image: its score is that of "light", and what is gray is unknown."""
 
     model_config = SimpleNamespace(shape=(16, 16, 3), color_channels=3, class_names=NAMES)
-    limits = Limits()
 
     def predict(self, images: np.ndarray) -> Predictions:
         assert images.dtype == np.uint8

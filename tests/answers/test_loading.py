@@ -42,7 +42,7 @@ def folder(saved, tmp_path) -> Path:
 
 def test_load_engine_reads_the_model_file_without_a_word(folder, capfd):
     engine = load_engine(folder)
-    assert (engine.step, engine.calibrated, engine.limits) == (10, True, (5.5, 6.5))
+    assert (engine.step, engine.calibrated, engine.max_distance) == (10, True, 5.5)
     assert capfd.readouterr() == ("", "")
 
 
@@ -142,7 +142,7 @@ def test_load_engine_needs_no_checkpoints(folder):
 
 def made(folder: Path, **changes) -> bytes:
     """Writes a model file of random weights in place of the one in a folder; returns its content."""
-    values = {"model_config": MODEL_CONFIG, "source": "", "calibrated": False, "max_distance": 1.0, "min_score": 0.5}
+    values = {"model_config": MODEL_CONFIG, "source": "", "calibrated": False, "max_distance": 1.0}
     model = pack_model_file(tiny_flatbuffer(MODEL_CONFIG), **{"step": 10, **values, **changes})
     write_model_file(folder / MODEL_FILE, model)
     return model.content
@@ -232,7 +232,7 @@ def test_load_engine_loads_no_tensorflow_if_there_is_nothing_to_build(tmp_path, 
 
 def test_load_engine_refuses_a_model_file_of_another_size_of_images(tmp_path):
     other = dataclasses.replace(MODEL_CONFIG, height=20)
-    values = {"step": 7, "source": "", "calibrated": True, "max_distance": 1.0, "min_score": 0.5}
+    values = {"step": 7, "source": "", "calibrated": True, "max_distance": 1.0}
     model = pack_model_file(tiny_flatbuffer(MODEL_CONFIG), model_config=other, **values)
     write_model_file(tmp_path / "x.tflite", model)
     with pytest.raises(UserError, match="its images have another size"):

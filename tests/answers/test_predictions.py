@@ -4,30 +4,29 @@ import math
 
 import numpy as np
 
-from answers.predictions import Limits, Outputs, predictions_of, short_float
+from answers.predictions import Outputs, predictions_of, short_float
 
 LOGITS = np.array([[1, 2], [2, 1], [3, 3]], np.float32)
 SCORES = np.array([[0.2, 0.75], [0.75, 0.1], [0.5, 0.5]], np.float32)
 
 
-def unknown(distances: list[float], **limits: float) -> list[bool]:
-    return predictions_of(Outputs(LOGITS, SCORES, np.array(distances, np.float32)), Limits(**limits)).unknown.tolist()
+def unknown(distances: list[float], *, max_distance: float) -> list[bool]:
+    outputs = Outputs(LOGITS, SCORES, np.array(distances, np.float32))
+    return predictions_of(outputs, max_distance=max_distance).unknown.tolist()
 
 
 def test_predictions_of_is_the_class_with_the_highest_logit():
-    found = predictions_of(Outputs(LOGITS, SCORES, np.zeros(3, np.float32)), Limits())
+    found = predictions_of(Outputs(LOGITS, SCORES, np.zeros(3, np.float32)), max_distance=math.inf)
     assert found.predicted.tolist() == [1, 0, 0]  # the first of equal ones
     assert found.logits is LOGITS and found.scores is SCORES
 
 
-def test_predictions_of_calls_unknown_what_is_beyond_a_limit_and_not_at_it():
+def test_predictions_of_calls_unknown_what_is_beyond_the_limit_and_not_at_it():
     assert unknown([4, 5, 5.001], max_distance=5) == [False, False, True]
-    assert unknown([0, 0, 0], min_score=0.75) == [False, False, True]
-    assert unknown([9, 0, 0], max_distance=5, min_score=0.75) == [True, False, True]
 
 
-def test_predictions_of_calls_nothing_unknown_without_limits():
-    assert unknown([0, 1e30, math.inf]) == [False] * 3
+def test_predictions_of_calls_nothing_unknown_without_a_limit():
+    assert unknown([0, 1e30, math.inf], max_distance=math.inf) == [False] * 3
 
 
 def test_short_float_has_the_digits_that_tell_a_float32_from_others():

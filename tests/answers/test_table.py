@@ -38,7 +38,7 @@ def test_line_has_all_raw_magnitudes_aligned():
 
 
 def test_line_of_an_unknown_picture_has_its_classes_and_the_reason():
-    unknown = answer(unknown=True, remark="like nothing seen")
+    unknown = answer(unknown=True)
     start = "a.png  unknown        -  superwasp 0.700  ant 0.250"
     assert line_of(unknown, top=2) == f"{start}        like nothing seen"
     assert line_of(unknown, top=1) == "a.png  unknown        -  superwasp 0.700  like nothing seen"
@@ -53,7 +53,7 @@ def test_line_of_an_unknown_picture_has_its_classes_and_the_reason():
     ],
 )
 def test_line_says_how_many_networks_agree_unless_all_do(agreement, unknown, remark):
-    one = answer(agreement=agreement, unknown=unknown, remark="like nothing seen" if unknown else "")
+    one = answer(agreement=agreement, unknown=unknown)
     line = "".join(text for text, _ in Table(NAMES, names=[one.path], top=1, raw=False, networks=5).line(one))
     assert line.endswith(f"0.700{remark}")
 
@@ -117,7 +117,7 @@ def test_table_is_not_padded_to_a_very_long_path(capsys):
 def test_line_of_an_unknown_picture_has_classes_beside_long_paths(monkeypatch):
     screen = show_terminal(monkeypatch, "stdout", columns=80)
     table = Table(NAMES, names=["a.png", "b" * 40], top=5, raw=False)
-    table.add([answer(unknown=True, remark="like nothing seen")])
+    table.add([answer(unknown=True)])
     assert rendered(screen.getvalue()) == [
         "a.png  unknown        -  superwasp 0.700  ant 0.250        …  like nothing seen"
     ]

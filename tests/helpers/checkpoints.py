@@ -139,7 +139,7 @@ def flip_a_bit(path: Path) -> None:
 
 
 def calibrate_best(folder: Path) -> None:
-    """Gives the best network a calibration whose values are 1.5, 2.5, … 9.5."""
+    """Gives the best network a calibration, each part of which has another value."""
     classifier = load_trained_network(folder)
     classifier.calibration = Calibration(
         mean=np.full(classifier.statistics, 1.5, np.float32),
@@ -150,6 +150,5 @@ def calibrate_best(folder: Path) -> None:
         slope=3.5,
         intercept=4.5,
         max_distance=5.5,
-        min_score=6.5,
     )
     classifier.save(folder)

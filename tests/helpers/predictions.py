@@ -19,8 +19,8 @@ def pixels_of(name: str | Path, model_config: ModelConfig) -> np.ndarray:
     return read_image(Path(name), model_config, max_pixels=10**6)
 
 
-def with_limits(trained: Path, folder: Path, *, max_distance: float = np.inf, min_score: float = 0.0) -> Path:
-    """Writes the model file of a network to a folder, with other limits beyond which pictures are called unknown."""
+def with_max_distance(trained: Path, folder: Path, max_distance: float) -> Path:
+    """Writes the model file of a network to a folder, with another limit beyond which pictures are called unknown."""
     model = read_model_file(trained / MODEL_FILE)
     packed = pack_model_file(
         model.content[: model.size],
@@ -29,7 +29,6 @@ def with_limits(trained: Path, folder: Path, *, max_distance: float = np.inf, mi
         source=model.source,
         calibrated=model.calibrated,
         max_distance=max_distance,
-        min_score=min_score,
     )
     write_model_file(folder / MODEL_FILE, packed)
     return folder

@@ -7,7 +7,7 @@ import pytest
 
 from network.ensemble_folder import ENSEMBLE, EnsembleCalibration, read_calibration, source_of, write_calibration
 
-CALIBRATION = EnsembleCalibration(slope=1.5, intercept=-0.25, max_distance=9.0, min_score=0.125)
+CALIBRATION = EnsembleCalibration(slope=1.5, intercept=-0.25, max_distance=9.0)
 
 
 @pytest.mark.parametrize("calibration", [CALIBRATION, CALIBRATION._replace(max_distance=math.inf)])

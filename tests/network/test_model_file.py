@@ -25,7 +25,7 @@ CONFIG = model_config(class_names=["ant", "b\ne", "蜂"], random_mirror=False)
 
 
 def pack(flatbuffer: bytes, **changes) -> ModelFile:
-    values = {"step": 7, "source": "ab12", "calibrated": True, "max_distance": 2.5, "min_score": 0.25}
+    values = {"step": 7, "source": "ab12", "calibrated": True, "max_distance": 2.5}
     return pack_model_file(flatbuffer, model_config=CONFIG, **{**values, **changes})
 
 
@@ -51,7 +51,7 @@ def reason_of(path: Path) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("changes", [{}, {"max_distance": math.inf, "min_score": 0.0, "calibrated": False}])
+@pytest.mark.parametrize("changes", [{}, {"max_distance": math.inf, "calibrated": False}])
 def test_read_model_file_returns_what_was_written(model, tmp_path, changes):
     written = pack(model.content[: model.size], **changes)
     write_model_file(tmp_path / "other.tflite", written)
@@ -122,8 +122,7 @@ def forged(model: ModelFile, flatbuffer: bytes | None = None, **changes) -> byte
     [
         {"max_distance": "far"},
         {"max_distance": -1},
-        {"min_score": None},
-        {"min_score": True},
+        {"max_distance": True},
         {"step": math.nan},
         {"bytes": 10},
         {"sha256": None},
@@ -155,7 +154,7 @@ def test_read_model_file_refuses_another_version(model, path):
 
 @pytest.mark.parametrize("names", [["ant", "bee"], ["ant", "b\ne", "moth", "蜂"]])
 def test_read_model_file_refuses_other_numbers_of_classes(names, path):
-    values = {"step": 7, "source": "ab12", "calibrated": True, "max_distance": 2.5, "min_score": 0.25}
+    values = {"step": 7, "source": "ab12", "calibrated": True, "max_distance": 2.5}
     other = model_config(class_names=names, random_mirror=False)
     write_model_file(path, pack_model_file(tiny_flatbuffer(CONFIG), model_config=other, **values))
     assert reason_of(path) == "its outputs have another number of classes than network.json says"
