@@ -117,5 +117,5 @@ def rejection_threshold(values: np.ndarray, *, rate: float) -> float:
         values: float (count,), of the given pictures.
         rate: 0..0.5.
     """
-    allowed = math.floor((len(values) + 1) * rate)  # ranks, of which the new picture may have any
+    allowed = math.floor((len(values) + 1) * rate)  # highest ranks, with which the new picture is rejected
     return float(np.sort(values)[-allowed]) if allowed else math.inf

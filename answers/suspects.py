@@ -27,7 +27,7 @@ def find_suspects(evaluation: Evaluation) -> list[Suspect]:
     - May show both: not unknown, and both the label and another class are likely and have at least the mean score that
       pictures of this class have for it. A low margin alone means little: of pictures that were put together from two
       classes, no more have one than of ordinary pictures.
-    - May show neither: unknown, unless two classes are likely, which only means that the network cannot decide.
+    - May show neither: unknown, since they are unlike the training pictures.
 
     Like `label_errors`, this assumes that the network was not trained on the pictures.
     """
@@ -40,7 +40,6 @@ def find_suspects(evaluation: Evaluation) -> list[Suspect]:
     is_both = _reaches(lower, others, evaluation)
     both, lower = both[is_both], np.minimum(lower, own[both])[is_both]
     neither = np.flatnonzero(is_free & unknown)
-    neither = neither[np.minimum(own[neither], _others(evaluation, neither)[1]) < MIN_LIKELY]
     ordered = {
         MISLABELED: errors,
         BOTH: both[np.argsort(-lower, kind="stable")],

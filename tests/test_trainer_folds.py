@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import math
 import re
 import shutil
 import signal
@@ -121,7 +120,7 @@ def test_ensemble_answers_with_the_mean_of_its_members(finished):
     odds = mean[:, 0] - mean[:, 1]  # of two classes
     expected = 1 / (1 + np.exp(-calibration["slope"] * odds - calibration["intercept"]))
     np.testing.assert_allclose(scores[:, 0], expected, atol=1e-5)
-    assert engine.calibrated and engine.max_distance == (calibration["max_distance"] or math.inf)
+    assert engine.calibrated and engine.max_distance == calibration["max_distance"]
 
 
 def test_ensemble_has_heat_maps_of_all_members(finished):

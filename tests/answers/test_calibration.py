@@ -1,4 +1,4 @@
-"""What is fitted to validation pictures: the scores, and the thresholds of what is unknown."""
+"""What is fitted to validation pictures: the scores, and the limit for unknown pictures."""
 
 import math
 
@@ -145,6 +145,8 @@ def test_rejection_threshold_is_as_strict_as_count_and_rate_allow(count, rate, t
 
 def test_rejection_threshold_does_not_separate_equal_values():
     assert rejection_threshold(np.full(39, 7.0), rate=0.05) == 7
+    assert rejection_threshold(np.array([1.0] * 37 + [2, 3]), rate=0.05) == 2
+    assert rejection_threshold(np.array([1.0] * 38 + [3]), rate=0.05) == 1
 
 
 @pytest.mark.parametrize("count", [19, 39, 299])

@@ -209,10 +209,6 @@ def test_networks_computed_in_bfloat16_are_converted_in_float32(tmp_path):
     assert np.isfinite(found).all()
 
 
-def test_network_without_calibration_has_no_limit():
-    assert new_network().max_distance == np.inf
-
-
 def test_require_convertible_tries_only_networks_with_other_layers(monkeypatch):
     tried = []
     monkeypatch.setattr(conversion, "convert", tried.append)

@@ -57,13 +57,7 @@ def test_suspects_show_both_only_if_both_are_likely(score, expected):
 def test_suspects_that_show_both_are_not_unknown():
     answers = [*SURE, ("x", "ant", (0.9, 0.9))]
     assert found(answers) == [("x", "both", "bee")]
-    assert found(answers, unknown=["x"]) == []  # two classes are likely
-
-
-@pytest.mark.parametrize(("scores", "expected"), [((0.6, 0.39), True), ((0.6, 0.4), False), ((0.99, 0.01), True)])
-def test_suspects_show_neither_if_unknown_unless_two_classes_are_likely(scores, expected):
-    answers = [*SURE, ("x", "ant", scores)]
-    assert found(answers, unknown=["x"]) == [("x", "neither", "bee")] * expected
+    assert found(answers, unknown=["x"]) == [("x", "neither", "bee")]
 
 
 def test_suspects_are_ordered_by_kind_and_then_by_suspicion():

@@ -37,7 +37,7 @@ def test_line_has_all_raw_magnitudes_aligned():
     assert line_of(raw, raw=True) == "a.png  superwasp    7.500  bee 0.000          ant -12.000"
 
 
-def test_line_of_an_unknown_picture_has_its_classes_and_the_reason():
+def test_line_of_an_unknown_picture_has_its_classes_and_a_remark():
     unknown = answer(unknown=True)
     start = "a.png  unknown        -  superwasp 0.700  ant 0.250"
     assert line_of(unknown, top=2) == f"{start}        like nothing seen"
