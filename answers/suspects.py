@@ -9,7 +9,7 @@ from answers.label_errors import class_thresholds, label_errors
 from answers.predictions import short_float
 
 KINDS = MISLABELED, BOTH, NEITHER = "mislabeled", "both", "neither"
-MIN_LIKELY = 0.4  # score of a class that is likely; two classes can be
+_MIN_LIKELY = 0.4  # score of a class that is likely; two classes can be
 
 
 class Suspect(NamedTuple):
@@ -54,7 +54,7 @@ def find_suspects(evaluation: Evaluation) -> list[Suspect]:
 
 def _reaches(scores: np.ndarray, classes: np.ndarray, evaluation: Evaluation) -> np.ndarray:
     """Returns whether scores are as high as those of pictures of these classes are on average, and likely ones."""
-    return scores >= np.maximum(class_thresholds(evaluation)[classes], MIN_LIKELY)
+    return scores >= np.maximum(class_thresholds(evaluation)[classes], _MIN_LIKELY)
 
 
 def _others(evaluation: Evaluation, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
