@@ -59,7 +59,7 @@ class AccuracyConfig(Validated):
     batch_size: BatchSize = TrainConfig.batch_size  # Pictures per training step of ours; the textbook network has 32.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures, with our settings.
     settings: tuple[str, ...] = ()  # Other settings to compare with the defaults: name=value,name=value …
-    n_jobs: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
+    n_jobs: Count = 1  # Trainings that run at the same time, each with an equal part of the cores.
     textbook: Flag = True  # Whether the textbook network is trained too.
 
 

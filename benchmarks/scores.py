@@ -44,7 +44,7 @@ class ScoresConfig(Validated):
     unrelated: str = ""  # Folder of pictures that show none of its classes, in sub-folders.
     seeds: Count = 3  # Number of parts to hold out, and of networks to train with each loss.
     first_seed: Count = 1  # The others follow it.
-    n_jobs: Count = 1  # Trainings that run at the same time, for a GPU or many cores.
+    n_jobs: Count = 1  # Trainings that run at the same time, each with an equal part of the cores.
     epochs: Count = TrainConfig.epochs  # Maximum number of passes over the training pictures.
 
 

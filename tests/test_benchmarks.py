@@ -1,10 +1,12 @@
 """The benchmarks are run rarely, so what they import may be renamed without anybody noticing."""
 
 import importlib
+import os
 import re
 
 import pytest
 
+from benchmarks.harness.processes import in_new_processes
 from tests.helpers.pictures import ROOT
 
 MODULES = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "benchmarks").rglob("*.py"))
@@ -24,3 +26,14 @@ def test_the_table_of_commands_is_complete():
         if "run_script(main" in path.read_text(encoding="utf-8")
     }
     assert sorted(described) == sorted(commands)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system cannot bind processes to cores")
+@pytest.mark.parametrize(("n_jobs", "each"), [(1, "all"), (2, "half"), (1000, "all")])
+def test_jobs_at_the_same_time_have_cores_of_their_own(n_jobs, each):
+    cores = os.sched_getaffinity(0)
+    if len(cores) == 1:
+        pytest.skip("there is only one core")
+    found = in_new_processes(os.sched_getaffinity, [(0,)] * 3, n_jobs=n_jobs)
+    halves = sorted(cores)[::2], sorted(cores)[1::2]
+    assert all(part in ([cores] if each == "all" else [set(half) for half in halves]) for part in found)

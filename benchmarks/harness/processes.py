@@ -2,11 +2,12 @@
 
 import multiprocessing
 import os
+import queue
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,32 @@ def in_new_process(function: Callable, *arguments: Any) -> Any:
 
 
 def in_new_processes(function: Callable, calls: Iterable[Sequence], *, n_jobs: int = 1) -> list:
-    """Returns the result of each call of a function in a new process, given the arguments of each call."""
-    with ProcessPoolExecutor(n_jobs, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        return [future.result() for future in [pool.submit(function, *arguments) for arguments in calls]]
+    """Returns the result of each call of a function in a new process, given the arguments of each call.
+
+    Of `n_jobs` that run at the same time, each has an equal part of the processor's cores for itself, if there are
+    enough and the system can bind a process to cores. Else their threads would wait for each other.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    free: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+    for job in range(n_jobs):
+        free.put(cores[job::n_jobs] if n_jobs <= len(cores) else cores)
+
+    def run(arguments: Sequence) -> Any:
+        own = free.get()
+        try:
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(1, mp_context=context, initializer=_bind_to, initargs=(own,)) as pool:
+                return pool.submit(function, *arguments).result()
+        finally:
+            free.put(own)
+
+    with ThreadPoolExecutor(n_jobs) as threads:
+        return list(threads.map(run, calls))
+
+
+def _bind_to(cores: Sequence[int]) -> None:
+    if cores:  # else this system cannot do it
+        os.sched_setaffinity(0, cores)
 
 
 def run_python(*arguments: str | os.PathLike, expected: int = 0) -> tuple[Measurement, str]:
