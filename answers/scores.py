@@ -49,7 +49,7 @@ def distances(features: tf.Tensor, calibration: Calibration) -> tf.Tensor:
 
     It is the larger one of two measures, each of which is 0 for an average picture or one that is even more like them,
     and 1 for the most unlike tenth of ordinary pictures. Either recognizes pictures that the other one does not
-    (benchmarks/README.md).
+    (benchmarks/experiments.md).
     """
     scaled = (measures(features, calibration) - calibration.centers) / calibration.spreads
     return tf.maximum(tf.reduce_max(scaled, axis=1), 0.0)
