@@ -100,6 +100,33 @@ def trained(tmp_path_factory) -> Path:
     return Path(config.model_save_name)
 
 
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory):
+    """Returns the config of an uninterrupted run of 4 epochs, whose files every test may read."""
+    import trainer  # here, since most tests need no TensorFlow
+    from config import TrainConfig
+    from tests.helpers.runs import BY_STEPS
+
+    folder = tmp_path_factory.mktemp("whole")
+    for number in range(12):
+        write_picture(folder / "rawdata" / "ant" / f"{number}.jpg", label=0, seed=number)
+    for number in range(8):
+        write_picture(folder / "rawdata" / "bee" / f"{number}.png", label=1, seed=number)
+    config = TrainConfig(
+        raw_data=str(folder / "rawdata"),
+        augmented=str(folder / "augmented"),
+        data_path=str(folder / "data"),
+        model_save_name=str(folder / "checkpoints"),
+        height=16,
+        width=16,
+        epochs=4,
+        save_seconds=1000,  # only at the start and at the end, also on a slow machine
+        **BY_STEPS,
+    )
+    assert trainer.main(config) == 0
+    return config
+
+
 @pytest.fixture
 def ask(trained, tmp_path, monkeypatch, capsys):
     """Returns a function that runs predict.py in an empty folder; it returns the exit code and the lines of output."""

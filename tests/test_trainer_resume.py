@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import math
 import re
 import shutil
 import signal
@@ -25,25 +24,21 @@ from system.errors import UserError
 from system.files import locked
 from tests.helpers.pictures import ROOT, write_picture
 from tests.helpers.processes import kill_script, running, wait_until
-from tests.helpers.runs import BY_STEPS, STEPS, files, history, latest_step, run_here, scalars, stop_at, tensors
-from training.batches import batch_indices
-from training.callbacks import SaveCheckpoints, Throughput
+from tests.helpers.runs import (
+    BY_STEPS,
+    STEPS,
+    arguments,
+    assert_same_to_the_bit,
+    files,
+    history,
+    latest_step,
+    run_in,
+    scalars,
+    stop_at,
+)
+from training.callbacks import Throughput
 from training.checkpoints import latest_checkpoint
 from training.history import best_epoch
-
-
-def assert_same_to_the_bit(folder: str, other: str) -> None:
-    found, expected = tensors(folder), tensors(other)
-    assert found.keys() == expected.keys()
-    for part in ("weights", "average", "optimizer"):
-        assert len([name for name in found if name.startswith(f"{part}/")]) > 20
-    for name, value in expected.items():
-        assert np.array_equal(found[name], value), name
-
-
-def run_in(folder: Path, config: TrainConfig, **changes) -> TrainConfig:
-    """Returns the config of the same run with its checkpoints in another folder; without TensorBoard, to be faster."""
-    return dataclasses.replace(config, model_save_name=str(folder), **{"tensorboard": False, **changes})
 
 
 def best(config: TrainConfig) -> list[np.ndarray]:
@@ -54,29 +49,6 @@ def best(config: TrainConfig) -> list[np.ndarray]:
 
 def crash() -> None:
     raise RuntimeError("power cut")
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory) -> TrainConfig:
-    """Returns the config of an uninterrupted run of 4 epochs, whose files every test may read."""
-    folder = tmp_path_factory.mktemp("whole")
-    for number in range(12):
-        write_picture(folder / "rawdata" / "ant" / f"{number}.jpg", label=0, seed=number)
-    for number in range(8):
-        write_picture(folder / "rawdata" / "bee" / f"{number}.png", label=1, seed=number)
-    config = TrainConfig(
-        raw_data=str(folder / "rawdata"),
-        augmented=str(folder / "augmented"),
-        data_path=str(folder / "data"),
-        model_save_name=str(folder / "checkpoints"),
-        height=16,
-        width=16,
-        epochs=4,
-        save_seconds=1000,  # only at the start and at the end, also on a slow machine
-        **BY_STEPS,
-    )
-    assert trainer.main(config) == 0
-    return config
 
 
 def test_streamed_pictures_give_the_same_run_to_the_bit(whole_run, tmp_path, capsys):
@@ -258,14 +230,6 @@ def test_damaged_newest_checkpoint_loses_the_steps_since_the_one_before(whole_ru
     assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
 
 
-def arguments(config: TrainConfig, **changes) -> list[str]:
-    """Returns the folders of a config, and settings, as a command line."""
-    settings = {"height": 16, "width": 16, **changes}
-    for name in ("raw_data", "augmented", "data_path", "model_save_name"):
-        settings[name] = getattr(config, name)
-    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-
-
 def test_ctrl_c_saves_and_ends_and_the_same_command_continues(rawdata, settings_for, tmp_path, capsys):
     config = settings_for(TrainConfig)
     options = arguments(config, epochs=1_000_000, patience=1_000_000, save_seconds=0)
@@ -320,35 +284,6 @@ def test_second_run_in_the_same_folder_is_refused(whole_run):
     with locked(Path(whole_run.model_save_name)), refused:
         trainer.main(whole_run)
     assert files(whole_run.model_save_name) == before
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
-def test_disk_without_room_for_a_checkpoint_ends_a_run_at_once(whole_run, tmp_path, capsys):
-    import resource  # not on Windows
-
-    folder = tmp_path / "checkpoints"
-    options = arguments(run_in(folder, whole_run), epochs=4, **BY_STEPS)
-    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
-        code = run_here("trainer.py", trainer.main, TrainConfig, *options)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    out, err = capsys.readouterr()
-    (line,) = err.splitlines()
-    assert code == 2
-    assert re.fullmatch(r"trainer\.py: '.*ckpt-0\.safetensors.*': File too large.*", line)
-    assert not re.search(r"\n +1 ", out)  # no epoch
-    assert not [*folder.rglob("*.safetensors*"), *folder.glob("model.json")]  # the same command starts again
-
-
-def test_disk_without_room_for_tensorboard_does_not_end_a_run(whole_run, tmp_path, capsys):
-    (tmp_path / "train").write_bytes(b"not a folder")
-    config = run_in(tmp_path, whole_run, tensorboard=True)
-    assert trainer.main(config) == 0
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("TensorBoard's files cannot be written, but training continues: ")
-    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
 
 
 def test_checkpoints_are_saved_at_the_start_and_at_the_end(whole_run):
@@ -454,50 +389,6 @@ def test_settings_changed_after_the_end_of_a_run_are_remembered(whole_run, tmp_p
     assert read_model_config(tmp_path / "copy").unknown_rate == 0.5
 
 
-@pytest.mark.parametrize(("execution", "step"), [(0, 0), (1, 9)], ids=["first step", "tenth step"])
-def test_loss_that_is_not_finite_ends_the_run_and_names_the_batch(whole_run, tmp_path, monkeypatch, execution, step):
-    folder = tmp_path / "copy"
-    shutil.copytree(whole_run.model_save_name, folder)
-    on_train_batch_begin = SaveCheckpoints.on_train_batch_begin
-
-    def poison(self, batch, logs=None):
-        on_train_batch_begin(self, batch, logs)
-        if batch == 9 * execution:
-            self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
-
-    monkeypatch.setattr(SaveCheckpoints, "on_train_batch_begin", poison)
-    before = {path: content for path, content in files(folder).items() if "events" not in path.name}
-    with pytest.raises(UserError, match=r"the cost became nan with the pictures (\S+), so.*--learning_rate") as error:
-        trainer.main(run_in(folder, whole_run, epochs=6, save_seconds=1000))
-    assert str(error.value).isprintable()
-    assert {path: content for path, content in files(folder).items() if "events" not in path.name} == before
-    (index,) = batch_indices(4 * STEPS + step, count=18, batch_size=1, seed=1)
-    training = [picture for picture in training_pictures(whole_run) if picture.split == "train"]
-    assert f"the pictures {Path(whole_run.data_path, training[index].stored)}, so" in str(error.value)
-
-
-def test_weights_that_are_not_finite_are_not_saved_within_an_epoch(whole_run, tmp_path, monkeypatch):
-    config = run_in(tmp_path, whole_run, save_seconds=0)
-
-    def poison(model):
-        model.get_layer("logits").bias.assign(np.full(2, math.nan))
-
-    with monkeypatch.context() as patch:
-        on_train_batch_end = Throughput.on_train_batch_end
-
-        def poisoned(self, batch, logs=None):
-            on_train_batch_end(self, batch, logs)
-            if self.model.optimizer.iterations == STEPS + 9:  # its loss was computed before and is still finite
-                poison(self.model)
-
-        patch.setattr(Throughput, "on_train_batch_end", poisoned)
-        with pytest.raises(UserError, match="the cost became nan with the pictures .*ant|bee"):
-            trainer.main(config)
-    assert latest_step(config.model_save_name) == STEPS
-    assert trainer.main(config) == 0
-    assert_same_to_the_bit(config.model_save_name, whole_run.model_save_name)
-
-
 def test_report_after_lost_best_weights_is_about_the_newest_ones(whole_run, tmp_path, capsys):
     shutil.copytree(whole_run.model_save_name, tmp_path / "copy")
     config = run_in(tmp_path / "copy", whole_run)
@@ -510,22 +401,3 @@ def test_report_after_lost_best_weights_is_about_the_newest_ones(whole_run, tmp_
     lost = "" if best == 4 else f", since the weights of epoch {best} are lost"
     assert f"Kept: epoch 4{lost}.\n" in out
     assert load_trained_network(tmp_path / "copy").calibration is not None
-
-
-def test_weights_not_finite_after_the_last_step_of_an_epoch_are_not_saved(whole_run, tmp_path, monkeypatch):
-    folder = tmp_path / "copy"
-    shutil.copytree(whole_run.model_save_name, folder)
-    on_train_batch_end = Throughput.on_train_batch_end
-
-    def poison(self, batch, logs=None):
-        if self.model.optimizer.iterations == 5 * STEPS:  # its loss was computed before
-            self.model.get_layer("logits").bias.assign(np.full(2, math.nan))
-        on_train_batch_end(self, batch, logs)
-
-    monkeypatch.setattr(Throughput, "on_train_batch_end", poison)
-    with pytest.raises(UserError, match="nan"):
-        trainer.main(run_in(folder, whole_run, epochs=5, save_seconds=0))
-    monkeypatch.undo()
-    assert latest_step(str(folder)) == 4 * STEPS + 9
-    trainer.main(run_in(folder, whole_run, epochs=5))
-    assert all(np.isfinite(weights).all() for weights in load_trained_network(folder).model.get_weights())

@@ -1,5 +1,6 @@
 """Reading and stopping training runs, for the tests of the trainer."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from config import TrainConfig
 from network.backend import tf
 from system.script import run_script
 from training.callbacks import SaveCheckpoints
@@ -58,6 +60,28 @@ def run_here(script: str, main, config_class, *arguments: object) -> int:
         patch.setattr(sys, "argv", [script, *map(str, arguments)])
         run_script(main, config_class, "")
     return ended.value.code
+
+
+def run_in(folder: Path, config: TrainConfig, **changes) -> TrainConfig:
+    """Returns the config of the same run with its checkpoints in another folder; without TensorBoard, to be faster."""
+    return dataclasses.replace(config, model_save_name=str(folder), **{"tensorboard": False, **changes})
+
+
+def arguments(config: TrainConfig, **changes) -> list[str]:
+    """Returns the folders of a config, and settings, as a command line."""
+    settings = {"height": 16, "width": 16, **changes}
+    for name in ("raw_data", "augmented", "data_path", "model_save_name"):
+        settings[name] = getattr(config, name)
+    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+
+
+def assert_same_to_the_bit(folder: str, other: str) -> None:
+    found, expected = tensors(folder), tensors(other)
+    assert found.keys() == expected.keys()
+    for part in ("weights", "average", "optimizer"):
+        assert len([name for name in found if name.startswith(f"{part}/")]) > 20
+    for name, value in expected.items():
+        assert np.array_equal(found[name], value), name
 
 
 def read_events(folder: Path) -> EventAccumulator:
