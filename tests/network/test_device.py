@@ -25,7 +25,21 @@ def test_configure_device_says_how_to_enable_an_unused_nvidia_gpu(tmp_path, monk
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert configure_device("float32").endswith("-m pip install -r requirements-cuda.txt")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # one GPU of several
+    assert configure_device("float32").endswith("-m pip install -r requirements-cuda.txt")
+
+
+@no_gpu
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_configure_device_says_nothing_about_gpus_that_the_user_hid(hidden, tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert configure_device("float32") == f"CPU, {os.cpu_count()} cores, float32"
 
 
 @no_gpu
