@@ -7,8 +7,9 @@ All workers are processes of this machine, connected over its loopback interface
 workers than cores, they share them.
 
     speed     training steps without validation and saving, after a third as many to warm up: pictures per second of all
-              workers, and how much that is of as many times one worker; how long a step takes; how long it takes to
-              add up as many values of all workers as the gradients have, and how many bytes all of them send for it
+              workers, and the scaling efficiency, which is their part of as many times one worker; how long a step
+              takes; how long it takes to add up as many values of all workers as the gradients have, and how many
+              bytes all of them send for it
     same      a run of several epochs with the scripts, without batch normalization, in float32: the largest difference
               of a metric and of a weight from those of a run without workers; and, to compare with, that of a run
               without workers that rounds differently
@@ -139,7 +140,7 @@ def _bytes_sent() -> int:
 
 
 def print_speed(config: WorkersConfig, base: TrainConfig) -> None:
-    header = "batch", "workers", "img/s", "of as many times one", "a step", "exchange alone", "sent by all in a step"
+    header = "batch", "workers", "img/s", "scaling efficiency", "a step", "exchange alone", "sent by all in a step"
     print(f"\n{format_header(*header)}", flush=True)
     for batch_size in (config.batch_size, config.large_batch_size):
         alone = 0.0

@@ -125,7 +125,7 @@ def raises_memory_error() -> Iterator[None]:
 
 
 def _unused_gpu() -> str:
-    """Returns what to do about a GPU that TensorFlow does not see, unless the user hid it."""
+    """Returns what to do about a GPU that TensorFlow does not see; nothing if there is none, or the user hid it."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return ""
     if not (shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()):
