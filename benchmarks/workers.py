@@ -7,9 +7,9 @@ All workers are processes of this machine, connected over its loopback interface
 workers than cores, they share them.
 
     speed     training steps without validation and saving, after a third as many to warm up: pictures per second of all
-              workers, and the scaling efficiency, which is their part of as many times one worker; how long a step
-              takes; how long it takes to add up as many values of all workers as the gradients have, and how many
-              bytes all of them send for it
+              workers, and the scaling efficiency (that rate, divided by the number of workers times the rate of one);
+              how long a step takes; how long it takes to add up as many values of all workers as the gradients have,
+              and how many bytes all of them send for it
     same      a run of several epochs with the scripts, without batch normalization, in float32: the largest difference
               of a metric and of a weight from those of a run without workers; and, to compare with, that of a run
               without workers that rounds differently

@@ -18,13 +18,19 @@ from tests.helpers.checkpoints import MODEL_CONFIG
 no_gpu = pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="TensorFlow can use a GPU here")
 
 
-@no_gpu
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot use NVIDIA GPUs")
-def test_configure_device_says_how_to_enable_an_unused_nvidia_gpu(tmp_path, monkeypatch):
+@pytest.fixture
+def nvidia_tool(tmp_path, monkeypatch):
+    """Puts a program `nvidia-smi` on the PATH, as a machine with an NVIDIA GPU has it."""
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+
+
+@no_gpu
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot use NVIDIA GPUs")
+@pytest.mark.usefixtures("nvidia_tool")
+def test_configure_device_says_how_to_enable_an_unused_nvidia_gpu(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert configure_device("float32").endswith("-m pip install -r requirements-cuda.txt")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # one GPU of several
@@ -32,12 +38,9 @@ def test_configure_device_says_how_to_enable_an_unused_nvidia_gpu(tmp_path, monk
 
 
 @no_gpu
+@pytest.mark.usefixtures("nvidia_tool")
 @pytest.mark.parametrize("hidden", ["", "-1"])
-def test_configure_device_says_nothing_about_gpus_that_the_user_hid(hidden, tmp_path, monkeypatch):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_configure_device_says_nothing_about_gpus_that_the_user_hid(hidden, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert configure_device("float32") == f"CPU, {os.cpu_count()} cores, float32"
 
