@@ -73,8 +73,16 @@ class _EndAtGoal(EpochTable):
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
-        if logs["val_accuracy"] >= self.goal:
+        if as_accurate(logs["val_accuracy"], self.goal):
             raise _GoalReached(Reached(logs["val_accuracy"], 1 + epoch, time.perf_counter() - self._begin))
+
+
+def as_accurate(accuracy: float, goal: float) -> bool:
+    """Returns whether an accuracy is at least the goal.
+
+    Keras's metric has float32, and ours float64, so an equal fraction of the pictures may differ in the eighth digit.
+    """
+    return accuracy > goal - 1e-6
 
 
 class _GoalReached(Exception):

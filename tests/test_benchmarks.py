@@ -4,9 +4,11 @@ import importlib
 import os
 import re
 
+import numpy as np
 import pytest
 
 from benchmarks.harness.processes import in_new_processes
+from benchmarks.time_to_accuracy import as_accurate
 from tests.helpers.pictures import ROOT
 
 MODULES = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "benchmarks").rglob("*.py"))
@@ -42,3 +44,10 @@ def test_jobs_at_the_same_time_have_cores_of_their_own():
 @pytest.mark.parametrize("n_jobs", [1, 1000])
 def test_a_single_job_or_more_jobs_than_cores_have_all_cores(n_jobs):
     assert in_new_processes(os.sched_getaffinity, [(0,)] * 2, n_jobs=n_jobs) == [os.sched_getaffinity(0)] * 2
+
+
+@pytest.mark.parametrize("correct", [46, 47])  # of 48, which float32 rounds down and up
+def test_an_accuracy_reaches_the_same_fraction_in_float32(correct):
+    goal = float(np.float32(correct / 48))
+    assert as_accurate(correct / 48, goal)
+    assert not as_accurate((correct - 1) / 48, goal)
